@@ -1,0 +1,4 @@
+/** A headless Chromium and a static file server for tests and benchmarks. */
+export { type LaunchOptions, launchChromium } from './chromium.ts';
+export { openPage, pageErrors } from './page.ts';
+export { type FolderServer, type ServeOptions, serveFolders, type VirtualFiles } from './serve.ts';
