@@ -1,0 +1,93 @@
+/**
+ * The core of Lithe: tensors, the graph, operators, and the contracts of passes, backends, targets and datasets.
+ *
+ * @packageDocumentation
+ */
+export {
+  BACKEND_CONTRACT,
+  type Backend,
+  type BackendStats,
+  type CompileOptions,
+  type EncodedModel,
+  type Executable,
+  type ExecuteOptions,
+  type StatePair,
+  type Support,
+  type TimingOptions,
+} from './backend/backend.ts';
+export type { FormatAdvice, OpenTargetOptions, Target, TargetProfile, WeightFormat } from './backend/target.ts';
+export { createRng, type Rng } from './context/rng.ts';
+export { createRunContext, type Logger, type ProgressEvent, type RunContext, type RunOptions } from './context/run-context.ts';
+export type { Batch, BatchOptions, Dataset, Feeds } from './data/dataset.ts';
+export { errors, formatShape, invariant } from './errors/catalogue.ts';
+export { type ErrorCode, isLitheError, LitheError, type LitheErrorOptions } from './errors/lithe-error.ts';
+export { type Attribute, type AttributeKind, attribute, subgraphsOf, toSafeNumber } from './ir/attribute.ts';
+export { Graph, type OutputInit, type Placement, type Revision } from './ir/graph.ts';
+export { Meta, type MetaKey, metaKey } from './ir/meta.ts';
+export { Model, type ModelFunction, type ModelInit, type ModelOrigin, WORKING_OPSET } from './ir/model.ts';
+export { Node, type NodeInit } from './ir/node.ts';
+export {
+  type Dim,
+  formatType,
+  isStaticShape,
+  type OpaqueType,
+  type OptionalType,
+  type SequenceType,
+  type TensorType,
+  tensorType,
+  type ValueType,
+} from './ir/types.ts';
+export { constantOf, type Use, Value } from './ir/value.ts';
+export { type AttributeSpec, type AttributeSpecs, type AttributesOf, attr, readAttributes } from './op/attributes.ts';
+export {
+  type AnyOpDef,
+  attributesOf,
+  type CostContext,
+  defineOp,
+  floatDTypes,
+  type InferContext,
+  integerDTypes,
+  type NodeCost,
+  numericDTypes,
+  type OpDef,
+  type OpInit,
+  type ParameterSpec,
+} from './op/op-def.ts';
+export { OpSet } from './op/op-set.ts';
+export { defineTrait, type Trait, type TraitEntry, type TraitTable } from './op/trait.ts';
+export { definePass, type StandardOptions } from './pass/define-pass.ts';
+export type { Invariant, Pass, PassContext, PassNeed, PassSpec, PassStep, Preservation } from './pass/pass.ts';
+export {
+  type DriftCheck,
+  type Metric,
+  type OptimizeReport,
+  type PassReport,
+  ReportBuilder,
+  type Skip,
+  type StepReport,
+} from './pass/report.ts';
+export {
+  byteLengthOf,
+  type DType,
+  type DTypeArrays,
+  type DTypeInfo,
+  dtypeFromOnnx,
+  dtypes,
+  elementsOf,
+  isFloat,
+  isInteger,
+  type NumericArray,
+  stridesOf,
+} from './tensor/dtype.ts';
+export {
+  type Float8DType,
+  float8Table,
+  fromBfloat16Bits,
+  fromFloat8Bits,
+  fromFloat16Bits,
+  toBfloat16Bits,
+  toFloat8Bits,
+  toFloat16Bits,
+} from './tensor/half.ts';
+export { packNibbles, unpackInt4, unpackUint4 } from './tensor/packed4.ts';
+export { lazyTensor, Tensor, type TensorSource } from './tensor/tensor.ts';
