@@ -37,8 +37,8 @@ describe('layerProblems', () => {
   });
 
   it('leaves tests alone', () => {
-    expect(
-      problemsOf('packages/simplify/src/a.test.ts', "import { read } from '@lithe/onnx/node';"),
-    ).toEqual([]);
+    expect(problemsOf('packages/simplify/src/a.test.ts', "import { read } from '@lithe/onnx/node';")).toEqual(
+      [],
+    );
   });
 });

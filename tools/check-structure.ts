@@ -47,32 +47,56 @@ export function packageProblems(name: string): readonly string[] {
   const manifest = json(`${folder}/package.json`) as Manifest;
   expectThat(manifest.name === `@lithe/${name}`, `the name must be @lithe/${name}.`);
   expectThat(/^\d+\.\d+\.\d+/.test(manifest.version ?? ''), 'package.json has no version.');
-  expectThat((manifest.description ?? '').endsWith('.'), 'package.json has no description in a full sentence.');
+  expectThat(
+    (manifest.description ?? '').endsWith('.'),
+    'package.json has no description in a full sentence.',
+  );
   expectThat(manifest.license === 'Apache-2.0', 'the license must be Apache-2.0.');
   expectThat(manifest.type === 'module', 'the type must be "module".');
   expectThat(manifest.private !== true, 'a package under packages/ is published, so not private.');
   expectThat(manifest.sideEffects === false, 'sideEffects must be false.');
   expectThat(manifest.engines?.node?.startsWith('>=20.19'), 'engines.node must start with >=20.19.');
-  expectThat(manifest.files?.includes('dist') && manifest.files.includes('src'), 'files must list dist and src.');
+  expectThat(
+    manifest.files?.includes('dist') && manifest.files.includes('src'),
+    'files must list dist and src.',
+  );
   problems.push(...exportProblems(folder, manifest));
 
   const imports = packageImports[name];
   expectThat(imports !== undefined, 'the package is not in the table of tools/check-layers.ts.');
   if (name !== 'core' && name !== 'cli') {
-    expectThat(manifest.peerDependencies?.['@lithe/core'] === corePeer, `@lithe/core must be a peer, "${corePeer}".`);
+    expectThat(
+      manifest.peerDependencies?.['@lithe/core'] === corePeer,
+      `@lithe/core must be a peer, "${corePeer}".`,
+    );
     expectThat(manifest.dependencies?.['@lithe/core'] === undefined, '@lithe/core must not be a dependency.');
     for (const runtime of runtimes) {
       expectThat(manifest.dependencies?.[runtime] === undefined, `${runtime} must be an optional peer.`);
       if (manifest.peerDependencies?.[runtime] !== undefined) {
-        expectThat(manifest.peerDependenciesMeta?.[runtime]?.optional, `the peer ${runtime} must be optional.`);
+        expectThat(
+          manifest.peerDependenciesMeta?.[runtime]?.optional,
+          `the peer ${runtime} must be optional.`,
+        );
       }
     }
   }
   const references = (json('tsconfig.json') as { references: readonly { path: string }[] }).references;
-  expectThat(references.some((one) => one.path === folder), 'the root tsconfig.json does not reference it.');
-  expectThat(read(`${folder}/README.md`).startsWith(`# @lithe/${name}\n`), 'the README must start with its name.');
-  expectThat(read(`${folder}/README.md`).length > 400, 'the README says too little: what it is for, and a use.');
-  expectThat(read(`${folder}/CHANGELOG.md`).startsWith(`# @lithe/${name}\n`), 'the changelog must start with its name.');
+  expectThat(
+    references.some((one) => one.path === folder),
+    'the root tsconfig.json does not reference it.',
+  );
+  expectThat(
+    read(`${folder}/README.md`).startsWith(`# @lithe/${name}\n`),
+    'the README must start with its name.',
+  );
+  expectThat(
+    read(`${folder}/README.md`).length > 400,
+    'the README says too little: what it is for, and a use.',
+  );
+  expectThat(
+    read(`${folder}/CHANGELOG.md`).startsWith(`# @lithe/${name}\n`),
+    'the changelog must start with its name.',
+  );
   expectThat(
     name === 'cli' || /^\s*\/\*\*[\s\S]*?@(packageDocumentation|module)/.test(read(`${folder}/src/index.ts`)),
     'src/index.ts has no summary: a comment with @packageDocumentation at its top.',
@@ -91,7 +115,9 @@ export function packageProblems(name: string): readonly string[] {
 /** Every entry point resolves to a source, its types and its code, and is documented. */
 function exportProblems(folder: string, manifest: Manifest): readonly string[] {
   const problems: string[] = [];
-  const entryPoints = new Set((json(`${folder}/typedoc.json`) as { entryPoints: readonly string[] }).entryPoints);
+  const entryPoints = new Set(
+    (json(`${folder}/typedoc.json`) as { entryPoints: readonly string[] }).entryPoints,
+  );
   for (const [subpath, target] of Object.entries(manifest.exports ?? {})) {
     if (subpath === './package.json') continue;
     const conditions = leafConditions(target);
@@ -105,9 +131,12 @@ function exportProblems(folder: string, manifest: Manifest): readonly string[] {
         entry['types'] === `./dist/${base}.d.ts` &&
         entry['default'] === `./dist/${base}.js` &&
         has(`${folder}/src/${base}.ts`);
-      if (!sound) problems.push(`${folder}: exports["${subpath}"] must be @lithe/source, types, default of one file.`);
+      if (!sound)
+        problems.push(`${folder}: exports["${subpath}"] must be @lithe/source, types, default of one file.`);
       else if (!entryPoints.has(`src/${base}.ts`)) {
-        problems.push(`${folder}: src/${base}.ts is exported and not among the entry points of typedoc.json.`);
+        problems.push(
+          `${folder}: src/${base}.ts is exported and not among the entry points of typedoc.json.`,
+        );
       }
     }
   }

@@ -40,6 +40,8 @@ mkdirSync(path.join(root, '.cache'), { recursive: true });
 const totals = { passed: chosen.length - failed.length, failed: failed.length };
 writeFileSync(path.join(root, '.cache', 'gates.json'), JSON.stringify(totals));
 process.stdout.write(
-  failed.length === 0 ? `\nAll ${chosen.length} gates passed.\n` : `\nGates that failed: ${failed.join(', ')}\n`,
+  failed.length === 0
+    ? `\nAll ${chosen.length} gates passed.\n`
+    : `\nGates that failed: ${failed.join(', ')}\n`,
 );
 process.exitCode = failed.length === 0 ? 0 : 1;

@@ -18,7 +18,15 @@ export function packAll(destination: string): Readonly<Record<string, string>> {
   // pnpm replaces `workspace:` and `catalog:` by real ranges; npm would not.
   execFileSync(
     'npx',
-    ['--yes', packageManager, '--recursive', '--filter=./packages/*', 'pack', '--pack-destination', destination],
+    [
+      '--yes',
+      packageManager,
+      '--recursive',
+      '--filter=./packages/*',
+      'pack',
+      '--pack-destination',
+      destination,
+    ],
     { cwd: root, stdio: 'pipe', shell: process.platform === 'win32' },
   );
   const files = readdirSync(destination);

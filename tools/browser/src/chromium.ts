@@ -85,7 +85,7 @@ async function exists(file: string): Promise<boolean> {
  * ```
  */
 export async function launchChromium(options: LaunchOptions = {}): Promise<Browser> {
-  const given = options.executablePath ?? process.env.LITHE_CHROMIUM;
+  const given = options.executablePath ?? process.env['LITHE_CHROMIUM'];
   const environment: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) environment[name] = value;
   let executablePath = given;
@@ -94,10 +94,10 @@ export async function launchChromium(options: LaunchOptions = {}): Promise<Brows
     executablePath = path.join(folder, 'chromium');
     const libraries = path.join(folder, 'al2023', 'lib');
     // The system's own libraries stay first: the bundled ones only fill gaps (libnss3 is missing on a bare image).
-    environment.LD_LIBRARY_PATH = [environment.LD_LIBRARY_PATH, ...systemLibraryFolders, libraries]
+    environment['LD_LIBRARY_PATH'] = [environment['LD_LIBRARY_PATH'], ...systemLibraryFolders, libraries]
       .filter(Boolean)
       .join(':');
-    environment.FONTCONFIG_PATH ??= path.join(folder, 'fonts');
+    environment['FONTCONFIG_PATH'] ??= path.join(folder, 'fonts');
   }
   return chromium.launch({
     executablePath,
