@@ -33,14 +33,14 @@ export const packageImports: Readonly<Record<string, readonly string[]>> = {
 
 /** The folders of core, lowest first. A folder imports those of the lines above it and its own, never a neighbour. */
 export const coreLayers: readonly (readonly string[])[] = [
-  ['errors'],
+  ['errors', 'context'],
   ['tensor'],
-  ['ir'],
-  ['op'],
+  ['ir', 'data'],
+  ['op', 'metrics'],
   ['verify', 'rewrite', 'ops'],
-  ['context', 'data'],
-  ['pass', 'backend'],
-  ['reference'],
+  ['backend'],
+  ['pass'],
+  ['reference', 'measure'],
   ['toolkit'],
 ];
 
