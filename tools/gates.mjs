@@ -19,6 +19,7 @@ const gates = {
   examples: () => node('tools/ts.mjs', 'tools/doctest/main.ts'),
   docs: () => tool('typedoc/bin/typedoc'),
   packages: () => node('tools/ts.mjs', 'tools/check-packages.ts'),
+  changesets: () => node('tools/ts.mjs', 'tools/check-changesets.ts'),
   knip: () => tool('knip/bin/knip.js'),
 };
 
