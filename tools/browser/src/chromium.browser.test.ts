@@ -1,6 +1,13 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type FolderServer, launchChromium, openPage, pageErrors, serveFolders } from './index.ts';
+import {
+  drawTextLines,
+  type FolderServer,
+  launchChromium,
+  openPage,
+  pageErrors,
+  serveFolders,
+} from './index.ts';
 
 describe('launchChromium', () => {
   let browser: Browser;
@@ -56,17 +63,17 @@ describe('launchChromium', () => {
     expect(pageErrors(page)).toEqual([]);
   });
 
-  it('has a font to draw text with', async () => {
-    const page = await openPage(browser, `${server.url}/index.html`);
-    const ink = await page.evaluate(() => {
-      const draw = new OffscreenCanvas(200, 40).getContext('2d');
-      if (draw === null) return 0;
-      draw.font = '24px sans-serif';
-      draw.fillText('Lithe 0123', 4, 30);
-      return draw.getImageData(0, 0, 200, 40).data.filter((value, index) => index % 4 === 3 && value > 128)
-        .length;
-    });
-    expect(ink).toBeGreaterThan(300);
+  it('draws lines of text, the same ones each time', async () => {
+    const lines = ['Lithe 0123', 'a much longer line that must be made to fit'];
+    const pixels = await drawTextLines(browser, lines, { width: 200, height: 40 });
+    expect(pixels).toHaveLength(2 * 40 * 200 * 3);
+    for (const line of [0, 1]) {
+      const image = pixels.subarray(line * 40 * 200 * 3, (line + 1) * 40 * 200 * 3);
+      const dark = image.filter((value) => value < 128).length;
+      expect(dark).toBeGreaterThan(600);
+      expect(dark).toBeLessThan(image.length / 4);
+    }
+    expect(await drawTextLines(browser, lines, { width: 200, height: 40 })).toEqual(pixels);
   });
 
   it('shows the errors of a page', async () => {

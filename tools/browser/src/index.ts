@@ -2,3 +2,4 @@
 export { type LaunchOptions, launchChromium } from './chromium.ts';
 export { openPage, pageErrors } from './page.ts';
 export { type FolderServer, type ServeOptions, serveFolders, type VirtualFiles } from './serve.ts';
+export { drawTextLines, type TextLineOptions } from './text-lines.ts';
