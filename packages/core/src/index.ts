@@ -38,6 +38,12 @@ export {
   type ValueType,
 } from './ir/types.ts';
 export { constantOf, type Use, Value } from './ir/value.ts';
+export { type LatencyComparison, type LatencyEntry, type LatencyOptions, type LatencyReport, type LatencyStats, compareLatency, isFaster, isSlower, measureLatency } from './measure/latency.ts';
+export { type Interval, median, medianInterval, quantile } from './measure/statistics.ts';
+export { agreement, topKAccuracy } from './metrics/classification.ts';
+export { compareOutputs, createDrift, type Drift, type DriftAccumulator, type OutputDrift } from './metrics/drift.ts';
+export { cosineSimilarity, maxAbsError, maxRelative, sqnrDb } from './metrics/tensor-metrics.ts';
+export { type CtcOptions, characterAccuracy, ctcGreedyDecode, editDistance } from './metrics/text.ts';
 export { type AttributeSpec, type AttributeSpecs, type AttributesOf, attr, readAttributes } from './op/attributes.ts';
 export {
   type AnyOpDef,
@@ -66,6 +72,26 @@ export {
   type Skip,
   type StepReport,
 } from './pass/report.ts';
+export { type Match, matchAt, type SmallTensors } from './rewrite/match.ts';
+export {
+  type AnyPattern,
+  type AnyPatternOf,
+  type ChoicePattern,
+  type ConstantPattern,
+  choice,
+  constant,
+  type OpPattern,
+  type OpPatternOptions,
+  op,
+  optional,
+  type Pattern,
+  type ScalarPattern,
+  scalar,
+  type ValuePatternOptions,
+  value,
+} from './rewrite/pattern.ts';
+export { type AppliedRule, type RewriteOptions, type RewriteReport, rewrite, type SkippedRule } from './rewrite/rewrite.ts';
+export { defineRule, type PatternRuleInit, type RewriteContext, type RewriteRule, type RuleOutcome } from './rewrite/rule.ts';
 export {
   byteLengthOf,
   type DType,
@@ -91,3 +117,4 @@ export {
 } from './tensor/half.ts';
 export { packNibbles, unpackInt4, unpackUint4 } from './tensor/packed4.ts';
 export { lazyTensor, Tensor, type TensorSource } from './tensor/tensor.ts';
+export { assertValid, type VerifyOptions, verify } from './verify/verify.ts';
