@@ -100,6 +100,9 @@ export const errors = {
       hint,
       details: { node, op, where },
     }),
+  /** An output, or a tensor that is compared with another, is missing or of the wrong shape or dtype. */
+  outputMismatch: (name: string, problem: string): LitheError =>
+    new LitheError('SHAPE_MISMATCH', `Tensor "${name}" ${problem}.`, { details: { name } }),
   /** A pass changed the results more than it declared. */
   passDrift: (pass: string, measured: string, allowed: string): LitheError =>
     new LitheError('PASS_DRIFT', `Pass "${pass}" changed the outputs by ${measured}; it may change them by ${allowed}.`, {
