@@ -1,1 +1,17 @@
-export {};
+/**
+ * Quantization: parameters and kernels, and passes that store or compute in fewer bits.
+ *
+ * @packageDocumentation
+ */
+export { type AffineParameters, asymmetricParameters, SMALLEST_SCALE, symmetricParameters } from './parameters/affine.ts';
+export { type QuantizedBias, quantizeBias, raiseScalesForBias } from './parameters/bias.ts';
+export { type Granularity, granularity } from './parameters/granularity.ts';
+export { type GroupLayout, groupLayout } from './parameters/group-layout.ts';
+export { type GroupParameters, type GroupScheme, groupParameters } from './parameters/group-parameters.ts';
+export { type IntegerRange, integerRange, type QuantizedDType, type RangeOptions } from './parameters/integer-range.ts';
+export { dequantizeGroups, type IntegerArray, integerArray, quantizeGroups } from './parameters/kernels.ts';
+export { type NBitsOptions, type NBitsWeight, packNBits } from './parameters/nbits.ts';
+export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from './parameters/reduce.ts';
+export { roundHalfEven } from './parameters/rounding.ts';
+export { type FoldableWeightsOptions, foldableWeights } from './passes/foldable-weights.ts';
+export type { Resolved } from './passes/resolved.ts';

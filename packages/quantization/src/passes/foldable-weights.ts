@@ -1,0 +1,148 @@
+import {
+  attribute,
+  definePass,
+  dtypes,
+  elementsOf,
+  type Pass,
+  ReportBuilder,
+  Tensor,
+  tensorType,
+} from '@lithe/core';
+import { z } from 'zod';
+import { integerRange } from '../parameters/integer-range.ts';
+import { type FloatWeight, findWeights } from '../weights/find-weights.ts';
+import { type QuantizedWeight, quantizedWeight, type WeightSpec } from '../weights/quantized-weight.ts';
+import { type ConstantBuilder, replaceConstant } from '../weights/replace-constant.ts';
+import type { Resolved } from './resolved.ts';
+import { channelGranularity, channelScaleShape, type WeightRole, weightRole } from '../weights/weight-role.ts';
+
+/** Options of {@link foldableWeights}. */
+export interface FoldableWeightsOptions {
+  /** Bits per stored weight; 8 by default. */
+  readonly bits?: 8 | 4 | undefined;
+  /** With 4 bits: elements that share a scale, at most; 32 by default. */
+  readonly blockSize?: number | undefined;
+  /** Constants with fewer elements stay float; 256 by default. */
+  readonly minimumElements?: number | undefined;
+}
+
+const schema = z.strictObject({
+  bits: z.union([z.literal(8), z.literal(4)]).default(8),
+  blockSize: z.int().min(8).max(1024).default(32),
+  minimumElements: z.int().min(1).default(256),
+});
+
+type Options = Resolved<FoldableWeightsOptions>;
+
+/** A weight as stored integers with what turns them back. */
+interface Plan {
+  readonly spec: WeightSpec;
+  readonly bits: 4 | 8;
+  /** Shape to go back to, where the stored one differs. */
+  readonly restore: readonly number[] | undefined;
+}
+
+/** The largest divisor of `length` that is at most `most`. */
+function blockOf(length: number, most: number): number {
+  for (let size = Math.min(length, most); size > 1; size--) if (length % size === 0) return size;
+  return 1;
+}
+
+/** Fewer elements per scale than this, and scales weigh more than int8 would. */
+const SMALLEST_BLOCK = 12;
+
+function blockView(role: WeightRole, shape: readonly number[], most: number): readonly number[] | undefined {
+  const split = (axis: number, outer: number, inner: number): readonly number[] | undefined => {
+    const size = blockOf(axis, most);
+    return size < SMALLEST_BLOCK ? undefined : [outer * (axis / size), size, inner];
+  };
+  switch (role.kind) {
+    case 'rows':
+      return split(elementsOf(shape.slice(role.leading)), elementsOf(shape.slice(0, role.leading)), 1);
+    case 'columns':
+      return split(shape[shape.length - 2]!, elementsOf(shape.slice(0, -2)), shape[shape.length - 1]!);
+    case 'transposed':
+      return split(shape[0]!, 1, elementsOf(shape.slice(1)));
+  }
+}
+
+function planOf(weight: FloatWeight, role: WeightRole, options: Options): Plan {
+  const { shape } = weight.source;
+  const what = `weight "${weight.value.name}"`;
+  const view = options.bits === 4 ? blockView(role, shape, options.blockSize) : undefined;
+  if (view !== undefined) {
+    const granularity = { kind: 'per-block', axis: 1, size: view[1]! } as const;
+    return { spec: { granularity, range: integerRange('int4'), scheme: 'extreme', view, what }, bits: 4, restore: shape };
+  }
+  const spec: WeightSpec = {
+    granularity: channelGranularity(role, shape),
+    range: integerRange('int8', { extent: 'narrow' }),
+    scheme: 'symmetric',
+    scaleShape: channelScaleShape(role, shape),
+    what,
+  };
+  return { spec, bits: 8, restore: undefined };
+}
+
+function expand(builder: ConstantBuilder, name: string, weight: QuantizedWeight, plan: Plan) {
+  const stored = builder.initializer(`${name}_q`, weight.values);
+  const scale = builder.initializer(`${name}_s`, weight.scales);
+  const type = tensorType('float32', weight.values.shape);
+  const attributes = { to: attribute.int(dtypes.float32.onnx) };
+  const cast = builder.node('Cast', [stored], { attributes, output: { type } });
+  const scaled = builder.node('Mul', [cast, scale], { output: { type } });
+  if (plan.restore === undefined) return scaled;
+  const target = BigInt64Array.from(plan.restore, BigInt);
+  const shape = builder.initializer(`${name}_shape`, Tensor.from('int64', [target.length], target));
+  return builder.node('Reshape', [scaled, shape], { output: { type: tensorType('float32', plan.restore) } });
+}
+
+/**
+ * Stores weights as integers that every runtime expands to floats once, when it loads the model: `Cast` and `Mul` by
+ * the scale on a constant, which constant folding removes. The file is about 4 times smaller (8 bits, a symmetric
+ * scale per output channel) or 6.4 times (4 bits, a scale per block), and speed and memory are those of floats, on
+ * CPU, WASM and WebGPU alike. No runtime needs to know a quantized operator.
+ *
+ * `DequantizeLinear` would say the same in one node, but onnxruntime keeps it out of constant folding, for its own
+ * integer operators.
+ *
+ * Vectors and constants below `minimumElements` stay float. With 4 bits, a weight whose sums are too short for
+ * blocks (a depthwise kernel) is stored in 8.
+ *
+ * @example
+ * ```ts
+ * import { foldableWeights } from '@lithe/quantization';
+ *
+ * foldableWeights({ bits: 4 }).name; // => 'quantization/foldable-weights'
+ * ```
+ */
+export const foldableWeights: Pass<FoldableWeightsOptions, Options> = definePass({
+  name: 'quantization/foldable-weights',
+  version: 1,
+  summary: 'Stores weights as integers that the runtime expands once, at load.',
+  options: schema,
+  preserves: 'accuracy',
+  run: (draft, options) => {
+    const report = new ReportBuilder();
+    let before = 0;
+    let after = 0;
+    for (const weight of findWeights(draft, options.minimumElements, report)) {
+      const { value, source, uses } = weight;
+      const role = uses[0] === undefined ? undefined : weightRole(uses[0], source.shape.length);
+      if (role === undefined) {
+        report.skip(value.name, 'vector', 'a constant of fewer than two axes stays float');
+        continue;
+      }
+      const plan = planOf(weight, role, options);
+      const quantized = quantizedWeight(source, plan.spec);
+      const { name } = value;
+      replaceConstant(value, (builder) => expand(builder, name, quantized, plan));
+      before += source.byteLength;
+      after += quantized.values.byteLength + quantized.scales.byteLength;
+      report.apply(`store "${name}" in ${plan.bits} bits`);
+    }
+    report.metric('weightBytesBefore', before, 'bytes');
+    report.metric('weightBytesAfter', after, 'bytes');
+    return report.build();
+  },
+});
