@@ -1,0 +1,8 @@
+/**
+ * The reference interpreter: the definition of the operators in plain loops, and the oracle of every backend.
+ *
+ * @packageDocumentation
+ */
+export { evaluateNode, type EvaluateNodeOptions } from './evaluate-node.ts';
+export type { KernelContext, KernelTable, OptionalValue, ReferenceKernel, ReferenceValue, SequenceValue } from './kernel.ts';
+export { referenceKernels } from './kernels/table.ts';
