@@ -38,6 +38,7 @@ export const coreLayers: readonly (readonly string[])[] = [
   ['ir', 'data'],
   ['op', 'metrics'],
   ['verify', 'rewrite', 'ops', 'print'],
+  ['infer'],
   ['backend', 'builder'],
   ['pass'],
   ['reference', 'measure'],
