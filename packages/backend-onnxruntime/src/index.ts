@@ -1,1 +1,10 @@
-export {};
+/**
+ * Runs models in onnxruntime: onnxruntime-node in Node, onnxruntime-web in the browser or in Node.
+ *
+ * @packageDocumentation
+ */
+export type { OnnxRuntimeBackend } from './backend.ts';
+export type { OnnxRuntimeExecutable, ValueInfo } from './executable.ts';
+export { onnxruntime, onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.ts';
+export type { ExecutionProvider, OnnxRuntimeOptions, SessionOptions, WebFiles } from './options.ts';
+export type { NodeProfile, RuntimeProfile } from './profile.ts';

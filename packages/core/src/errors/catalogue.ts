@@ -18,7 +18,10 @@ export const errors = {
     }),
   /** The runtime refused or failed to run a model. */
   backendFailed: (backend: string, problem: string, cause?: unknown): LitheError =>
-    new LitheError('BACKEND_FAILED', `Backend "${backend}" failed: ${problem}`, { details: { backend }, cause }),
+    new LitheError('BACKEND_FAILED', `Backend "${backend}" failed: ${problem}`, {
+      details: { backend },
+      cause,
+    }),
   /** The runtime is not installed or has no device. `fix` is the install line or the setting. */
   backendUnavailable: (backend: string, reason: string, fix: string, cause?: unknown): LitheError =>
     new LitheError('BACKEND_UNAVAILABLE', `Backend "${backend}" is not available: ${reason}`, {
@@ -49,12 +52,18 @@ export const errors = {
       hint: `Supported: ${supported.join(', ')}.`,
       details: { dtype, supported },
     }),
+  /** A tensor that a model is fed does not fit the input. `problem` continues the name: "is missing". */
+  feedMismatch: (input: string, problem: string): LitheError =>
+    new LitheError('SHAPE_MISMATCH', `Input "${input}" ${problem}.`, { details: { input } }),
   /** A file is malformed. */
   fileInvalid: (file: string, problem: string, cause?: unknown): LitheError =>
     new LitheError('FILE_INVALID', `File "${file}" is not valid: ${problem}`, { details: { file }, cause }),
   /** A file does not exist or cannot be read. */
   fileNotFound: (file: string, reason: string, cause?: unknown): LitheError =>
-    new LitheError('FILE_NOT_FOUND', `File "${file}" cannot be read: ${reason}`, { details: { file }, cause }),
+    new LitheError('FILE_NOT_FOUND', `File "${file}" cannot be read: ${reason}`, {
+      details: { file },
+      cause,
+    }),
   /** An edit would break the graph. */
   graphEditInvalid: (problem: string, hint?: string): LitheError =>
     new LitheError('GRAPH_EDIT_INVALID', `The graph edit is not valid: ${problem}.`, { hint }),
@@ -69,7 +78,10 @@ export const errors = {
     new LitheError(
       'LIMIT_EXCEEDED',
       `${where} exceeds the limit "${limit}": ${String(actual)} is more than ${maximum}.`,
-      { hint: 'The limit can be raised in the options if the input is trusted.', details: { limit, maximum } },
+      {
+        hint: 'The limit can be raised in the options if the input is trusted.',
+        details: { limit, maximum },
+      },
     ),
   /** A model breaks the rules of the graph or of ONNX. `problems` lists every diagnostic. */
   modelInvalid: (problems: readonly string[], where?: string): LitheError =>
@@ -105,10 +117,14 @@ export const errors = {
     new LitheError('SHAPE_MISMATCH', `Tensor "${name}" ${problem}.`, { details: { name } }),
   /** A pass changed the results more than it declared. */
   passDrift: (pass: string, measured: string, allowed: string): LitheError =>
-    new LitheError('PASS_DRIFT', `Pass "${pass}" changed the outputs by ${measured}; it may change them by ${allowed}.`, {
-      hint: 'The model was not changed. Report this with the model, or leave the pass out.',
-      details: { pass },
-    }),
+    new LitheError(
+      'PASS_DRIFT',
+      `Pass "${pass}" changed the outputs by ${measured}; it may change them by ${allowed}.`,
+      {
+        hint: 'The model was not changed. Report this with the model, or leave the pass out.',
+        details: { pass },
+      },
+    ),
   /** A pass threw. */
   passFailed: (pass: string, step: number, cause: unknown): LitheError =>
     new LitheError(
@@ -118,24 +134,45 @@ export const errors = {
     ),
   /** A pass needs something the context does not hold. */
   passNeeds: (pass: string, missing: readonly string[]): LitheError =>
-    new LitheError('PASS_NEEDS', `Pass "${pass}" needs ${missing.join(' and ')}, which the context does not hold.`, {
-      hint: `Give ${missing.map((name) => `\`${name}\``).join(' and ')} to optimize().`,
-      details: { pass, missing },
-    }),
+    new LitheError(
+      'PASS_NEEDS',
+      `Pass "${pass}" needs ${missing.join(' and ')}, which the context does not hold.`,
+      {
+        hint: `Give ${missing.map((name) => `\`${name}\``).join(' and ')} to optimize().`,
+        details: { pass, missing },
+      },
+    ),
+  /** A model in memory is larger than a runtime takes in one piece. */
+  modelTooLarge: (backend: string, maximum: number, actual: number): LitheError =>
+    new LitheError(
+      'LIMIT_EXCEEDED',
+      `The model takes ${actual} bytes; backend "${backend}" takes at most ${maximum} in one piece.`,
+      {
+        hint: 'Save it with external data and compile it by its path.',
+        details: { limit: 'modelBytes', maximum, actual },
+      },
+    ),
   /** The model does not meet what a pass requires. */
   passPrecondition: (pass: string, problems: readonly string[]): LitheError =>
-    new LitheError('PASS_PRECONDITION', `Pass "${pass}" cannot start: ${problems.join(' ')}`, { details: { pass, problems } }),
+    new LitheError('PASS_PRECONDITION', `Pass "${pass}" cannot start: ${problems.join(' ')}`, {
+      details: { pass, problems },
+    }),
   /** A path in a file leads out of the folder it must stay in. */
   pathEscapes: (path: string, base: string): LitheError =>
-    new LitheError('PATH_ESCAPES', `Path "${path}" leads out of the folder "${base}" or is not allowed there.`, {
-      hint: 'External data must lie beside the model, as a plain file. The file may be hostile.',
-      details: { path },
-    }),
+    new LitheError(
+      'PATH_ESCAPES',
+      `Path "${path}" leads out of the folder "${base}" or is not allowed there.`,
+      {
+        hint: 'External data must lie beside the model, as a plain file. The file may be hostile.',
+        details: { path },
+      },
+    ),
   /** Shapes or dtypes of connected values do not fit. */
   shapeMismatch: (node: string, problem: string): LitheError =>
     new LitheError('SHAPE_MISMATCH', `Node "${node}": ${problem}.`, { details: { node } }),
   /** Tensor data does not fit its dtype and shape. */
-  tensorInvalid: (problem: string): LitheError => new LitheError('TENSOR_INVALID', `The tensor is not valid: ${problem}.`),
+  tensorInvalid: (problem: string): LitheError =>
+    new LitheError('TENSOR_INVALID', `The tensor is not valid: ${problem}.`),
   /** A number does not fit where it has to go. */
   valueOutOfRange: (what: string, value: number | bigint, range: string): LitheError =>
     new LitheError('VALUE_OUT_OF_RANGE', `${what} is ${String(value)}, outside ${range}.`),

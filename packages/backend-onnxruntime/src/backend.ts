@@ -1,0 +1,308 @@
+import {
+  BACKEND_CONTRACT,
+  type Backend,
+  type BackendStats,
+  type CompileOptions,
+  type DType,
+  type EncodedModel,
+  errors,
+  type Model,
+  type Node,
+  type StatePair,
+  type Support,
+} from '@lithe/core';
+import type { OpenChannel } from './channel.ts';
+import { type OnnxRuntimeExecutable, RemoteExecutable } from './executable.ts';
+import { type OnnxRuntimeOptions, runtimeOptions, sessionOptions } from './options.ts';
+import { packTensor } from './wire.ts';
+import type { WireEnvironment, WireResults, WireState } from './worker/protocol.ts';
+import { WorkerClient } from './worker-client.ts';
+
+/** A backend on onnxruntime; its executables can also be profiled. */
+export interface OnnxRuntimeBackend extends Backend {
+  /** Prepares a model. */
+  compile(model: Model | EncodedModel, options?: CompileOptions): Promise<OnnxRuntimeExecutable>;
+}
+
+/** What a platform knows about a runtime. */
+export interface RuntimeInit {
+  /** Name of the backend. */
+  readonly name: string;
+  /** How to install the runtime. */
+  readonly install: string;
+  /** Starts a worker. */
+  readonly open: OpenChannel;
+  /** Settings for the runtime in each worker. */
+  readonly environment: WireEnvironment;
+  /** Threads per session, for native sessions. */
+  readonly sessionThreads: number | undefined;
+  /** Providers when the options name none. */
+  readonly defaultProviders: OnnxRuntimeOptions['executionProviders'];
+  /** Options of the user. */
+  readonly options: OnnxRuntimeOptions;
+  /** Reads a file that is given by its path; left out where the runtime does that itself. */
+  readonly readFile?: ((path: string) => Promise<Uint8Array>) | undefined;
+  /** Features beyond those that every runtime has. */
+  readonly features?: readonly string[] | undefined;
+  /** Added to the version, such as the browser the runtime runs in. */
+  readonly where?: string | undefined;
+  /** Called when the backend is disposed, after its workers have ended. */
+  readonly onDispose?: (() => Promise<void>) | undefined;
+}
+
+/** The largest model that crosses in one piece: protobuf's limit, and that of onnxruntime. */
+export const maxModelBytes: number = 2 ** 31 - 1;
+
+const ioDTypes: ReadonlySet<DType> = new Set<DType>([
+  'float32',
+  'float64',
+  'float16',
+  'int8',
+  'uint8',
+  'int16',
+  'uint16',
+  'int32',
+  'uint32',
+  'int64',
+  'uint64',
+  'bool',
+  'string',
+]);
+
+/** Operator sets that onnxruntime ships kernels for. */
+const domains: ReadonlySet<string> = new Set([
+  '',
+  'ai.onnx.ml',
+  'com.microsoft',
+  'com.microsoft.nchwc',
+  'com.ms.internal.nhwc',
+]);
+
+/**
+ * Opens a backend: starts one worker and loads the runtime in it.
+ *
+ * @throws {LitheError} BACKEND_UNAVAILABLE when the runtime is not installed or has no device
+ */
+export async function openRuntime(init: RuntimeInit): Promise<OnnxRuntimeBackend> {
+  const backend = new RuntimeBackend(init);
+  await backend.start();
+  return backend;
+}
+
+class RuntimeBackend implements OnnxRuntimeBackend {
+  readonly name: string;
+  readonly contract: typeof BACKEND_CONTRACT = BACKEND_CONTRACT;
+  readonly dtypes: ReadonlySet<DType> = ioDTypes;
+  readonly limits: Readonly<Record<string, number>> = { maxModelBytes };
+  readonly #init: RuntimeInit;
+  readonly #executables = new Set<RemoteExecutable>();
+  readonly #clients = new Set<WorkerClient>();
+  readonly #idle: WorkerClient[] = [];
+  #opened: WireResults['open'] | undefined;
+  #disposed: Promise<void> | undefined;
+
+  constructor(init: RuntimeInit) {
+    this.name = init.name;
+    this.#init = init;
+  }
+
+  get version(): string {
+    const { where } = this.#init;
+    return `${this.#opened?.version ?? ''}${where === undefined ? '' : ` (${where})`}`;
+  }
+
+  get features(): ReadonlySet<string> {
+    return new Set([
+      'state',
+      'encoded-onnx',
+      ...(this.#init.features ?? []),
+      ...(this.#opened?.features ?? []),
+    ]);
+  }
+
+  async start(): Promise<void> {
+    try {
+      this.#idle.push(await this.#startWorker());
+    } catch (error) {
+      await this.dispose();
+      throw error;
+    }
+  }
+
+  supports(node: Node): Support {
+    if (domains.has(node.domain)) return { ok: true };
+    return {
+      ok: false,
+      code: 'OP_UNSUPPORTED',
+      reason: `onnxruntime has no operators of domain "${node.domain}"`,
+    };
+  }
+
+  async compile(model: Model | EncodedModel, options: CompileOptions = {}): Promise<OnnxRuntimeExecutable> {
+    if (this.#disposed !== undefined) throw errors.disposed(`Backend "${this.name}"`);
+    const { signal, state = [] } = options;
+    signal?.throwIfAborted();
+    const session = sessionOptions(
+      { executionProviders: this.#init.defaultProviders, ...definedOf(this.#init.options) },
+      options.extra,
+    );
+    const file = await this.#fileOf(model);
+    const { wire, transfer } = packState(state);
+    if (typeof file !== 'string') transfer.push(file.buffer as ArrayBuffer);
+    const client = this.#idle.pop() ?? (await this.#startWorker());
+    try {
+      const compiled = await client.request(
+        {
+          type: 'compile',
+          model: file,
+          options: runtimeOptions(session, this.#init.sessionThreads),
+          state: wire,
+          profiling: session.profiling === true,
+        },
+        { transfer, signal },
+      );
+      checkState(this.name, state, compiled);
+      const executable = new RemoteExecutable({
+        backend: this.name,
+        client,
+        compiled,
+        state,
+        profiling: session.profiling === true,
+        onDispose: async () => {
+          this.#executables.delete(executable);
+          await this.#retire(client);
+        },
+      });
+      this.#executables.add(executable);
+      return executable;
+    } catch (error) {
+      // A cancelled or failed compilation leaves nothing behind in the worker that is worth keeping.
+      await this.#drop(client);
+      throw error;
+    }
+  }
+
+  stats(): BackendStats {
+    let liveTensors = 0;
+    let liveBytes = 0;
+    for (const executable of this.#executables) {
+      liveTensors += executable.stateSize.tensors;
+      liveBytes += executable.stateSize.bytes;
+    }
+    return { executables: this.#executables.size, liveTensors, liveBytes };
+  }
+
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#close();
+    return this.#disposed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#executables].map((executable) => executable.dispose()));
+    await Promise.all([...this.#clients].map((client) => client.stop()));
+    await this.#init.onDispose?.();
+  }
+
+  async #fileOf(model: Model | EncodedModel): Promise<Uint8Array | string> {
+    if ('graph' in model) return this.#encode(model);
+    const { file } = model;
+    if (typeof file === 'string') {
+      if (this.#init.readFile === undefined) return file;
+      return this.#checkSize(await this.#init.readFile(file));
+    }
+    // Copied, because the buffer is given away.
+    return this.#checkSize(file).slice();
+  }
+
+  async #encode(model: Model): Promise<Uint8Array> {
+    const { writeOnnx } = await import('@lithe/onnx');
+    return this.#checkSize(await writeOnnx(model));
+  }
+
+  #checkSize(bytes: Uint8Array): Uint8Array {
+    if (bytes.byteLength > maxModelBytes)
+      throw errors.modelTooLarge(this.name, maxModelBytes, bytes.byteLength);
+    return bytes;
+  }
+
+  async #startWorker(): Promise<WorkerClient> {
+    const { name, install, open, environment, options } = this.#init;
+    const client = await WorkerClient.start(open, {
+      name,
+      install,
+      graceMilliseconds: options.cancelGraceMilliseconds ?? 1000,
+    });
+    this.#clients.add(client);
+    client.onEnd = () => {
+      this.#clients.delete(client);
+      const index = this.#idle.indexOf(client);
+      if (index >= 0) this.#idle.splice(index, 1);
+    };
+    try {
+      this.#opened = await client.request({ type: 'open', environment });
+      return client;
+    } catch (error) {
+      await client.stop();
+      throw error;
+    }
+  }
+
+  /** Keeps the worker of a disposed executable for the next model, or ends it. */
+  async #retire(client: WorkerClient): Promise<void> {
+    const keep = this.#init.options.idleWorkers ?? 1;
+    if (client.lost === undefined && this.#disposed === undefined && this.#idle.length < keep) {
+      const released = await client.request({ type: 'release' }).then(
+        () => true,
+        () => false,
+      );
+      // One that cannot be released ends with its worker.
+      if (released && this.#disposed === undefined) {
+        this.#idle.push(client);
+        return;
+      }
+    }
+    await this.#drop(client);
+  }
+
+  async #drop(client: WorkerClient): Promise<void> {
+    await client.stop();
+    this.#clients.delete(client);
+  }
+}
+
+/** Options that were given, so that defaults below them show through. */
+function definedOf(options: OnnxRuntimeOptions): OnnxRuntimeOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function packState(state: readonly StatePair[]): {
+  readonly wire: readonly WireState[];
+  readonly transfer: ArrayBuffer[];
+} {
+  const transfer: ArrayBuffer[] = [];
+  const wire = state.map((pair) => {
+    const initial = packTensor(pair.initial);
+    if (!Array.isArray(initial.data)) transfer.push((initial.data as Uint8Array).buffer as ArrayBuffer);
+    return { input: pair.input, output: pair.output, initial };
+  });
+  return { wire, transfer };
+}
+
+function checkState(backend: string, state: readonly StatePair[], compiled: WireResults['compile']): void {
+  const problems: string[] = [];
+  const inputs = new Map(compiled.inputs.map((one) => [one.name, one]));
+  const outputs = new Set(compiled.outputs.map((one) => one.name));
+  for (const { input, output, initial } of state) {
+    const info = inputs.get(input);
+    if (info === undefined) problems.push(`State input "${input}" is not an input of the model.`);
+    else if (info.dtype !== initial.dtype) {
+      problems.push(`State input "${input}" is ${String(info.dtype)}, its initial value ${initial.dtype}.`);
+    }
+    if (!outputs.has(output)) problems.push(`State output "${output}" is not an output of the model.`);
+  }
+  if (problems.length > 0) throw errors.optionsInvalid(`compile of backend "${backend}"`, problems);
+}

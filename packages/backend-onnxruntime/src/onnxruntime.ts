@@ -1,0 +1,46 @@
+import { isLitheError } from '@lithe/core';
+import { openNode, openWeb } from '#platform';
+import type { OnnxRuntimeBackend } from './backend.ts';
+import type { OnnxRuntimeOptions, WebFiles } from './options.ts';
+
+/**
+ * Opens onnxruntime-node: the native runtime, in worker threads, so that the main thread stays free. It is an optional
+ * peer: install it beside this package.
+ *
+ * @param options providers, threads and the like; CPU and all cores by default
+ * @returns the backend; the caller disposes it
+ * @throws {LitheError} BACKEND_UNAVAILABLE when onnxruntime-node is not installed, or this is not Node
+ */
+export function onnxruntimeNode(options: OnnxRuntimeOptions = {}): Promise<OnnxRuntimeBackend> {
+  return openNode(options);
+}
+
+/**
+ * Opens onnxruntime-web. In a browser it runs in web workers, on WASM or, with `executionProviders: ['webgpu']`, on
+ * the GPU; in Node its WASM build runs in worker threads.
+ *
+ * WebGPU comes from the package's `/webgpu` entry: the default entry computes wrong numbers on it.
+ *
+ * @param options providers, threads, and where the package's files lie
+ * @returns the backend; the caller disposes it
+ * @throws {LitheError} BACKEND_UNAVAILABLE when onnxruntime-web is not installed, or there is no WebGPU adapter
+ */
+export function onnxruntimeWeb(options: OnnxRuntimeOptions & WebFiles = {}): Promise<OnnxRuntimeBackend> {
+  return openWeb(options);
+}
+
+/**
+ * Opens the best onnxruntime there is: onnxruntime-node, or, where it is not installed, onnxruntime-web.
+ *
+ * @param options providers, threads and the like
+ * @returns the backend; its `name` says which one it is. The caller disposes it
+ * @throws {LitheError} BACKEND_UNAVAILABLE when neither is installed
+ */
+export async function onnxruntime(options: OnnxRuntimeOptions = {}): Promise<OnnxRuntimeBackend> {
+  try {
+    return await onnxruntimeNode(options);
+  } catch (error) {
+    if (!isLitheError(error, 'BACKEND_UNAVAILABLE')) throw error;
+    return openWeb({ ...options, executionProviders: undefined });
+  }
+}

@@ -1,0 +1,38 @@
+import { errors } from '@lithe/core';
+import { type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
+import type { OnnxRuntimeOptions, WebFiles } from '../options.ts';
+import { webWorkerChannel } from './worker-channel.ts';
+
+/** There is no onnxruntime-node in a browser. */
+export function openNode(_options: OnnxRuntimeOptions): Promise<OnnxRuntimeBackend> {
+  return Promise.reject(
+    errors.backendUnavailable(
+      'onnxruntime-node',
+      'this is not Node.',
+      'Use onnxruntimeWeb(), or onnxruntime(), which takes what there is.',
+    ),
+  );
+}
+
+/** onnxruntime-web, in web workers. */
+export function openWeb(options: OnnxRuntimeOptions & WebFiles): Promise<OnnxRuntimeBackend> {
+  const first = options.executionProviders?.[0];
+  const onGpu = (typeof first === 'string' ? first : first?.name) === 'webgpu';
+  return openRuntime({
+    name: 'onnxruntime-web',
+    install: onGpu
+      ? 'Use a browser with WebGPU, and check that the page sees an adapter: navigator.gpu.requestAdapter().'
+      : 'Install it: npm install onnxruntime-web.',
+    open: webWorkerChannel(onGpu ? 'webgpu' : 'wasm'),
+    environment: {
+      logSeverityLevel: options.logSeverityLevel ?? 3,
+      threads: options.threads,
+      wasmPaths: options.wasmPaths,
+      wasmBinary: options.wasmBinary,
+      powerPreference: undefined,
+    },
+    sessionThreads: undefined,
+    defaultProviders: ['wasm'],
+    options,
+  });
+}
