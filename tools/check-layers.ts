@@ -35,7 +35,8 @@ export const packageImports: Readonly<Record<string, readonly string[]>> = {
 export const coreLayers: readonly (readonly string[])[] = [
   ['errors', 'context'],
   ['tensor'],
-  ['ir', 'data'],
+  ['ir'],
+  ['data'],
   ['op', 'metrics'],
   ['verify', 'rewrite', 'ops', 'print'],
   ['infer'],

@@ -18,7 +18,12 @@ export {
 export type { FormatAdvice, OpenTargetOptions, Target, TargetProfile, WeightFormat } from './backend/target.ts';
 export { createRng, type Rng } from './context/rng.ts';
 export { createRunContext, type Logger, type ProgressEvent, type RunContext, type RunOptions } from './context/run-context.ts';
+export { type ArraySamples, arrayDataset, type DatasetOptions } from './data/array-dataset.ts';
 export type { Batch, BatchOptions, Dataset, Feeds } from './data/dataset.ts';
+export { type IterableDatasetOptions, iterableDataset, type Sample } from './data/iterable-dataset.ts';
+export { type RandomDataset, type RandomDatasetOptions, randomDataset, randomTensor } from './data/random-dataset.ts';
+export { concatRows, sliceRows, stackRows } from './data/rows.ts';
+export { mapDataset, takeSamples } from './data/transforms.ts';
 export { errors, formatShape, invariant } from './errors/catalogue.ts';
 export { type ErrorCode, isLitheError, LitheError, type LitheErrorOptions } from './errors/lithe-error.ts';
 export { type Attribute, type AttributeKind, attribute, subgraphsOf, toSafeNumber } from './ir/attribute.ts';
