@@ -1,1 +1,10 @@
-export {};
+/**
+ * ONNX files to and from the models of `@lithe/core`.
+ *
+ * @packageDocumentation
+ */
+export { defaultReadLimits, type ReadLimits } from './limits.ts';
+export type { ExternalData } from './read/external.ts';
+export { type ReadOptions, readOnnx } from './read/read-onnx.ts';
+export type { ValueInfoChoice } from './write/write-graph.ts';
+export { type WriteOptions, writeOnnx } from './write/write-onnx.ts';

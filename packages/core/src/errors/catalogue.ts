@@ -64,6 +64,13 @@ export const errors = {
       details: { file },
       cause,
     }),
+  /** A file cannot be written. */
+  fileNotWritten: (file: string, reason: string, cause?: unknown): LitheError =>
+    new LitheError('FILE_NOT_WRITTEN', `File "${file}" cannot be written: ${reason}`, {
+      hint: 'Check that the folder exists, is writable and has room. What was there before is untouched.',
+      details: { file },
+      cause,
+    }),
   /** An edit would break the graph. */
   graphEditInvalid: (problem: string, hint?: string): LitheError =>
     new LitheError('GRAPH_EDIT_INVALID', `The graph edit is not valid: ${problem}.`, { hint }),

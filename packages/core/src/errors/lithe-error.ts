@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'DTYPE_UNSUPPORTED'
   | 'FILE_INVALID'
   | 'FILE_NOT_FOUND'
+  | 'FILE_NOT_WRITTEN'
   | 'GRAPH_EDIT_INVALID'
   | 'INTERNAL'
   | 'LIMIT_EXCEEDED'

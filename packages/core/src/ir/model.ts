@@ -1,6 +1,6 @@
 import type { Attribute } from './attribute.ts';
 import { cloneGraph } from './clone.ts';
-import { Graph } from './graph.ts';
+import type { Graph } from './graph.ts';
 import { Meta } from './meta.ts';
 
 /** The opset of `ai.onnx` that every model is brought to on load, and that every rule table is written for. */
@@ -30,7 +30,7 @@ export interface ModelFunction {
 
 /** Where a model came from, so that an unchanged one is written back byte for byte. */
 export interface ModelOrigin {
-  /** Revision of the graph when it was read. */
+  /** {@link Model.revision} when it was read. */
   readonly revision: number;
   /** Opset of `ai.onnx` in the file, before it was brought to the working opset. */
   readonly opset: number;
@@ -96,9 +96,16 @@ export class Model {
     return this.opsetImports.get('') ?? 0;
   }
 
+  /** Grows with every edit of the graph, its subgraphs and the bodies of local functions. */
+  get revision(): number {
+    let count = this.graph.revision.count;
+    for (const { graph } of this.functions) count += graph.revision.count;
+    return count;
+  }
+
   /** Whether nothing was edited since it was read. */
   get isUnchanged(): boolean {
-    return this.origin !== undefined && this.origin.revision === this.graph.revision.count;
+    return this.origin !== undefined && this.origin.revision === this.revision;
   }
 
   /** A copy of the structure that shares the tensors. Cost is linear in nodes, not in weights. */
@@ -108,7 +115,11 @@ export class Model {
       {
         graph,
         opsetImports: this.opsetImports,
-        functions: this.functions.map((item) => ({ ...item, graph: cloneGraph(item.graph, null) })),
+        functions: this.functions.map((item) => {
+          const body = cloneGraph(item.graph, null);
+          body.revision.count = item.graph.revision.count;
+          return { ...item, graph: body };
+        }),
         origin: this.origin,
       },
       this.meta,

@@ -1,0 +1,243 @@
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { type Attribute, type AttributeKind, type Graph, type ModelFunction, type Node, type TensorSource, tensorType, type Value } from '@lithe/core';
+import { attributeExtras, graphUnknown, nodeExtras, tensorExtras, valueExtras } from '../extras.ts';
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  FunctionProtoSchema,
+  GraphProtoSchema,
+  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
+  TensorAnnotationSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from '../proto/onnx_pb.ts';
+import { encodeUtf8 } from '../read/text.ts';
+import { Rope } from './rope.ts';
+import { type ExternalPlace, entriesOf, tensorRope } from './write-tensor.ts';
+import { typeToProto } from './write-type.ts';
+
+/** Numbers of the fields that hold weights, directly or further down, and so are encoded piece by piece. */
+const FIELDS = {
+  attributeTensor: 5,
+  attributeGraph: 6,
+  attributeTensors: 10,
+  attributeGraphs: 11,
+  nodeAttribute: 5,
+  graphNode: 1,
+  graphInitializer: 5,
+  functionNode: 7,
+  functionAttribute: 11,
+} as const;
+
+const kindNumbers: Readonly<Record<AttributeKind, AttributeProto_AttributeType>> = {
+  int: AttributeProto_AttributeType.INT,
+  float: AttributeProto_AttributeType.FLOAT,
+  string: AttributeProto_AttributeType.STRING,
+  bytes: AttributeProto_AttributeType.STRING,
+  tensor: AttributeProto_AttributeType.TENSOR,
+  graph: AttributeProto_AttributeType.GRAPH,
+  type: AttributeProto_AttributeType.TYPE_PROTO,
+  ints: AttributeProto_AttributeType.INTS,
+  floats: AttributeProto_AttributeType.FLOATS,
+  strings: AttributeProto_AttributeType.STRINGS,
+  tensors: AttributeProto_AttributeType.TENSORS,
+  graphs: AttributeProto_AttributeType.GRAPHS,
+  types: AttributeProto_AttributeType.TYPE_PROTOS,
+};
+
+/** Which values in between get their types written. */
+export type ValueInfoChoice = 'declared' | 'all' | 'none';
+
+/** What the encoders of one file share. */
+export interface WriteContext {
+  /** Where the bytes of a tensor go; `undefined` for the model file itself. */
+  place(source: TensorSource): ExternalPlace | undefined;
+  /** Which values in between get their types written. */
+  readonly valueInfo: ValueInfoChoice;
+  /** Stops writing. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Encodes a graph. */
+export async function graphRope(graph: Graph, context: WriteContext): Promise<Rope> {
+  const head = create(GraphProtoSchema, {
+    name: graph.name,
+    ...(graph.docString === undefined ? {} : { docString: graph.docString }),
+    input: graph.inputs.map(valueInfo),
+    output: graph.outputs.map((value) => (value.graph === graph ? valueInfo(value) : bareInfo(value))),
+    metadataProps: entriesOf(graph.props),
+  });
+  for (const value of graph.values()) {
+    const extras = value.meta.get(valueExtras);
+    if (extras?.annotation !== undefined) {
+      const annotation = create(TensorAnnotationSchema, {
+        tensorName: value.name,
+        quantParameterTensorNames: entriesOf(extras.annotation),
+      });
+      head.quantizationAnnotation.push(annotation);
+    }
+    if (wantsInfo(value, context.valueInfo)) head.valueInfo.push(valueInfo(value));
+  }
+  const unknown = graph.meta.get(graphUnknown);
+  if (unknown !== undefined) head.$unknown = [...unknown];
+  const rope = new Rope();
+  rope.bytes(toBinary(GraphProtoSchema, head));
+  for (const node of graph.nodes()) rope.messageField(FIELDS.graphNode, await nodeRope(node, context));
+  for (const value of graph.initializers) {
+    const source = value.initializer;
+    if (source === undefined) continue;
+    const tensor = await tensorRope(
+      source,
+      {
+        name: value.name,
+        docString: value.isGraphInput ? undefined : value.docString,
+        props: value.isGraphInput ? undefined : value.props,
+        external: context.place(source),
+      },
+      context.signal,
+    );
+    rope.messageField(FIELDS.graphInitializer, tensor);
+  }
+  return rope;
+}
+
+function wantsInfo(value: Value, choice: ValueInfoChoice): boolean {
+  if (choice === 'none' || value.type === undefined || value.isGraphInput || value.isGraphOutput) return false;
+  if (value.initializer !== undefined) return false;
+  if (value.type.kind === 'tensor' && value.type.dtype === undefined) return false;
+  return choice === 'all' || value.meta.get(valueExtras)?.declared === true;
+}
+
+function valueInfo(value: Value): ValueInfoProto {
+  const info = create(ValueInfoProtoSchema, {
+    name: value.name,
+    ...(value.type === undefined ? {} : { type: typeToProto(value.type) }),
+    ...(value.docString === undefined ? {} : { docString: value.docString }),
+    metadataProps: entriesOf(value.props),
+  });
+  const unknown = value.meta.get(valueExtras)?.unknown;
+  if (unknown !== undefined && unknown.length > 0) info.$unknown = [...unknown];
+  return info;
+}
+
+/** An output that is a value of a graph around: everything else about it is said there. */
+function bareInfo(value: Value): ValueInfoProto {
+  const type = value.type ?? (value.initializer === undefined ? undefined : tensorType(value.initializer.dtype));
+  return create(ValueInfoProtoSchema, { name: value.name, ...(type === undefined ? {} : { type: typeToProto(type) }) });
+}
+
+async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
+  const head = create(NodeProtoSchema, {
+    input: node.inputs.map((value) => value?.name ?? ''),
+    output: node.outputs.map((value) => value.name),
+    ...(node.name === '' ? {} : { name: node.name }),
+    opType: node.opType,
+    ...(node.domain === '' ? {} : { domain: node.domain }),
+    ...(node.overload === '' ? {} : { overload: node.overload }),
+    ...(node.docString === undefined ? {} : { docString: node.docString }),
+    metadataProps: entriesOf(node.props),
+  });
+  const extras = node.meta.get(nodeExtras);
+  if (extras !== undefined) {
+    head.deviceConfigurations = [...extras.deviceConfigurations];
+    if (extras.unknown.length > 0) head.$unknown = [...extras.unknown];
+  }
+  const rope = new Rope();
+  rope.bytes(toBinary(NodeProtoSchema, head));
+  for (const [name, attribute] of node.attributes) {
+    rope.messageField(FIELDS.nodeAttribute, await attributeRope(name, attribute, context));
+  }
+  return rope;
+}
+
+async function attributeRope(name: string, attribute: Attribute, context: WriteContext): Promise<Rope> {
+  const rope = new Rope();
+  if (attribute.kind === 'opaque') {
+    rope.bytes(attribute.proto);
+    return rope;
+  }
+  const kind = attribute.kind === 'reference' ? attribute.of : attribute.kind;
+  const extras = attributeExtras.get(attribute);
+  const head = create(AttributeProtoSchema, {
+    name,
+    type: kindNumbers[kind],
+    ...(extras?.docString === undefined ? {} : { docString: extras.docString }),
+    ...attributeContent(attribute),
+  });
+  if (extras !== undefined && extras.unknown.length > 0) head.$unknown = [...extras.unknown];
+  rope.bytes(toBinary(AttributeProtoSchema, head));
+  const tensor = async (source: TensorSource): Promise<Rope> =>
+    tensorRope(source, { name: tensorExtras.get(source)?.name ?? '', external: context.place(source) }, context.signal);
+  if (attribute.kind === 'tensor') rope.messageField(FIELDS.attributeTensor, await tensor(attribute.value));
+  else if (attribute.kind === 'graph') rope.messageField(FIELDS.attributeGraph, await graphRope(attribute.value, context));
+  else if (attribute.kind === 'tensors') {
+    for (const source of attribute.value) rope.messageField(FIELDS.attributeTensors, await tensor(source));
+  } else if (attribute.kind === 'graphs') {
+    for (const graph of attribute.value) rope.messageField(FIELDS.attributeGraphs, await graphRope(graph, context));
+  }
+  return rope;
+}
+
+/** The small parts of an attribute. */
+function attributeContent(attribute: Attribute): MessageInitShape<typeof AttributeProtoSchema> {
+  switch (attribute.kind) {
+    case 'int':
+      return { i: attribute.value };
+    case 'float':
+      return { f: attribute.value };
+    case 'string':
+      return { s: encodeUtf8(attribute.value) };
+    case 'bytes':
+      return { s: attribute.value };
+    case 'type':
+      return { tp: typeToProto(attribute.value) };
+    case 'ints':
+      return { ints: [...attribute.value] };
+    case 'floats':
+      return { floats: [...attribute.value] };
+    case 'strings':
+      return { strings: attribute.value.map(encodeUtf8) };
+    case 'types':
+      return { typeProtos: attribute.value.map(typeToProto) };
+    case 'reference':
+      return { refAttrName: attribute.name };
+    case 'tensor':
+    case 'tensors':
+    case 'graph':
+    case 'graphs':
+    case 'opaque':
+      return {};
+  }
+}
+
+/** Encodes a local function. */
+export async function functionRope(item: ModelFunction, context: WriteContext): Promise<Rope> {
+  const { graph } = item;
+  const head = create(FunctionProtoSchema, {
+    name: item.name,
+    input: graph.inputs.map((value) => value.name),
+    output: graph.outputs.map((value) => value.name),
+    attribute: [...item.attributes],
+    ...(item.docString === undefined ? {} : { docString: item.docString }),
+    opsetImport: importsToProto(item.opsetImports),
+    domain: item.domain,
+    ...(item.overload === '' ? {} : { overload: item.overload }),
+    metadataProps: entriesOf(item.props),
+  });
+  for (const value of graph.values()) {
+    if (value.meta.get(valueExtras)?.declared === true && value.type !== undefined) head.valueInfo.push(valueInfo(value));
+  }
+  const rope = new Rope();
+  rope.bytes(toBinary(FunctionProtoSchema, head));
+  for (const node of graph.nodes()) rope.messageField(FIELDS.functionNode, await nodeRope(node, context));
+  for (const [name, attribute] of item.attributeDefaults) {
+    rope.messageField(FIELDS.functionAttribute, await attributeRope(name, attribute, context));
+  }
+  return rope;
+}
+
+/** Opset imports as messages. */
+export function importsToProto(imports: ReadonlyMap<string, number>): MessageInitShape<typeof OperatorSetIdProtoSchema>[] {
+  return [...imports].map(([domain, version]) => ({ domain, version: BigInt(version) }));
+}
