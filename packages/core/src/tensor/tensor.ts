@@ -1,6 +1,13 @@
 import { errors } from '../errors/catalogue.ts';
-import { byteLengthOf, type DType, type DTypeArrays, dtypes, elementsOf, type NumericArray } from './dtype.ts';
-import { fromBfloat16Bits, fromFloat16Bits, fromFloat8Bits } from './half.ts';
+import {
+  byteLengthOf,
+  type DType,
+  type DTypeArrays,
+  dtypes,
+  elementsOf,
+  type NumericArray,
+} from './dtype.ts';
+import { fromBfloat16Bits, fromFloat8Bits, fromFloat16Bits } from './half.ts';
 import { unpackInt4, unpackUint4 } from './packed4.ts';
 
 /**
@@ -27,7 +34,8 @@ function viewOf(dtype: DType, bytes: Uint8Array): NumericArray {
   const { byteOffset, byteLength } = bytes;
   const width = Math.max(1, elementWidth(dtype));
   // Typed arrays need alignment; a view into a protobuf may not have it, and only then is a copy made.
-  const aligned = byteOffset % width === 0 ? bytes : bytes.slice();
+  // Not slice(): that of a Node Buffer is another view, not a copy.
+  const aligned = byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
   const from = aligned === bytes ? byteOffset : 0;
   const count = byteLength / width;
   const store = aligned.buffer as ArrayBuffer;
@@ -113,7 +121,8 @@ export class Tensor<D extends DType = DType> implements TensorSource {
     checkShape(shape);
     const elements = elementsOf(shape);
     if (dtype === 'string') {
-      if (!Array.isArray(data) || data.length !== elements) throw lengthError(dtype, shape, (data as { length: number }).length);
+      if (!Array.isArray(data) || data.length !== elements)
+        throw lengthError(dtype, shape, (data as { length: number }).length);
       return new Tensor(dtype, shape, data as unknown as readonly string[]);
     }
     const array = data as NumericArray;
@@ -122,7 +131,9 @@ export class Tensor<D extends DType = DType> implements TensorSource {
     const tensor = new Tensor(dtype, shape, bytes);
     const sample = viewOf(dtype, new Uint8Array(0));
     if (sample.constructor.name !== array.constructor.name) {
-      throw errors.tensorInvalid(`elements of ${dtype} are held in ${sample.constructor.name}, not ${array.constructor.name}`);
+      throw errors.tensorInvalid(
+        `elements of ${dtype} are held in ${sample.constructor.name}, not ${array.constructor.name}`,
+      );
     }
     tensor.#view = data;
     return tensor;
@@ -148,7 +159,9 @@ export class Tensor<D extends DType = DType> implements TensorSource {
   /** The elements, in the form that {@link DTypeArrays} lists. Not to be written. */
   get data(): DTypeArrays[D] {
     if (this.#view === undefined) {
-      this.#view = (this.#store instanceof Uint8Array ? viewOf(this.dtype, this.#store) : this.#store) as DTypeArrays[D];
+      this.#view = (
+        this.#store instanceof Uint8Array ? viewOf(this.dtype, this.#store) : this.#store
+      ) as DTypeArrays[D];
     }
     return this.#view;
   }
@@ -205,7 +218,8 @@ export class Tensor<D extends DType = DType> implements TensorSource {
       case 'float8e4m3fnuz':
       case 'float8e5m2':
       case 'float8e5m2fnuz':
-        for (let index = 0; index < out.length; index++) out[index] = fromFloat8Bits(data[index] as number, this.dtype);
+        for (let index = 0; index < out.length; index++)
+          out[index] = fromFloat8Bits(data[index] as number, this.dtype);
         return out;
       case 'int4':
         out.set(unpackInt4(data as Uint8Array, this.size));
@@ -238,13 +252,17 @@ function utf8Length(strings: readonly string[]): number {
 
 function checkShape(shape: readonly number[]): void {
   for (const dim of shape) {
-    if (!Number.isSafeInteger(dim) || dim < 0) throw errors.tensorInvalid(`shape [${shape.join(', ')}] has a dim that is not a whole number`);
+    if (!Number.isSafeInteger(dim) || dim < 0)
+      throw errors.tensorInvalid(`shape [${shape.join(', ')}] has a dim that is not a whole number`);
   }
-  if (!Number.isSafeInteger(elementsOf(shape))) throw errors.tensorInvalid(`shape [${shape.join(', ')}] has too many elements`);
+  if (!Number.isSafeInteger(elementsOf(shape)))
+    throw errors.tensorInvalid(`shape [${shape.join(', ')}] has too many elements`);
 }
 
 function lengthError(dtype: DType, shape: readonly number[], actual: number): Error {
-  return errors.tensorInvalid(`${dtype} of shape [${shape.join(', ')}] has ${elementsOf(shape)} elements, the array ${actual}`);
+  return errors.tensorInvalid(
+    `${dtype} of shape [${shape.join(', ')}] has ${elementsOf(shape)} elements, the array ${actual}`,
+  );
 }
 
 /**
@@ -267,7 +285,9 @@ export function lazyTensor(
       signal?.throwIfAborted();
       const tensor = await compute(signal);
       if (tensor.dtype !== dtype || tensor.shape.join() !== shape.join()) {
-        throw errors.tensorInvalid(`a lazy tensor gave ${tensor.toString()}, declared as ${dtype} [${shape.join(', ')}]`);
+        throw errors.tensorInvalid(
+          `a lazy tensor gave ${tensor.toString()}, declared as ${dtype} [${shape.join(', ')}]`,
+        );
       }
       return tensor;
     },
