@@ -212,10 +212,10 @@ class RuntimeBackend implements OnnxRuntimeBackend {
     const { file } = model;
     if (typeof file === 'string') {
       if (this.#init.readFile === undefined) return file;
-      return this.#checkSize(await this.#init.readFile(file));
+      return new Uint8Array(this.#checkSize(await this.#init.readFile(file)));
     }
-    // Copied, because the buffer is given away.
-    return this.#checkSize(file).slice();
+    // Copied, because the buffer is given away; not by slice(), which on a Node Buffer makes a view.
+    return new Uint8Array(this.#checkSize(file));
   }
 
   async #encode(model: Model): Promise<Uint8Array> {

@@ -8,3 +8,6 @@ export type { OnnxRuntimeExecutable, ValueInfo } from './executable.ts';
 export { onnxruntime, onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.ts';
 export type { ExecutionProvider, OnnxRuntimeOptions, SessionOptions, WebFiles } from './options.ts';
 export type { NodeProfile, RuntimeProfile } from './profile.ts';
+export { nodeCpuTarget } from './targets/node-cpu.ts';
+export { type BrowserTargetOptions, wasmTarget } from './targets/wasm.ts';
+export { webgpuTarget } from './targets/webgpu.ts';

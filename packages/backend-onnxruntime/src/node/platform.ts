@@ -1,6 +1,11 @@
+import { isLitheError, type RunContext } from '@lithe/core';
 import { type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
 import type { OnnxRuntimeOptions, WebFiles } from '../options.ts';
+import type { BrowserTargetOptions } from '../targets/wasm.ts';
+import { onnxruntimeBrowser } from './browser/open-browser.ts';
 import { ThreadHost } from './thread-channel.ts';
+
+export { machine } from './machine.ts';
 
 /** onnxruntime-node, in worker threads. */
 export function openNode(
@@ -47,4 +52,28 @@ export function openWeb(
     options,
     where: 'WASM in Node',
   });
+}
+
+/** WASM in a headless browser; without one, WASM in Node. */
+export async function openWasmTarget(
+  options: BrowserTargetOptions,
+  context: RunContext,
+): Promise<OnnxRuntimeBackend> {
+  const { browser, wasmPaths, wasmBinary, ...session } = options;
+  try {
+    return await onnxruntimeBrowser('wasm', { ...session, browser });
+  } catch (error) {
+    // A browser that was named must be the one that is measured.
+    const isNamed = (browser ?? process.env['CHROME_PATH'] ?? '') !== '';
+    if (!isLitheError(error, 'BACKEND_UNAVAILABLE') || isNamed) throw error;
+    const backend = await openWeb({ ...session, wasmPaths, wasmBinary });
+    context.log.warn(`${error.message} WASM is measured in Node instead. ${error.hint ?? ''}`);
+    return backend;
+  }
+}
+
+/** WebGPU in a headless browser. */
+export function openWebgpuTarget(options: BrowserTargetOptions): Promise<OnnxRuntimeBackend> {
+  const { wasmPaths: _paths, wasmBinary: _binary, ...rest } = options;
+  return onnxruntimeBrowser('webgpu', rest);
 }

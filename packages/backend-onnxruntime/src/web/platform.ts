@@ -1,6 +1,7 @@
-import { errors } from '@lithe/core';
+import { errors, type RunContext } from '@lithe/core';
 import { type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
 import type { OnnxRuntimeOptions, WebFiles } from '../options.ts';
+import type { BrowserTargetOptions } from '../targets/wasm.ts';
 import { webWorkerChannel } from './worker-channel.ts';
 
 /** There is no onnxruntime-node in a browser. */
@@ -35,4 +36,24 @@ export function openWeb(options: OnnxRuntimeOptions & WebFiles): Promise<OnnxRun
     defaultProviders: ['wasm'],
     options,
   });
+}
+
+/** A browser does not tell its processor; nor can onnxruntime-node run in it. */
+export function machine(): { readonly architecture: string; readonly convolutionBlock: number } {
+  return { architecture: 'unknown', convolutionBlock: 1 };
+}
+
+/** WASM in this browser. */
+export function openWasmTarget(
+  options: BrowserTargetOptions,
+  _context: RunContext,
+): Promise<OnnxRuntimeBackend> {
+  const { browser: _, ...rest } = options;
+  return openWeb({ ...rest, executionProviders: ['wasm'] });
+}
+
+/** WebGPU in this browser. */
+export function openWebgpuTarget(options: BrowserTargetOptions): Promise<OnnxRuntimeBackend> {
+  const { browser: _, ...rest } = options;
+  return openWeb({ ...rest, executionProviders: ['webgpu'] });
 }

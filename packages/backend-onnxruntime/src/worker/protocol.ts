@@ -140,3 +140,15 @@ export interface NodeWorkerData {
   /** `[busy, wish]`, shared with the main thread; see `worker/node-worker.js`. */
   readonly flags: Int32Array;
 }
+
+/** What the process tells a page that hosts workers. */
+export type PageCommand =
+  | { readonly type: 'start'; readonly worker: number; readonly kind: 'wasm' | 'webgpu' }
+  | { readonly type: 'message'; readonly worker: number; readonly message: WireMessage }
+  | { readonly type: 'stop'; readonly worker: number };
+
+/** What a page that hosts workers tells the process. */
+export type PageEvent =
+  | { readonly type: 'ready'; readonly userAgent: string; readonly isolated: boolean }
+  | { readonly type: 'reply'; readonly worker: number; readonly reply: WireReply }
+  | { readonly type: 'lost'; readonly worker: number; readonly reason: string };
