@@ -26,7 +26,31 @@ export { concatRows, sliceRows, stackRows } from './data/rows.ts';
 export { mapDataset, takeSamples } from './data/transforms.ts';
 export { errors, formatShape, invariant } from './errors/catalogue.ts';
 export { type ErrorCode, isLitheError, LitheError, type LitheErrorOptions } from './errors/lithe-error.ts';
+export {
+  type InferConflict,
+  type InferOptions,
+  type InferReport,
+  inferShapes,
+  type UnknownOperator,
+} from './infer/infer-shapes.ts';
 export { type Attribute, type AttributeKind, attribute, subgraphsOf, toSafeNumber } from './ir/attribute.ts';
+export {
+  addDims,
+  broadcastDims,
+  ceilDivideDim,
+  divideDims,
+  evaluateDim,
+  floorDivideDim,
+  isAtLeast,
+  maxDims,
+  mergeDims,
+  minDims,
+  multiplyDims,
+  productOfDims,
+  sameDim,
+  subtractDims,
+  symbolsOf,
+} from './ir/dims.ts';
 export { Graph, type OutputInit, type Placement, type Revision } from './ir/graph.ts';
 export { Meta, type MetaKey, metaKey } from './ir/meta.ts';
 export { Model, type ModelFunction, type ModelInit, type ModelOrigin, WORKING_OPSET } from './ir/model.ts';
@@ -66,6 +90,7 @@ export {
 } from './op/op-def.ts';
 export { OpSet } from './op/op-set.ts';
 export { defineTrait, type Trait, type TraitEntry, type TraitTable } from './op/trait.ts';
+export { type StandardOp, type StandardOpDefs, standardOpDefs, standardOps } from './ops/standard-ops.ts';
 export { definePass, type StandardOptions } from './pass/define-pass.ts';
 export type { Invariant, Pass, PassContext, PassNeed, PassSpec, PassStep, Preservation } from './pass/pass.ts';
 export {

@@ -2,6 +2,7 @@ import { errors } from '../errors/catalogue.ts';
 import { type Attribute, type AttributeKind, toSafeNumber } from '../ir/attribute.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Node } from '../ir/node.ts';
+import type { ValueType } from '../ir/types.ts';
 import type { Tensor, TensorSource } from '../tensor/tensor.ts';
 
 /** How one attribute of an operator is read: its kind in files, its JavaScript type, its default. */
@@ -91,6 +92,13 @@ export const attr = {
       if (found === undefined) throw errors.attributeInvalid(node.name, name, `is "${text}", not one of ${values.join(', ')}`);
       return found;
     }),
+  /** One of a fixed set of texts that must be there. */
+  requiredOneOf: <const T extends string>(values: readonly T[]): AttributeSpec<T> => ({
+    ...attr.oneOf(values, values[0] as NoInfer<T>),
+    required: true,
+  }),
+  /** A text that may be left out. */
+  optionalString: (): AttributeSpec<string | undefined> => spec<string | undefined>('string', false, undefined, readString),
   /** A list of whole numbers that may be left out. */
   optionalInts: (): AttributeSpec<readonly number[] | undefined> => spec<readonly number[] | undefined>('ints', false, undefined, readInts),
   /** A list of whole numbers that must be there. */
@@ -106,6 +114,14 @@ export const attr = {
       if (value.kind !== 'tensor') throw wrongKind(node, name, 'tensor', value.kind);
       return value.value;
     }),
+  /** A type that may be left out. */
+  optionalType: (): AttributeSpec<ValueType | undefined> =>
+    spec<ValueType | undefined>('type', false, undefined, (value, node, name) => {
+      if (value.kind !== 'type') throw wrongKind(node, name, 'type', value.kind);
+      return value.value;
+    }),
+  /** An attribute that is allowed but not looked into (sparse tensors). */
+  ignored: (): AttributeSpec<undefined> => spec('tensor', false, undefined, () => undefined),
   /** A subgraph that must be there. */
   graph: (): AttributeSpec<Graph | undefined> =>
     spec<Graph | undefined>('graph', true, undefined, (value, node, name) => {
@@ -117,13 +133,20 @@ export const attr = {
 /**
  * Reads the attributes of a node by its operator's specs, with defaults applied.
  *
+ * @param resolve gives what an attribute of the enclosing function stands for in a call; `undefined` when the call
+ *   leaves it out. Without it a reference is an error
  * @throws {LitheError} ATTRIBUTE_INVALID when one is missing, of the wrong kind or has a value that is not allowed
  */
-export function readAttributes<S extends AttributeSpecs>(node: Node, specs: S): AttributesOf<S> {
+export function readAttributes<S extends AttributeSpecs>(
+  node: Node,
+  specs: S,
+  resolve?: (name: string) => Attribute | undefined,
+): AttributesOf<S> {
   const read: Record<string, unknown> = {};
   for (const name of Object.keys(specs)) {
     const wanted = specs[name] as AttributeSpec<unknown>;
-    const found = node.attributes.get(name);
+    const own = node.attributes.get(name);
+    const found = own?.kind === 'reference' && resolve !== undefined ? resolve(own.name) : own;
     if (found === undefined) {
       if (wanted.required) throw errors.attributeInvalid(node.name, name, `is missing; operator ${node.op} requires it`);
       read[name] = wanted.default;

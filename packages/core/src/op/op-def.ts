@@ -1,8 +1,9 @@
+import type { Attribute } from '../ir/attribute.ts';
 import type { Dim, ValueType } from '../ir/types.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Node } from '../ir/node.ts';
 import type { DType } from '../tensor/dtype.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { Tensor, TensorSource } from '../tensor/tensor.ts';
 import { type AttributeSpecs, type AttributesOf, readAttributes } from './attributes.ts';
 
 /** One formal input or output of an operator. */
@@ -28,6 +29,10 @@ export interface InferContext<A = Readonly<Record<string, unknown>>> {
   readonly node: Node;
   /** Its attributes, defaults applied. */
   readonly attributes: A;
+  /** An attribute as it stands in the file, references to attributes of an enclosing function resolved. */
+  attribute(name: string): Attribute | undefined;
+  /** The tensor of an attribute or constant, if it was small enough to have been loaded. */
+  loaded(source: TensorSource | undefined): Tensor | undefined;
   /** Number of inputs in the node's list. */
   readonly inputCount: number;
   /** Number of outputs in the node's list. */
@@ -44,10 +49,15 @@ export interface InferContext<A = Readonly<Record<string, unknown>>> {
   constant(index: number): Tensor | undefined;
   /**
    * What is known of the elements of an integer input that carries sizes (a `Shape` result, a `Reshape` target),
-   * row-major; a scalar has one entry. `undefined` when nothing is known.
+   * row-major; a scalar has one entry. `undefined` when nothing is known. Known elements of other numeric inputs are
+   * given as well (bool as 0 and 1), so float inputs may hold fractions. Numbers beyond the safe integers stand for
+   * "as far as it goes" (`INT64_MAX` as the end of a slice).
    */
   sizes(index: number): readonly Dim[] | undefined;
-  /** Sets dtype and dims of output `index`. */
+  /**
+   * Sets dtype and dims of output `index`. A dtype of `undefined` means what the operator's table says: the dtype bound
+   * to the output's type variable, or its only dtype. Does nothing where the node leaves the output out.
+   */
   output(index: number, dtype: DType | undefined, shape: readonly Dim[] | undefined): void;
   /** Sets a type that is not a plain tensor. */
   outputType(index: number, type: ValueType | undefined): void;
