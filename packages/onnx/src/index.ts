@@ -6,5 +6,14 @@
 export { defaultReadLimits, type ReadLimits } from './limits.ts';
 export type { ExternalData } from './read/external.ts';
 export { type ReadOptions, readOnnx } from './read/read-onnx.ts';
+export {
+  type OptionalData,
+  type ReadValueOptions,
+  readTensorProto,
+  readValueProto,
+  type SequenceData,
+  type ValueData,
+  type ValueDataKind,
+} from './read/read-value-proto.ts';
 export type { ValueInfoChoice } from './write/write-graph.ts';
 export { type WriteOptions, writeOnnx } from './write/write-onnx.ts';
