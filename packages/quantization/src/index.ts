@@ -15,3 +15,8 @@ export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from '.
 export { roundHalfEven } from './parameters/rounding.ts';
 export { type FoldableWeightsOptions, foldableWeights } from './passes/foldable-weights.ts';
 export type { Resolved } from './passes/resolved.ts';
+export { type DynamicInt8Options, dynamicInt8 } from './passes/dynamic-int8.ts';
+export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
+export { type ObserveOptions, observe } from './calibration/observe.ts';
+export { type CalibrationStats, minMaxObserver, type Observer, type TensorStatistics } from './calibration/statistics.ts';
+export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';

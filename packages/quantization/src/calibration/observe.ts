@@ -1,0 +1,134 @@
+import {
+  type Backend,
+  createRunContext,
+  type Dataset,
+  type Executable,
+  elementsOf,
+  errors,
+  type Feeds,
+  type Model,
+  type RunContext,
+  type Tensor,
+  type Value,
+} from '@lithe/core';
+import { type CalibrationStats, minMaxObserver, type Observer, type TensorStatistics } from './statistics.ts';
+
+/** How activations are observed. */
+export interface ObserveOptions {
+  /** Names of the values to observe; by default every computed or fed tensor of the main graph that may be float32. */
+  readonly values?: readonly string[] | undefined;
+  /** At most this many samples; 100 by default. */
+  readonly samples?: number | undefined;
+  /** Samples per batch; the dataset's choice by default. */
+  readonly batchSize?: number | undefined;
+  /** Bytes of activations fetched in one run; the model is run as often as it takes for each batch. 256 MiB by default. */
+  readonly memoryBytes?: number | undefined;
+  /** Makes the observer of a value; {@link minMaxObserver} by default. */
+  readonly observer?: ((name: string) => Observer) | undefined;
+  /** Randomness, progress, cancellation. */
+  readonly context?: RunContext | undefined;
+}
+
+/** The values that may be observed: tensors of unknown type or float32, neither constant nor left out. */
+function observable(model: Model, names: readonly string[] | undefined): readonly Value[] {
+  const wanted = names === undefined ? undefined : new Set(names);
+  const found: Value[] = [];
+  for (const value of model.graph.values()) {
+    if (value.initializer !== undefined || value.name === '' || value.producer?.is('Constant') === true) continue;
+    if (wanted !== undefined && !wanted.has(value.name)) continue;
+    if (value.type !== undefined && value.type.kind !== 'tensor') continue;
+    if (value.dtype === undefined || value.dtype === 'float32') found.push(value);
+  }
+  return found;
+}
+
+/** A model that hands out the observed values, and before them their shapes. */
+interface Probe {
+  readonly model: Model;
+  /** Observed values that a node computes; graph inputs are seen in the feeds. */
+  readonly names: readonly string[];
+  /** Output that holds the shape of each, in the same order. */
+  readonly shapes: readonly string[];
+}
+
+function probe(model: Model, values: readonly Value[]): Probe {
+  const draft = model.clone();
+  const { graph } = draft;
+  const computed = values.filter((value) => value.producer !== null).map((value) => graph.value(value.name) as Value);
+  const shapes = computed.map((value) => graph.addNode({ opType: 'Shape', inputs: [value] }).output());
+  graph.setOutputs([...computed, ...shapes]);
+  return { model: draft, names: computed.map((value) => value.name), shapes: shapes.map((value) => value.name) };
+}
+
+/** Splits names into runs of at most `budget` bytes; a tensor larger than that is a run of its own. */
+function chunksOf(names: readonly string[], bytes: readonly number[], budget: number): readonly (readonly string[])[] {
+  const chunks: string[][] = [];
+  let room = 0;
+  names.forEach((name, index) => {
+    const size = bytes[index]!;
+    if (chunks.length === 0 || size > room) {
+      chunks.push([]);
+      room = budget;
+    }
+    chunks[chunks.length - 1]!.push(name);
+    room -= size;
+  });
+  return chunks;
+}
+
+async function sizesOf(executable: Executable, feeds: Feeds, found: Probe): Promise<readonly number[]> {
+  const shapes = await executable.run(feeds, { outputs: found.shapes });
+  return found.shapes.map((name) => 4 * elementsOf([...(shapes[name] as Tensor<'int64'>).data].map(Number)));
+}
+
+/**
+ * Runs a model on real inputs and reduces each activation to its range, batch by batch. Nothing is collected: a run
+ * fetches at most `memoryBytes` of activations, and a batch is run again for the rest of them.
+ *
+ * @param model is not changed
+ * @throws {LitheError} DATA_INVALID when the dataset is empty; BACKEND_FAILED when the runtime fails
+ */
+export async function observe(
+  model: Model,
+  data: Dataset,
+  options: ObserveOptions & { readonly backend: Backend },
+): Promise<CalibrationStats> {
+  const { backend, samples: limit = 100, batchSize, memoryBytes = 2 ** 28, observer: make = minMaxObserver } = options;
+  const context = options.context ?? createRunContext();
+  const { signal } = context;
+  const values = observable(model, options.values);
+  const observers = new Map(values.map((value) => [value.name, make(value.name)]));
+  const fed = new Set(values.filter((value) => value.producer === null).map((value) => value.name));
+  const found = probe(model, values);
+  const executable = await backend.compile(found.model, { signal });
+  const other = new Set<string>();
+  let samples = 0;
+  try {
+    let plan: { readonly key: string; readonly chunks: readonly (readonly string[])[] } | undefined;
+    for await (const batch of data.batches({ batchSize, limit, signal })) {
+      signal.throwIfAborted();
+      const key = Object.values(batch.inputs).map((tensor) => tensor.shape.join('x')).join();
+      if (plan?.key !== key) {
+        plan = { key, chunks: chunksOf(found.names, await sizesOf(executable, batch.inputs, found), memoryBytes) };
+      }
+      const take = (name: string, tensor: Tensor): void => {
+        if (tensor.dtype === 'float32') observers.get(name)?.update(tensor.data as Float32Array);
+        else other.add(name);
+      };
+      for (const [name, tensor] of Object.entries(batch.inputs)) if (fed.has(name)) take(name, tensor);
+      for (const outputs of plan.chunks) {
+        signal.throwIfAborted();
+        const results = await executable.run(batch.inputs, { outputs, signal });
+        for (const name of outputs) take(name, results[name] as Tensor);
+      }
+      samples += batch.size;
+      context.progress({ task: 'calibrate', done: samples, total: Math.min(limit, data.size ?? limit) });
+    }
+  } finally {
+    await executable.dispose();
+  }
+  if (samples === 0) throw errors.dataInvalid(data.description, 'it holds no samples to calibrate with.');
+  const tensors: Record<string, TensorStatistics> = {};
+  for (const [name, item] of observers) if (!other.has(name)) tensors[name] = item.result();
+  return { version: 1, method: 'min-max', samples, source: data.description, tensors };
+}

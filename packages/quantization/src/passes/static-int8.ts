@@ -1,0 +1,158 @@
+import { definePass, errors, type Model, type Pass, type PassContext, ReportBuilder } from '@lithe/core';
+import { z } from 'zod';
+import { observe } from '../calibration/observe.ts';
+import type { CalibrationStats } from '../calibration/statistics.ts';
+import { integerRange } from '../parameters/integer-range.ts';
+import { opsetAtLeast } from '../graph/opset-at-least.ts';
+import { SharedWeights } from '../weights/shared.ts';
+import { activationRanges } from './static/activation-ranges.ts';
+import { operatorKind } from './static/operator-kinds.ts';
+import { planStatic } from './static/plan.ts';
+import { rewriteStatic } from './static/rewrite.ts';
+
+/** Options of {@link staticInt8}. */
+export interface StaticInt8Options {
+  /** Ranges found by {@link observe}; found on the context's data by default. */
+  readonly stats?: CalibrationStats | undefined;
+  /** Samples to observe when no statistics are given; 100 by default. */
+  readonly samples?: number | undefined;
+  /** Bytes of activations fetched in one run while observing; 256 MiB by default. */
+  readonly memoryBytes?: number | undefined;
+  /**
+   * Type of activations. `auto` (default) is what the target is fastest with, and unsigned without a target: on x86,
+   * onnxruntime falls back to float where a signed tensor has several readers.
+   */
+  readonly activations?: 'auto' | 'uint8' | 'int8' | undefined;
+  /** Whether depthwise convolutions are quantized; off by default, since most lose. */
+  readonly depthwise?: boolean | undefined;
+  /** Whether products of two activations (attention) are quantized; off by default. */
+  readonly activationProducts?: boolean | undefined;
+  /** Weights in [-64, 64], so that processors without VNNI cannot overflow; off by default. */
+  readonly reducedRange?: boolean | undefined;
+  /** Matrices with fewer elements stay float; 256 by default. */
+  readonly minimumElements?: number | undefined;
+  /** Names of nodes that stay float. */
+  readonly exclude?: readonly string[] | undefined;
+}
+
+/** Options of {@link staticInt8} with defaults filled in. */
+export interface StaticInt8Settings {
+  /** See {@link StaticInt8Options.stats}. */
+  readonly stats?: CalibrationStats | undefined;
+  /** See {@link StaticInt8Options.samples}. */
+  readonly samples: number;
+  /** See {@link StaticInt8Options.memoryBytes}. */
+  readonly memoryBytes: number;
+  /** See {@link StaticInt8Options.activations}. */
+  readonly activations: 'auto' | 'uint8' | 'int8';
+  /** See {@link StaticInt8Options.depthwise}. */
+  readonly depthwise: boolean;
+  /** See {@link StaticInt8Options.activationProducts}. */
+  readonly activationProducts: boolean;
+  /** See {@link StaticInt8Options.reducedRange}. */
+  readonly reducedRange: boolean;
+  /** See {@link StaticInt8Options.minimumElements}. */
+  readonly minimumElements: number;
+  /** See {@link StaticInt8Options.exclude}. */
+  readonly exclude: readonly string[];
+}
+
+const statistics = z.object({
+  version: z.literal(1),
+  method: z.literal('min-max'),
+  samples: z.int().min(1),
+  source: z.string(),
+  tensors: z.record(z.string(), z.object({ minimum: z.number(), maximum: z.number(), finite: z.boolean() })),
+});
+
+const schema = z.strictObject({
+  stats: statistics.optional(),
+  samples: z.int().min(1).default(100),
+  memoryBytes: z.int().min(1).default(2 ** 28),
+  activations: z.enum(['auto', 'uint8', 'int8']).default('auto'),
+  depthwise: z.boolean().default(false),
+  activationProducts: z.boolean().default(false),
+  reducedRange: z.boolean().default(false),
+  minimumElements: z.int().min(1).default(256),
+  exclude: z.array(z.string()).readonly().default([]),
+});
+
+/** The values whose ranges a plan may need. */
+function rangesNeeded(model: Model): readonly string[] {
+  const names = new Set<string>();
+  for (const node of model.graph.nodes()) {
+    if (operatorKind(node) === undefined) continue;
+    for (const value of [...node.inputs, ...node.outputs]) {
+      if (value !== null && value.name !== '' && value.graph === model.graph) names.add(value.name);
+    }
+  }
+  return [...names];
+}
+
+async function statsFor(draft: Model, settings: StaticInt8Settings, context: PassContext): Promise<CalibrationStats> {
+  if (settings.stats !== undefined) return settings.stats;
+  const { backend, data } = context;
+  if (backend === undefined || data === undefined) {
+    const missing = [...(data === undefined ? ['data'] : []), ...(backend === undefined ? ['backend'] : [])];
+    throw errors.passNeeds('quantization/static-int8', missing);
+  }
+  const { samples, memoryBytes } = settings;
+  return observe(draft, data, { backend, context, samples, memoryBytes, values: rangesNeeded(draft) });
+}
+
+function reportSubgraphs(draft: Model, report: ReportBuilder): void {
+  for (const node of draft.graph.nodesDeep()) {
+    if (node.graph !== draft.graph && operatorKind(node) === 'anchor') {
+      report.skip(node.name, 'subgraph', 'its activations are inside a subgraph, where ranges are not observed');
+    }
+    if (node.graph === draft.graph && ['ConvTranspose', 'LSTM', 'GRU', 'RNN'].includes(node.opType) && node.domain === '') {
+      report.skip(node.name, 'no-kernel', `onnxruntime has no static integer ${node.opType}`);
+    }
+  }
+}
+
+/**
+ * Computes convolutions and matrix products in 8-bit integers with activation ranges found beforehand on real inputs
+ * (`QuantizeLinear`/`DequantizeLinear` pairs, which the runtime fuses to integer kernels). Weights are signed with a
+ * scale per output channel, biases int32, activations unsigned on x86. Operators between two integer nodes run in
+ * integers too; a `Relu` or `Clip` disappears into the range of its output. Everything else, and the model's inputs
+ * and outputs, stay float.
+ *
+ * Ranges come from `stats` or, without them, from the context's data and backend.
+ *
+ * @see Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+ *   2018
+ *
+ * @example
+ * ```ts
+ * import { staticInt8 } from '@lithe/quantization';
+ *
+ * staticInt8({ activations: 'uint8' }).name; // => 'quantization/static-int8'
+ * ```
+ */
+export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePass({
+  name: 'quantization/static-int8',
+  version: 1,
+  summary: 'Computes convolutions and matrix products in 8-bit integers, with ranges found on real inputs.',
+  options: schema,
+  preserves: 'accuracy',
+  requires: [opsetAtLeast(13)],
+  run: async (draft, settings, context) => {
+    const report = new ReportBuilder();
+    const stats = await statsFor(draft, settings, context);
+    const { graph } = draft;
+    const plan = planStatic(graph, stats, { ...settings, target: context.target, report });
+    const unsigned = context.target?.profile.unsignedActivations ?? true;
+    const activations = integerRange(
+      settings.activations === 'auto' ? (unsigned ? 'uint8' : 'int8') : settings.activations,
+    );
+    const ranges = await activationRanges(plan, stats, activations);
+    const weights = integerRange('int8', { extent: settings.reducedRange ? 'reduced' : 'narrow' });
+    await rewriteStatic(graph, { plan, ranges, activations, weights, shared: new SharedWeights(), signal: context.signal });
+    for (const [node] of plan.nodes) report.apply(`quantize ${node.opType} "${node.name}"`);
+    reportSubgraphs(draft, report);
+    report.metric('samples', stats.samples, 'samples');
+    report.metric('quantizedNodes', plan.nodes.size, 'nodes');
+    return report.build();
+  },
+});

@@ -1,0 +1,126 @@
+import { constantOf, type Graph, type Node, type ReportBuilder, type Value } from '@lithe/core';
+import type { CalibrationStats } from '../../calibration/statistics.ts';
+import { type EligibilityOptions, ineligible } from './eligible.ts';
+import { dataInputs, type OperatorKind, operatorKind } from './operator-kinds.ts';
+
+/** Which nodes and values of a graph are quantized. */
+export interface StaticPlan {
+  /** Nodes that run in integers, in order. */
+  readonly nodes: ReadonlyMap<Node, OperatorKind>;
+  /** Activation functions that the node before them takes in, with that node. */
+  readonly absorbed: ReadonlyMap<Node, Node>;
+  /** Values that get a Q/DQ pair, in the order of their producers. */
+  readonly values: readonly Value[];
+}
+
+/** Whether a node is a `Relu` or a `Clip` with constant bounds: its effect fits into the range of its output. */
+function isRectifier(node: Node): boolean {
+  if (node.is('Relu')) return true;
+  return node.is('Clip') && [1, 2].every((index) => node.input(index) === null || constantOf(node.input(index)) !== undefined);
+}
+
+/** The rectifier that is the only reader of a node's result. */
+function rectifierOf(node: Node): Node | undefined {
+  const result = node.output();
+  const { uses } = result;
+  if (uses.length !== 1 || result.outputOf.length > 0) return undefined;
+  const reader = uses[0]!.node;
+  return reader.graph === node.graph && isRectifier(reader) ? reader : undefined;
+}
+
+/** Where the integer result of a node comes out: behind the rectifier that it takes in. */
+function resultsOf(node: Node, absorbing: ReadonlyMap<Node, Node>): readonly Value[] {
+  const rectifier = absorbing.get(node);
+  return rectifier === undefined ? node.outputs.filter((value) => value.name !== '') : [rectifier.output()];
+}
+
+interface Candidates {
+  readonly kinds: Map<Node, OperatorKind>;
+  /** Node to the rectifier that it takes in. */
+  readonly absorbing: Map<Node, Node>;
+}
+
+function candidatesOf(graph: Graph, options: EligibilityOptions, report: ReportBuilder): Candidates {
+  const kinds = new Map<Node, OperatorKind>();
+  const absorbing = new Map<Node, Node>();
+  const taken = new Set<Node>();
+  for (const node of graph.nodes()) {
+    const kind = operatorKind(node);
+    if (kind === undefined || taken.has(node)) continue;
+    const why = ineligible(node, options);
+    if (why !== undefined) {
+      if (kind === 'anchor') report.skip(node.name, why.code, why.reason);
+      continue;
+    }
+    kinds.set(node, kind);
+    const rectifier = kind === 'pass-through' ? undefined : rectifierOf(node);
+    if (rectifier === undefined) continue;
+    absorbing.set(node, rectifier);
+    taken.add(rectifier);
+  }
+  return { kinds, absorbing };
+}
+
+/** Whether the ranges of all activations that a node reads and of its result are known. */
+function measured(node: Node, results: readonly Value[], stats: CalibrationStats): string | undefined {
+  const read = dataInputs(node).map((index) => node.input(index));
+  for (const value of [...read, ...results]) {
+    if (value === null || constantOf(value) !== undefined) continue;
+    const seen = stats.tensors[value.name];
+    if (seen === undefined) return `value "${value.name}" was not observed`;
+    if (!seen.finite) return `value "${value.name}" was not finite`;
+  }
+  return undefined;
+}
+
+/**
+ * Decides what runs in integers. Anchors do wherever they can; followers and pass-through operators only on the way
+ * from one integer node to another, since elsewhere conversions cost more than they save.
+ */
+export function planStatic(
+  graph: Graph,
+  stats: CalibrationStats,
+  options: EligibilityOptions & { readonly report: ReportBuilder },
+): StaticPlan {
+  const { report } = options;
+  const { kinds, absorbing } = candidatesOf(graph, options, report);
+
+  // Forwards: which values may come as integers.
+  const arriving = new Set<Value>();
+  for (const [node, kind] of kinds) {
+    const results = resultsOf(node, absorbing);
+    const missing = measured(node, results, stats);
+    const reached = kind === 'anchor' || dataInputs(node).some((index) => arriving.has(node.input(index) as Value));
+    if (missing !== undefined && reached) report.skip(node.name, 'no-statistics', missing);
+    if (missing !== undefined || !reached) kinds.delete(node);
+    else for (const result of results) arriving.add(result);
+  }
+
+  // Backwards: which of them somebody takes as integers.
+  const wanted = new Set<Value>();
+  for (const [node, kind] of [...kinds].reverse()) {
+    const results = resultsOf(node, absorbing);
+    if (kind !== 'anchor' && !results.some((result) => wanted.has(result))) {
+      kinds.delete(node);
+      report.skip(node.name, 'no-integer-reader', 'nothing behind it takes integers');
+      continue;
+    }
+    for (const index of dataInputs(node)) {
+      const value = node.input(index);
+      if (value !== null && constantOf(value) === undefined) wanted.add(value);
+    }
+  }
+
+  const absorbed = new Map<Node, Node>();
+  const values = new Set(wanted);
+  for (const [node, kind] of kinds) {
+    const rectifier = absorbing.get(node);
+    const results = resultsOf(node, absorbing);
+    // A product without integer reader hands out floats directly; a convolution has only an integer form.
+    const floats = kind === 'anchor' && !node.is('Conv') && !results.some((result) => wanted.has(result));
+    if (floats) continue;
+    if (rectifier !== undefined) absorbed.set(rectifier, node);
+    for (const result of results) values.add(result);
+  }
+  return { nodes: kinds, absorbed, values: [...values] };
+}

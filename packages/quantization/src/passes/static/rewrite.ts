@@ -1,0 +1,184 @@
+import { attribute, constantOf, type Graph, type Node, Tensor, type TensorSource, type Value } from '@lithe/core';
+import type { AffineParameters } from '../../parameters/affine.ts';
+import { quantizeBias, raiseScalesForBias } from '../../parameters/bias.ts';
+import { granularity } from '../../parameters/granularity.ts';
+import type { IntegerRange } from '../../parameters/integer-range.ts';
+import { inserter } from '../../graph/replace-node.ts';
+import { float32Data } from '../../weights/lazy-parts.ts';
+import { elementParameters, integerTensor, quantizedWeight, type WeightSpec } from '../../weights/quantized-weight.ts';
+import type { SharedWeights } from '../../weights/shared.ts';
+import { removeConstant } from '../../weights/replace-constant.ts';
+import { dataInputs } from './operator-kinds.ts';
+import type { StaticPlan } from './plan.ts';
+
+/** What the rewriting of one graph works with. */
+export interface StaticRewrite {
+  /** What is quantized. */
+  readonly plan: StaticPlan;
+  /** Scale and zero point by value. */
+  readonly ranges: ReadonlyMap<Value, AffineParameters>;
+  /** Integers of activations. */
+  readonly activations: IntegerRange;
+  /** Integers of weights. */
+  readonly weights: IntegerRange;
+  /** Weights that were stored, behind their `DequantizeLinear`. */
+  readonly shared: SharedWeights<Value>;
+  /** Cancellation. */
+  readonly signal: AbortSignal;
+}
+
+/** Scale and zero point as graph values. */
+interface ScaleValues {
+  readonly scale: Value;
+  readonly zeroPoint: Value;
+}
+
+function zeroPointArray(range: IntegerRange, values: readonly number[]): Int8Array | Uint8Array {
+  return range.low < 0 ? Int8Array.from(values) : Uint8Array.from(values);
+}
+
+function addScale(graph: Graph, name: string, parameters: AffineParameters, range: IntegerRange): ScaleValues {
+  const scale = Tensor.from('float32', [], new Float32Array([parameters.scale]));
+  const zeroPoint = integerTensor(range, [], zeroPointArray(range, [parameters.zeroPoint]));
+  return {
+    scale: graph.addInitializer(graph.uniqueName(`${name}_scale`), scale),
+    zeroPoint: graph.addInitializer(graph.uniqueName(`${name}_zero_point`), zeroPoint),
+  };
+}
+
+/** Puts pairs behind the planned values. Call it last: it moves readers. */
+export function insertPairs(graph: Graph, rewrite: StaticRewrite): void {
+  const { plan, ranges, activations } = rewrite;
+  const scales = new Map<AffineParameters, ScaleValues>();
+  const first = graph.nodes().next().value as Node | undefined;
+  for (const value of plan.values) {
+    const parameters = ranges.get(value) as AffineParameters;
+    let shared = scales.get(parameters);
+    if (shared === undefined) {
+      shared = addScale(graph, value.name, parameters, activations);
+      scales.set(parameters, shared);
+    }
+    const { scale, zeroPoint } = shared;
+    const { producer } = value;
+    const integer = producer !== null && (plan.nodes.has(producer) || plan.absorbed.has(producer));
+    const readers = value.uses.filter(({ node, index }) => integer || readsIntegers(node, index, plan));
+    const isOutput = value.isGraphOutput;
+    const place = producer === null ? { before: first } : { after: producer };
+    const q = graph.addNode(
+      { opType: 'QuantizeLinear', inputs: [value, scale, zeroPoint] },
+      [{ name: graph.uniqueName(`${value.name}_quantized`) }],
+      place,
+    );
+    const dq = graph.addNode(
+      { opType: 'DequantizeLinear', inputs: [q.output(), scale, zeroPoint] },
+      [{ name: graph.uniqueName(`${value.name}_dequantized`), type: value.type }],
+      { after: q },
+    );
+    if (integer && isOutput) {
+      // The pair's result takes over the name of the output; the quantizer goes on reading the computed value.
+      graph.replaceAllUses(value, dq.output());
+      graph.setInput(q, 0, value);
+    } else for (const { node, index } of readers) node.graph.setInput(node, index, dq.output());
+  }
+}
+
+function readsIntegers(node: Node, index: number, plan: StaticPlan): boolean {
+  return plan.nodes.has(node) && dataInputs(node).includes(index);
+}
+
+interface WeightUse {
+  readonly node: Node;
+  readonly weight: Value;
+  readonly source: TensorSource;
+  /** Axis of the output channels. */
+  readonly axis: number;
+  readonly bias: Value | null;
+}
+
+function weightUse(node: Node): WeightUse | undefined {
+  const weight = node.input(1);
+  const source = constantOf(weight);
+  if (weight === null || source === undefined) return undefined;
+  if (node.is('Conv')) return { node, weight, source, axis: 0, bias: node.input(2) };
+  if (node.is('MatMul')) return { node, weight, source, axis: 1, bias: null };
+  const transB = node.attributes.get('transB');
+  const axis = transB?.kind === 'int' && transB.value !== 0n ? 0 : 1;
+  return { node, weight, source, axis, bias: node.input(2) };
+}
+
+/** Gives an anchor its weight and bias as integers. The weight is read once for its scales, and again when written. */
+async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<void> {
+  const { node, weight, source, axis, bias } = use;
+  const { graph } = node;
+  const what = `weight "${weight.name}"`;
+  const spec: WeightSpec = { granularity: granularity.perChannel(axis), range: rewrite.weights, scheme: 'symmetric', what };
+  const parameters = elementParameters(float32Data(await source.load(rewrite.signal), what), spec, source.shape);
+  const biasSource = constantOf(bias);
+  const input = rewrite.ranges.get(node.input(0) as Value) as AffineParameters;
+  const biasData =
+    biasSource === undefined ? undefined : float32Data(await biasSource.load(rewrite.signal), `bias of "${node.name}"`);
+  const raised = biasData === undefined ? 0 : raiseScalesForBias(parameters.scales, biasData, input.scale);
+  const insert = inserter(graph, node);
+  const constant = (name: string, sources: readonly TensorSource[], along: number): Value => {
+    const [values, scales, zeroPoints] = sources as readonly [TensorSource, TensorSource, TensorSource];
+    const inputs = [
+      insert.initializer(`${name}_quantized`, values),
+      insert.initializer(`${name}_scale`, scales),
+      insert.initializer(`${name}_zero_point`, zeroPoints),
+    ];
+    return insert.node('DequantizeLinear', inputs, { attributes: { axis: attribute.int(along) } })[0]!;
+  };
+  // Scales that were raised for one node's bias are that node's own.
+  const form = raised > 0 ? `for node ${rewrite.shared.size}` : `along axis ${axis}`;
+  const stored = rewrite.shared.get(weight, form, () => {
+    const quantized = quantizedWeight(source, spec, parameters);
+    return constant(weight.name, [quantized.values, quantized.scales, quantized.zeroPoints], axis);
+  });
+  graph.setInput(node, 1, stored);
+  removeConstant(weight);
+  if (bias === null || biasData === undefined) return;
+  const { values, scales } = quantizeBias(biasData, input.scale, parameters.scales);
+  const length = values.length;
+  const parts = [
+    Tensor.from('int32', [length], values),
+    Tensor.from('float32', [length], scales),
+    Tensor.from('int32', [length], new Int32Array(length)),
+  ];
+  graph.setInput(node, 2, constant(bias.name, parts, 0));
+  removeConstant(bias);
+}
+
+/** Quantizes a constant operand of a follower like an activation: one scale, the range of its elements. */
+async function quantizeOperand(node: Node, index: number, rewrite: StaticRewrite): Promise<void> {
+  const value = node.input(index) as Value;
+  const source = constantOf(value) as TensorSource;
+  const quantized = quantizedWeight(source, {
+    granularity: granularity.perTensor(),
+    range: rewrite.activations,
+    scheme: 'asymmetric',
+    what: `constant "${value.name}"`,
+  });
+  const insert = inserter(node.graph, node);
+  const inputs = [
+    insert.initializer(`${value.name}_quantized`, quantized.values),
+    insert.initializer(`${value.name}_scale`, quantized.scales),
+    insert.initializer(`${value.name}_zero_point`, quantized.zeroPoints),
+  ];
+  node.graph.setInput(node, index, insert.node('DequantizeLinear', inputs)[0]!);
+  removeConstant(value);
+}
+
+/** Rewrites a graph after its plan. */
+export async function rewriteStatic(graph: Graph, rewrite: StaticRewrite): Promise<void> {
+  for (const [node, kind] of rewrite.plan.nodes) {
+    rewrite.signal.throwIfAborted();
+    const use = kind === 'anchor' ? weightUse(node) : undefined;
+    if (use !== undefined) await quantizeWeight(use, rewrite);
+    else if (kind === 'follower') {
+      for (const index of dataInputs(node)) {
+        if (constantOf(node.input(index)) !== undefined) await quantizeOperand(node, index, rewrite);
+      }
+    }
+  }
+  insertPairs(graph, rewrite);
+}
