@@ -92,6 +92,7 @@ export { OpSet } from './op/op-set.ts';
 export { defineTrait, type Trait, type TraitEntry, type TraitTable } from './op/trait.ts';
 export { type StandardOp, type StandardOpDefs, standardOpDefs, standardOps } from './ops/standard-ops.ts';
 export { definePass, type StandardOptions } from './pass/define-pass.ts';
+export { optimize, type OptimizeOptions, type OptimizeResult, type StepList } from './pass/optimize.ts';
 export type { Invariant, Pass, PassContext, PassNeed, PassSpec, PassStep, Preservation } from './pass/pass.ts';
 export {
   type DriftCheck,

@@ -2,6 +2,7 @@ import {
   type Attribute,
   type MetaKey,
   metaKey,
+  type Model,
   type TensorSource,
   type ValueType,
 } from '@lithe/core';
@@ -99,3 +100,11 @@ export const attributeExtras: WeakMap<Attribute, AttributeExtras> = new WeakMap(
 
 /** Messages of types that say more than the IR holds (denotations). */
 export const typeMessages: WeakMap<ValueType, TypeProto> = new WeakMap();
+
+/**
+ * Names of the files beside a model that hold its weights, as its file names them; empty for a model in one file, or
+ * one that was not read from a file.
+ */
+export function externalFiles(model: Model): readonly string[] {
+  return model.meta.get(modelExtras)?.locations ?? [];
+}

@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { externalFiles } from './extras.ts';
 export { defaultReadLimits, type ReadLimits } from './limits.ts';
 export type { ExternalData } from './read/external.ts';
 export { type ReadOptions, readOnnx } from './read/read-onnx.ts';

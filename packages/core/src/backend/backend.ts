@@ -16,7 +16,9 @@ export interface EncodedModel {
 }
 
 /** Whether a backend can run a node. */
-export type Support = { readonly ok: true } | { readonly ok: false; readonly code: string; readonly reason: string };
+export type Support =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: string; readonly reason: string };
 
 /** How a model is prepared. */
 export interface CompileOptions {

@@ -1,5 +1,5 @@
-import type { Node } from '../ir/node.ts';
 import type { RunContext } from '../context/run-context.ts';
+import type { Node } from '../ir/node.ts';
 import type { Backend } from './backend.ts';
 
 /**

@@ -50,7 +50,7 @@ export interface RunOptions {
 
 /** Makes a {@link RunContext}: no cancellation, silent, seed 0 unless the options say otherwise. */
 export function createRunContext(options: RunOptions = {}): RunContext {
-  const nothing = (): void => {};
+  const nothing = (): void => undefined;
   return {
     rng: createRng(options.seed ?? 0),
     log: { warn: options.log?.warn ?? nothing, debug: options.log?.debug ?? nothing },

@@ -39,8 +39,10 @@ function describeIssue(issue: StandardSchemaV1.Issue): string {
 export function definePass<Input, Output>(spec: PassSpec<Input, Output>): Pass<Input, Output> {
   const make = (options?: Input): PassStep => {
     const result = spec.options['~standard'].validate(options ?? {});
-    if (result instanceof Promise) throw errors.optionsInvalid(`pass "${spec.name}"`, ['The schema must validate synchronously.']);
-    if (result.issues !== undefined) throw errors.optionsInvalid(`pass "${spec.name}"`, result.issues.map(describeIssue));
+    if (result instanceof Promise)
+      throw errors.optionsInvalid(`pass "${spec.name}"`, ['The schema must validate synchronously.']);
+    if (result.issues !== undefined)
+      throw errors.optionsInvalid(`pass "${spec.name}"`, result.issues.map(describeIssue));
     const { value } = result;
     return {
       name: spec.name,

@@ -56,7 +56,12 @@ export class ReportBuilder {
 
   /** The report; changed when anything was applied. */
   build(): PassReport {
-    return { changed: this.#applied.length > 0, applied: this.#applied, skipped: this.#skipped, metrics: this.#metrics };
+    return {
+      changed: this.#applied.length > 0,
+      applied: this.#applied,
+      skipped: this.#skipped,
+      metrics: this.#metrics,
+    };
   }
 }
 

@@ -22,7 +22,8 @@ export function packNibbles(values: Int8Array | Uint8Array): Uint8Array {
  * @throws {LitheError} TENSOR_INVALID when `packed` is too short
  */
 export function unpackUint4(packed: Uint8Array, elements: number): Uint8Array {
-  if (packed.length * 2 < elements) throw errors.tensorInvalid(`${packed.length} bytes cannot hold ${elements} nibbles`);
+  if (packed.length * 2 < elements)
+    throw errors.tensorInvalid(`${packed.length} bytes cannot hold ${elements} nibbles`);
   const values = new Uint8Array(elements);
   for (let index = 0; index < elements; index++) {
     const byte = packed[index >> 1] as number;
