@@ -142,7 +142,7 @@ function inferLoop(context: InferContext<{ readonly body: Graph | undefined }>):
     (types) => [tensorType('int64', []), tensorType('bool', []), ...types],
     (types) => types.slice(1, carried + 1),
   );
-  state.forEach((type, index) => context.outputType(index, type));
+  for (const [index, type] of state.entries()) context.outputType(index, type);
   // Without a condition the loop runs as often as it says; with one it may stop early.
   const count = context.has(1)
     ? context.freshDim('iterations')
@@ -200,7 +200,7 @@ function inferScan(context: InferContext<ScanAttributes>): void {
     (types) => [...types, ...slices],
     (types) => types.slice(0, carried),
   );
-  state.forEach((type, index) => context.outputType(index, type));
+  for (const [index, type] of state.entries()) context.outputType(index, type);
   for (let index = carried; index < context.outputCount; index++) {
     const type = all[index];
     if (type?.kind !== 'tensor' || type.shape === undefined) context.outputType(index, type);
@@ -229,9 +229,9 @@ function inferSequenceMap(context: InferContext<{ readonly body: Graph | undefin
   const outputs = context.subgraph(body, inputs);
   if (outputs.length !== context.outputCount)
     context.fail(`the body gives ${outputs.length} values, the node ${context.outputCount}`);
-  outputs.forEach((type, index) =>
-    context.outputType(index, { kind: 'sequence', element: anySize(type, inputs) }),
-  );
+  for (const [index, type] of outputs.entries()) {
+    context.outputType(index, { kind: 'sequence', element: anySize(type, inputs) });
+  }
 }
 
 /** Each call of the body may meet other sizes: dims that no input declares for all of them are unknown. */

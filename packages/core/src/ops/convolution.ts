@@ -170,10 +170,14 @@ function convolution(
   return (context) => {
     const data = requireRank(context, 0, 3);
     const weight = requireRank(context, weightIndex, data?.length ?? 3, data !== undefined);
-    if (data === undefined)
-      return context.output(0, undefined, weight === undefined ? undefined : unknownDims(weight.length));
-    if (weight === undefined)
-      return context.output(0, undefined, [data[0] ?? null, ...unknownDims(data.length - 1)]);
+    if (data === undefined) {
+      context.output(0, undefined, weight === undefined ? undefined : unknownDims(weight.length));
+      return;
+    }
+    if (weight === undefined) {
+      context.output(0, undefined, [data[0] ?? null, ...unknownDims(data.length - 1)]);
+      return;
+    }
     const { group } = context.attributes;
     const [outputs = null, channels = null] = weight;
     if (group < 1) context.fail(`group must be at least 1, not ${group}`);
@@ -214,7 +218,8 @@ function inferConvTranspose(context: InferContext<ConvTransposeAttributes>): voi
   const weight = requireRank(context, 1, data?.length ?? 3, data !== undefined);
   if (data === undefined || weight === undefined) {
     const rank = data?.length ?? weight?.length;
-    return context.output(0, undefined, rank === undefined ? undefined : unknownDims(rank));
+    context.output(0, undefined, rank === undefined ? undefined : unknownDims(rank));
+    return;
   }
   const { attributes } = context;
   if (attributes.group < 1) context.fail(`group must be at least 1, not ${attributes.group}`);
@@ -261,7 +266,10 @@ function inferCol2Im(context: InferContext<{ readonly dilations: readonly number
   const image = context.sizes(1);
   const block = context.sizes(2);
   const count = image?.length ?? block?.length ?? numberOf(context.shape(1)?.[0]);
-  if (count === undefined) return context.output(0, undefined, undefined);
+  if (count === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const channels = block === undefined ? null : (divideDims(data?.[1] ?? null, productOfDims(block)) ?? null);
   context.output(0, undefined, [data?.[0] ?? null, channels, ...(image ?? unknownDims(count))]);
 }

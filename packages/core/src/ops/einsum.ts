@@ -68,14 +68,20 @@ function letterSizes(
 /** Shape rule of Einsum. */
 export function inferEinsum(context: InferContext<EinsumAttributes>): void {
   const equation = parseEinsum(context.attributes.equation);
-  if (equation === undefined) return context.fail(`equation "${context.attributes.equation}" is malformed`);
+  if (equation === undefined) {
+    context.fail(`equation "${context.attributes.equation}" is malformed`);
+    return;
+  }
   if (equation.operands.length !== context.inputCount) {
     context.fail(
       `equation "${context.attributes.equation}" has ${equation.operands.length} operands, the node ${context.inputCount}`,
     );
   }
   const { sizes, ellipsis } = letterSizes(context, equation);
-  if (equation.result.includes('.') && ellipsis === undefined) return context.output(0, undefined, undefined);
+  if (equation.result.includes('.') && ellipsis === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const shape = [...equation.result].flatMap((letter) => {
     if (letter === '.') return [...(ellipsis ?? [])];
     const size = sizes.get(letter);
@@ -94,12 +100,10 @@ export function einsumMacs(context: CostContext<EinsumAttributes>): number {
     const shape = context.inputShape(index);
     if (shape === undefined) return 0;
     const [front = '', back = ''] = term.split('.');
-    [...front].forEach((letter, position) =>
-      sizes.set(letter, Math.max(sizes.get(letter) ?? 1, shape[position] ?? 1)),
-    );
-    [...back].forEach((letter, position) => {
-      sizes.set(letter, Math.max(sizes.get(letter) ?? 1, shape[shape.length - back.length + position] ?? 1));
-    });
+    for (const [position, letter] of [...front, ...back].entries()) {
+      const axis = position < front.length ? position : shape.length - back.length + position - front.length;
+      sizes.set(letter, Math.max(sizes.get(letter) ?? 1, shape[axis] ?? 1));
+    }
     if (term.includes('.')) {
       const own = shape
         .slice(front.length, shape.length - back.length)

@@ -6,6 +6,7 @@ import {
   axisOf,
   knownIntegers,
   mergedDim,
+  mergedShape,
   requireRank,
   sameAsInput,
   unknownDims,
@@ -94,7 +95,10 @@ interface AxisAttributes {
 function inferGather(context: InferContext<AxisAttributes>): void {
   const data = requireRank(context, 0, 1);
   const indices = context.shape(1);
-  if (data === undefined || indices === undefined) return context.output(0, undefined, undefined);
+  if (data === undefined || indices === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const axis = axisOf(context, context.attributes.axis, data.length);
   context.output(0, undefined, [...data.slice(0, axis), ...indices, ...data.slice(axis + 1)]);
   const sizes = context.sizes(0);
@@ -122,8 +126,10 @@ function inferGatherNd(context: InferContext<{ readonly batch_dims: number }>): 
   const data = requireRank(context, 0, 1);
   const indices = requireRank(context, 1, 1);
   const depth = indices?.at(-1);
-  if (data === undefined || indices === undefined || typeof depth !== 'number')
-    return context.output(0, undefined, undefined);
+  if (data === undefined || indices === undefined || typeof depth !== 'number') {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const { batch_dims: batch } = context.attributes;
   if (
     batch < 0 ||
@@ -148,9 +154,7 @@ function inferScatterElements(context: InferContext<AxisAttributes>): void {
     }
   }
   if (indices !== undefined && updates !== undefined)
-    indices.forEach((dim, axis) =>
-      mergedDim(context, dim, updates[axis] ?? null, `dim ${axis} of indices and updates`),
-    );
+    mergedShape(context, indices, updates, 'indices and updates');
   sameAsInput(context);
 }
 
@@ -187,8 +191,14 @@ function inferCompress(context: InferContext<{ readonly axis: number | undefined
   const known = flags?.slice(0, typeof limit === 'number' ? limit : undefined);
   const count =
     known === undefined ? context.freshDim('compress') : known.filter((flag) => flag !== 0).length;
-  if (context.attributes.axis === undefined) return context.output(0, undefined, [count]);
-  if (data === undefined) return context.output(0, undefined, undefined);
+  if (context.attributes.axis === undefined) {
+    context.output(0, undefined, [count]);
+    return;
+  }
+  if (data === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const axis = axisOf(context, context.attributes.axis, data.length);
   context.output(
     0,
@@ -199,7 +209,10 @@ function inferCompress(context: InferContext<{ readonly axis: number | undefined
 
 function inferOneHot(context: InferContext<AxisAttributes>): void {
   const indices = context.shape(0);
-  if (indices === undefined) return context.output(0, undefined, undefined);
+  if (indices === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const axis = axisOf(context, context.attributes.axis, indices.length + 1);
   const depth = context.sizes(1)?.[0] ?? null;
   const whole = typeof depth === 'number' ? Math.trunc(depth) : depth;

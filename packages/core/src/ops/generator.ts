@@ -143,23 +143,30 @@ function inferConstant(context: AnyContext): void {
     switch (item.kind) {
       case 'tensor':
         context.output(0, item.value.dtype, item.value.shape);
-        return tellElements(context, item.value);
+        tellElements(context, item.value);
+        return;
       case 'float':
         context.output(0, 'float32', []);
-        return context.outputSizes(0, [item.value]);
+        context.outputSizes(0, [item.value]);
+        return;
       case 'floats':
         context.output(0, 'float32', [item.value.length]);
-        return context.outputSizes(0, item.value);
+        context.outputSizes(0, item.value);
+        return;
       case 'int':
         context.output(0, 'int64', []);
-        return context.outputSizes(0, [Number(item.value)]);
+        context.outputSizes(0, [Number(item.value)]);
+        return;
       case 'ints':
         context.output(0, 'int64', [item.value.length]);
-        return context.outputSizes(0, item.value.map(Number));
+        context.outputSizes(0, item.value.map(Number));
+        return;
       case 'string':
-        return context.output(0, 'string', []);
+        context.output(0, 'string', []);
+        return;
       case 'strings':
-        return context.output(0, 'string', [item.value.length]);
+        context.output(0, 'string', [item.value.length]);
+        return;
       default:
         context.fail(`attribute "${name}" is of kind "${item.kind}"`);
     }
@@ -206,10 +213,11 @@ function inferRange(context: AnyContext): void {
       Number.isSafeInteger(count) ? count : context.fail(`${count} elements are too many`),
     ]);
     if (count > MAX_KNOWN || dtype === undefined || isFloat(dtype)) return;
-    return context.outputSizes(
+    context.outputSizes(
       0,
       Array.from({ length: count }, (_, index) => start + index * delta),
     );
+    return;
   }
   // A float range over symbols can not be counted exactly.
   const isWhole = dtype !== undefined && !isFloat(dtype);

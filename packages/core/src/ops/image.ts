@@ -66,7 +66,10 @@ interface ResizeAttributes {
 
 function inferResize(context: InferContext<ResizeAttributes>): void {
   const data = context.shape(0);
-  if (data === undefined) return context.output(0, undefined, undefined);
+  if (data === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const axes = axesOf(context, context.attributes.axes ?? data.map((_, axis) => axis), data.length);
   const target = context.has(3) ? resizedBySizes(context, data, axes) : resizedByScales(context, data, axes);
   context.output(
@@ -119,7 +122,10 @@ function inferGridSample(context: AnyContext): void {
   const data = requireRank(context, 0, 3);
   const grid = requireRank(context, 1, data?.length ?? 3, data !== undefined);
   const rank = data?.length ?? grid?.length;
-  if (rank === undefined) return context.output(0, undefined, undefined);
+  if (rank === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   context.output(0, undefined, [
     data?.[0] ?? grid?.[0] ?? null,
     data?.[1] ?? null,
@@ -134,7 +140,8 @@ function inferAffineGrid(context: AnyContext): void {
   if (size !== undefined) {
     if (size.length !== 4 && size.length !== 5)
       context.fail(`size must have 4 or 5 entries, not ${size.length}`);
-    return context.output(0, undefined, [size[0] ?? null, ...size.slice(2), size.length - 2]);
+    context.output(0, undefined, [size[0] ?? null, ...size.slice(2), size.length - 2]);
+    return;
   }
   const [count] = context.shape(1) ?? [];
   const rank = typeof count === 'number' ? count : typeof theta?.[1] === 'number' ? theta[1] + 2 : undefined;

@@ -124,7 +124,10 @@ export function gemmMacs(context: CostContext<{ readonly transA: boolean }>): nu
 
 function inferDet(context: AnyContext): void {
   const shape = requireRank(context, 0, 2);
-  if (shape === undefined) return context.output(0, undefined, undefined);
+  if (shape === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   mergedDim(context, shape.at(-2) ?? null, shape.at(-1) ?? null, 'the last two dims of a square matrix');
   context.output(0, undefined, shape.slice(0, -2));
 }

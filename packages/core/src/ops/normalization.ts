@@ -1,7 +1,15 @@
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { dtypeFromOnnx } from '../tensor/dtype.ts';
-import { type AnyContext, axisOf, broadcastShapes, mergedDim, requireRank, sameAsInput } from './rules.ts';
+import {
+  type AnyContext,
+  axisOf,
+  broadcastShapes,
+  mergedDim,
+  mergedShape,
+  requireRank,
+  sameAsInput,
+} from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the normalizations, softmax and losses. */
@@ -136,7 +144,8 @@ function inferLayerNormalization(
   const stash = dtypeFromOnnx(context.attributes.stash_type);
   if (data === undefined) {
     context.output(1, stash, undefined);
-    return context.output(2, stash, undefined);
+    context.output(2, stash, undefined);
+    return;
   }
   const axis = axisOf(context, context.attributes.axis, data.length);
   for (const index of [1, 2]) {
@@ -169,9 +178,7 @@ function inferLoss(context: InferContext<LossAttributes>): void {
   if (rest !== undefined && targets !== undefined) {
     if (rest.length !== targets.length)
       context.fail(`targets [${targets.join(', ')}] do not fit scores [${(scores ?? []).join(', ')}]`);
-    rest.forEach((dim, axis) =>
-      mergedDim(context, dim, targets[axis] ?? null, `dim ${axis} of scores and targets`),
-    );
+    mergedShape(context, rest, targets, 'scores and targets');
   }
   context.output(0, undefined, context.attributes.reduction === 'none' ? (targets ?? rest) : []);
   context.output(1, undefined, scores);

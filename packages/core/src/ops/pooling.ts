@@ -129,8 +129,14 @@ function inferMaxUnpool(context: InferContext<PoolAttributes>): void {
   const count = kernel.length;
   const data = requireRank(context, 0, count + 2, true);
   const given = context.sizes(2);
-  if (given !== undefined) return context.output(0, undefined, given);
-  if (context.has(2)) return context.output(0, undefined, unknownDims(count + 2));
+  if (given !== undefined) {
+    context.output(0, undefined, given);
+    return;
+  }
+  if (context.has(2)) {
+    context.output(0, undefined, unknownDims(count + 2));
+    return;
+  }
   const spatial = kernel.map((size, axis): Dim => {
     const padding = (pads?.[axis] ?? 0) + (pads?.[axis + count] ?? 0);
     return addDims(multiplyDims(addDims(data?.[axis + 2] ?? null, -1), strides?.[axis] ?? 1), size - padding);

@@ -1,6 +1,6 @@
 import { ceilDivideDim } from '../ir/dims.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { type AnyContext, axisOf, dtypeOf, mergedDim, sameAsInput } from './rules.ts';
+import { type AnyContext, axisOf, dtypeOf, mergedDim, mergedShape, sameAsInput } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the quantization operators. */
@@ -42,9 +42,7 @@ export function checkScales(context: InferContext<ScaleAttributes>): void {
   const [data, scale, zero] = [context.shape(0), context.shape(1), context.shape(2)];
   const { block_size: block } = context.attributes;
   if (scale !== undefined && zero !== undefined && scale.length === zero.length) {
-    scale.forEach((dim, axis) =>
-      mergedDim(context, dim, zero[axis] ?? null, `dim ${axis} of scale and zero point`),
-    );
+    mergedShape(context, scale, zero, 'scale and zero point');
   }
   if (data === undefined || scale === undefined || scale.length === 0) return;
   const isSingle = scale.length === 1 && scale[0] === 1;

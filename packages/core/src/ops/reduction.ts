@@ -135,7 +135,10 @@ function reducedAxes(context: InferContext<ReduceAttributes>, rank: number): Rea
 function reduce(rule?: (left: Dim, right: Dim) => Dim): (context: InferContext<ReduceAttributes>) => void {
   return (context) => {
     const shape = context.shape(0);
-    if (shape === undefined) return context.output(0, undefined, undefined);
+    if (shape === undefined) {
+      context.output(0, undefined, undefined);
+      return;
+    }
     const axes = reducedAxes(context, shape.length);
     const { keepdims } = context.attributes;
     if (axes === undefined) {
@@ -145,7 +148,8 @@ function reduce(rule?: (left: Dim, right: Dim) => Dim): (context: InferContext<R
         : typeof count === 'number' && count > 0
           ? shape.length - count
           : undefined;
-      return context.output(0, undefined, kept === undefined || kept < 0 ? undefined : unknownDims(kept));
+      context.output(0, undefined, kept === undefined || kept < 0 ? undefined : unknownDims(kept));
+      return;
     }
     context.output(0, undefined, reducedShape(shape, axes, keepdims));
     if (rule !== undefined) followReduction(context, axes, rule);
@@ -180,8 +184,14 @@ function followReduction(
 
 function inferArg(context: InferContext<{ readonly axis: number; readonly keepdims: boolean }>): void {
   const shape = context.shape(0);
-  if (shape === undefined) return context.output(0, 'int64', undefined);
-  if (shape.length === 0) return context.output(0, 'int64', []);
+  if (shape === undefined) {
+    context.output(0, 'int64', undefined);
+    return;
+  }
+  if (shape.length === 0) {
+    context.output(0, 'int64', []);
+    return;
+  }
   const axis = axisOf(context, context.attributes.axis, shape.length);
   context.output(0, 'int64', reducedShape(shape, new Set([axis]), context.attributes.keepdims));
 }

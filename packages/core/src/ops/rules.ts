@@ -111,6 +111,16 @@ export function mergedDim(context: AnyContext, left: Dim, right: Dim, what: stri
   return merged === undefined ? context.fail(`${what} must be equal, not ${left} and ${right}`) : merged;
 }
 
+/** What is known of one shape from two sources of the same rank. Fails when they contradict each other. */
+export function mergedShape(
+  context: AnyContext,
+  left: readonly Dim[],
+  right: readonly Dim[],
+  what: string,
+): readonly Dim[] {
+  return left.map((dim, axis) => mergedDim(context, dim, right[axis] ?? null, `dim ${axis} of ${what}`));
+}
+
 /** Computes one element of a result from one element of each operand. */
 export type ElementRule = (...operands: readonly Dim[]) => Dim;
 

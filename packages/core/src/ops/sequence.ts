@@ -101,7 +101,10 @@ function inferConcatFromSequence(
 ): void {
   const element = tensorElement(context);
   const { axis: given, new_axis: isNew } = context.attributes;
-  if (element?.shape === undefined) return context.output(0, element?.dtype, undefined);
+  if (element?.shape === undefined) {
+    context.output(0, element?.dtype, undefined);
+    return;
+  }
   const { shape } = element;
   const axis = axisOf(context, given, shape.length + (isNew ? 1 : 0));
   const joined: Dim[] = isNew
@@ -135,12 +138,15 @@ function inferSplitToSequence(
   context: InferContext<{ readonly axis: number; readonly keepdims: boolean }>,
 ): void {
   const shape = context.shape(0);
-  if (shape === undefined) return context.outputType(0, sequenceOf(tensorType(context.dtype(0))));
+  if (shape === undefined) {
+    context.outputType(0, sequenceOf(tensorType(context.dtype(0))));
+    return;
+  }
   const axis = axisOf(context, context.attributes.axis, shape.length);
   const isGiven = context.has(1);
   const split = isGiven ? knownIntegers(context, 1) : [1];
   if (!isGiven && !context.attributes.keepdims) {
-    return context.outputType(
+    context.outputType(
       0,
       sequenceOf(
         tensorType(
@@ -149,6 +155,7 @@ function inferSplitToSequence(
         ),
       ),
     );
+    return;
   }
   const isScalar = !isGiven || context.shape(1)?.length === 0;
   const parts =

@@ -27,7 +27,10 @@ const half = (size: Dim): Dim => addDims(floorDivideDim(size, 2), 1);
 /** Data [..., 1 or 2]: the last dim is real or complex. One-sided transforms keep the half spectrum. */
 function inferDft(context: InferContext<{ readonly inverse: boolean; readonly onesided: boolean }>): void {
   const data = requireRank(context, 0, 2);
-  if (data === undefined) return context.output(0, undefined, undefined);
+  if (data === undefined) {
+    context.output(0, undefined, undefined);
+    return;
+  }
   const { inverse, onesided } = context.attributes;
   const known = context.has(2) ? context.sizes(2)?.[0] : -2;
   const shape = [...data];

@@ -15,6 +15,7 @@ import { reductionOps } from './reduction.ts';
 import { sequenceOps } from './sequence.ts';
 import { shapeOps } from './shape.ts';
 import { signalOps } from './signal.ts';
+import { slicingOps } from './slicing.ts';
 import { textOps } from './text.ts';
 
 /** The definitions of all `ai.onnx` operators of the working opset, by name. */
@@ -34,6 +35,7 @@ export type StandardOpDefs = typeof controlFlowOps &
   typeof sequenceOps &
   typeof shapeOps &
   typeof signalOps &
+  typeof slicingOps &
   typeof textOps;
 
 /** Name of an `ai.onnx` operator of the working opset. */
@@ -62,6 +64,7 @@ export const standardOpDefs: StandardOpDefs = {
   ...sequenceOps,
   ...shapeOps,
   ...signalOps,
+  ...slicingOps,
   ...textOps,
 };
 
