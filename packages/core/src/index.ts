@@ -26,6 +26,7 @@ export { concatRows, sliceRows, stackRows } from './data/rows.ts';
 export { mapDataset, takeSamples } from './data/transforms.ts';
 export { errors, formatShape, invariant } from './errors/catalogue.ts';
 export { type ErrorCode, isLitheError, LitheError, type LitheErrorOptions } from './errors/lithe-error.ts';
+export { inferNodeTypes } from './infer/infer-node-types.ts';
 export {
   type InferConflict,
   type InferOptions,
