@@ -205,7 +205,8 @@ export class Graph {
    */
   removeValue(value: Value): void {
     this.#own(value);
-    if (value.producer !== null) throw errors.graphEditInvalid(`value "${value.name}" is made by a node; remove the node`);
+    if (value.producer !== null)
+      throw errors.graphEditInvalid(`value "${value.name}" is made by a node; remove the node`);
     if (!value.isUnused) throw errors.graphEditInvalid(`value "${value.name}" is still used`);
     if (this.#inputSet.delete(value)) this.#inputs.splice(this.#inputs.indexOf(value), 1);
     this.#initializers.delete(value);
@@ -224,7 +225,9 @@ export class Graph {
         throw errors.graphEditInvalid(`input "${value.name}" is still used`);
       }
     }
-    const dropped = this.#inputs.filter((value) => !inputs.includes(value) && value.initializer === undefined);
+    const dropped = this.#inputs.filter(
+      (value) => !inputs.includes(value) && value.initializer === undefined,
+    );
     this.#inputs.splice(0, this.#inputs.length, ...inputs);
     this.#inputSet.clear();
     for (const value of inputs) this.#inputSet.add(value);
@@ -253,7 +256,8 @@ export class Graph {
     const name = init.name ?? this.#nodeName(init.opType);
     const node = new Node(this, init, name);
     for (const input of init.inputs) if (input !== null) this.#visible(input);
-    const attributes = init.attributes instanceof Map ? init.attributes : new Map(Object.entries(init.attributes ?? {}));
+    const attributes =
+      init.attributes instanceof Map ? init.attributes : new Map(Object.entries(init.attributes ?? {}));
     const own: NodeLinks = {
       inputs: [...init.inputs],
       outputs: [],
@@ -263,9 +267,11 @@ export class Graph {
       attached: true,
     };
     nodeLinks.set(node, own);
-    const list: readonly OutputInit[] = typeof outputs === 'number' ? Array.from({ length: outputs }, () => ({})) : outputs;
+    const list: readonly OutputInit[] =
+      typeof outputs === 'number' ? Array.from({ length: outputs }, () => ({})) : outputs;
     own.outputs = list.map((output, index) => {
-      const derived = (): string => this.uniqueName(list.length === 1 ? `${name}_output` : `${name}_output_${index}`);
+      const derived = (): string =>
+        this.uniqueName(list.length === 1 ? `${name}_output` : `${name}_output_${index}`);
       return this.#makeValue(output.name ?? derived(), output.type, node, index);
     });
     own.inputs.forEach((input, index) => {
@@ -297,7 +303,8 @@ export class Graph {
   /** Sets all inputs of a node. */
   setInputsOf(node: Node, values: readonly (Value | null)[]): void {
     const { inputs } = nodeOf(node);
-    for (let index = 0; index < values.length; index++) this.setInput(node, index, values[index] as Value | null);
+    for (let index = 0; index < values.length; index++)
+      this.setInput(node, index, values[index] as Value | null);
     for (let index = values.length; index < inputs.length; index++) this.setInput(node, index, null);
     inputs.length = values.length;
   }
@@ -308,7 +315,8 @@ export class Graph {
     if (value === undefined) attributes.delete(name);
     else {
       for (const graph of subgraphsOf(value)) {
-        if (graph.parent !== this) throw errors.graphEditInvalid(`subgraph "${graph.name}" was not made for this graph`);
+        if (graph.parent !== this)
+          throw errors.graphEditInvalid(`subgraph "${graph.name}" was not made for this graph`);
       }
       attributes.set(name, value);
     }
@@ -346,7 +354,8 @@ export class Graph {
       );
     }
     for (const { node, index } of from.uses) node.graph.setInput(node, index, to);
-    for (const graph of from.outputOf) graph.setOutputs(graph.outputs.map((value) => (value === from ? to : value)));
+    for (const graph of from.outputOf)
+      graph.setOutputs(graph.outputs.map((value) => (value === from ? to : value)));
     if (isOutput) {
       from.graph.#swapNames(from, to);
       to.type ??= from.type;
@@ -419,16 +428,30 @@ export class Graph {
   }
 
   #makeValue(name: string, type: ValueType | undefined, producer: Node | null, index: number): Value {
-    if (name !== '' && this.#values.has(name)) throw errors.graphEditInvalid(`a value is already called "${name}"`);
+    if (name !== '' && this.#values.has(name))
+      throw errors.graphEditInvalid(`a value is already called "${name}"`);
     const value = new Value(this, name, type, producer, index);
     if (name !== '') this.#values.set(name, value);
     this.revision.count++;
     return value;
   }
 
+  /**
+   * A name for a node that has none. Runtimes refuse a graph in which two nodes share a name, so numbering goes on
+   * behind the nodes that are there (read from a file, or cloned); they are looked through once per operator.
+   */
   #nodeName(opType: string): string {
     const stem = `node:${opType}`;
-    const number = this.#nextNumber.get(stem) ?? 0;
+    let number = this.#nextNumber.get(stem);
+    if (number === undefined) {
+      number = 0;
+      const prefix = `${opType}_`;
+      for (const { name } of this.nodes()) {
+        if (!name.startsWith(prefix)) continue;
+        const digits = name.slice(prefix.length);
+        if (/^\d{1,9}$/.test(digits)) number = Math.max(number, Number(digits) + 1);
+      }
+    }
     this.#nextNumber.set(stem, number + 1);
     return `${opType}_${number}`;
   }
@@ -438,14 +461,16 @@ export class Graph {
   }
 
   #visible(value: Value): void {
-    for (let graph: Graph | null = this; graph !== null; graph = graph.parent) if (value.graph === graph) return;
+    for (let graph: Graph | null = this; graph !== null; graph = graph.parent)
+      if (value.graph === graph) return;
     throw errors.graphEditInvalid(`value "${value.name}" belongs to a graph that is not around this one`);
   }
 
   #link(node: Node, placement: Placement): void {
     const own = nodeOf(node);
     const { before, after } = placement;
-    const previous = before !== undefined ? nodeOf(before).previous : after !== undefined ? after : this.#last;
+    const previous =
+      before !== undefined ? nodeOf(before).previous : after !== undefined ? after : this.#last;
     const next = before !== undefined ? before : after !== undefined ? nodeOf(after).next : null;
     own.previous = previous;
     own.next = next;
