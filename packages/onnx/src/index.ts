@@ -16,5 +16,6 @@ export {
   type ValueData,
   type ValueDataKind,
 } from './read/read-value-proto.ts';
+export { type UpgradeNote, upgradeNotes } from './upgrade/upgrade.ts';
 export type { ValueInfoChoice } from './write/write-graph.ts';
 export { type WriteOptions, writeOnnx } from './write/write-onnx.ts';

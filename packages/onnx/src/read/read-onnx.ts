@@ -8,6 +8,7 @@ import { propsOf, type ReadContext } from './context.ts';
 import { type ByteSource, type ExternalData, type ExternalOpener, openerOf } from './external.ts';
 import { gatherExternal, inlineCarried } from './gather-external.ts';
 import { readModelParts } from './read-model.ts';
+import { setUpgradeNotes, upgradeToWorkingOpset } from '../upgrade/upgrade.ts';
 
 /** Options of {@link readOnnx}. */
 export interface ReadOptions {
@@ -33,7 +34,8 @@ export interface ReadSource {
 
 /**
  * Reads an ONNX model. Weights are views of `bytes`, which must not be written afterwards. The model is brought to
- * the working opset; what cannot be brought there stays as it is.
+ * the working opset; what cannot be brought there stays as it is,
+ * and {@link upgradeNotes} names it.
  *
  * @param bytes the file
  * @throws {LitheError} FILE_INVALID when it is not an ONNX protobuf
@@ -69,8 +71,11 @@ export async function readModel(bytes: Uint8Array, source: ReadSource, options: 
   const context: ReadContext = { file, limits, irVersion, external };
   await inlineCarried(carried, context, options.signal);
   options.signal?.throwIfAborted();
-  const parts = readModelParts(proto, context);
-  const fileOpset = parts.opsetImports.get('') ?? 0;
+  const read = readModelParts(proto, context);
+  const fileOpset = read.opsetImports.get('') ?? 0;
+  const { functions, notes } =
+    options.upgrade === false ? { functions: read.functions, notes: [] } : upgradeToWorkingOpset(read);
+  const parts = { ...read, functions };
   let revision = parts.graph.revision.count;
   for (const { graph } of parts.functions) revision += graph.revision.count;
   const model = new Model({
@@ -83,6 +88,7 @@ export async function readModel(bytes: Uint8Array, source: ReadSource, options: 
       path: source.path,
     },
   });
+  setUpgradeNotes(model, notes);
   model.producerName = proto.producerName;
   model.producerVersion = proto.producerVersion;
   model.domain = proto.domain;
