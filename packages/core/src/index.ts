@@ -88,6 +88,7 @@ export {
   type OpDef,
   type OpInit,
   type ParameterSpec,
+  type SubgraphOptions,
 } from './op/op-def.ts';
 export { OpSet } from './op/op-set.ts';
 export { defineTrait, type Trait, type TraitEntry, type TraitTable } from './op/trait.ts';

@@ -1,6 +1,5 @@
 import { errors, formatShape } from '../errors/catalogue.ts';
 import type { Attribute } from '../ir/attribute.ts';
-import type { Graph } from '../ir/graph.ts';
 import type { Node } from '../ir/node.ts';
 import { type Dim, tensorType, type ValueType } from '../ir/types.ts';
 import { readAttributes } from '../op/attributes.ts';
@@ -38,7 +37,7 @@ export interface InferScope {
   /** Makes a new symbol. */
   fresh(hint: string): string;
   /** Infers a subgraph. */
-  subgraph(graph: Graph, inputs: readonly (ValueType | undefined)[]): readonly (ValueType | undefined)[];
+  subgraph: InferContext['subgraph'];
 }
 
 /** Thrown by {@link InferContext.fail} and caught by the walk: the node contradicts its operator. */
@@ -47,6 +46,11 @@ export class Contradiction extends Error {}
 /** Checks a node's lists and dtypes against the operator's parameters, and gives the dtypes of its type variables. */
 function bindVariables(node: Node, def: AnyOpDef, inputs: readonly (Known | null)[]): Map<string, DType> {
   const bound = new Map<string, DType>();
+  for (const name of def.domain === '' ? node.attributes.keys() : []) {
+    // An attribute of another opset that is passed over would change what the node means.
+    if (!Object.hasOwn(def.attributes, name))
+      throw new Contradiction(`attribute "${name}" is not one of the operator's`);
+  }
   const last = def.inputs.at(-1);
   if (inputs.length > def.inputs.length && last?.variadic === undefined) {
     throw new Contradiction(`${def.type} takes at most ${def.inputs.length} inputs, not ${inputs.length}`);
@@ -160,5 +164,6 @@ function checkedShape(def: AnyOpDef, shape: readonly Dim[] | undefined): readonl
 
 /** The error that stands for a contradiction of a node. */
 export function contradictionError(node: Node, problem: string): Error {
-  return errors.shapeMismatch(node.name, `${node.op}: ${problem}`);
+  const label = node.name === '' ? `of ${node.outputs[0]?.name ?? ''}` : node.name;
+  return errors.shapeMismatch(label, `${node.op}: ${problem}`);
 }

@@ -3,10 +3,11 @@ import { isLitheError } from '../errors/lithe-error.ts';
 import type { Attribute } from '../ir/attribute.ts';
 import { symbolsOf } from '../ir/dims.ts';
 import type { Graph } from '../ir/graph.ts';
-import type { Model, ModelFunction } from '../ir/model.ts';
+import { type Model, type ModelFunction, WORKING_OPSET } from '../ir/model.ts';
 import type { Node } from '../ir/node.ts';
 import { type Dim, formatType, isStaticShape, tensorType, type ValueType } from '../ir/types.ts';
 import { constantOf, type Value } from '../ir/value.ts';
+import type { AnyOpDef } from '../op/op-def.ts';
 import type { OpSet } from '../op/op-set.ts';
 import { standardOps } from '../ops/standard-ops.ts';
 import type { Tensor, TensorSource } from '../tensor/tensor.ts';
@@ -48,7 +49,7 @@ export interface InferConflict {
   readonly inferred: string;
 }
 
-/** An operator that inference knows nothing of. */
+/** An operator without definition, or in a form of an older opset that does not fit the definition. */
 export interface UnknownOperator {
   /** Operator with its domain. */
   readonly op: string;
@@ -70,6 +71,11 @@ export interface InferReport {
   readonly problems: readonly string[];
   /** Declared types that inference contradicts. */
   readonly conflicts: readonly InferConflict[];
+  /**
+   * What is known of the elements of integer values that nodes of the main graph make (results of `Shape` and what
+   * is computed from them), row-major: numbers, symbols, or `null` for an element that is not known.
+   */
+  readonly sizes: ReadonlyMap<Value, readonly Dim[]>;
 }
 
 /** Nodes of functions and repeated loop bodies that are walked in all; more is taken for a hostile file. */
@@ -128,6 +134,7 @@ class Walk {
   readonly #known = new Map<Value, Known>();
   readonly #functions = new Map<string, ModelFunction>();
   readonly #calls: ModelFunction[] = [];
+  readonly #imports: ReadonlyMap<string, number>;
   readonly #taken = new Set<string>();
   readonly #fresh = new Set<string>();
   readonly #numbers = new Map<string, number>();
@@ -138,6 +145,7 @@ class Walk {
   readonly #strict: boolean;
   readonly #signal: AbortSignal | undefined;
   #repeated = 0;
+  #neverRun = 0;
 
   constructor(
     model: Model,
@@ -146,6 +154,7 @@ class Walk {
     options: InferOptions,
   ) {
     this.#opset = opset;
+    this.#imports = model.opsetImports;
     this.#constants = constants;
     this.#overwrite = options.overwrite ?? false;
     this.#strict = options.strict ?? true;
@@ -214,18 +223,38 @@ class Walk {
           resolve,
           loaded: (source) => (source === undefined ? undefined : this.#constants.get(source)),
           fresh: (hint) => this.#symbol(hint),
-          subgraph: (graph, types) => this.#subgraph(graph, types, resolve, depth),
+          subgraph: (graph, types, options = {}) => {
+            this.#neverRun += options.neverRun === true ? 1 : 0;
+            const outputs = this.#subgraph(graph, types, resolve, depth);
+            this.#neverRun -= options.neverRun === true ? 1 : 0;
+            return outputs;
+          },
         };
         this.#store(node, inferNode(node, def, scope), 'operator');
       } else this.#barrier(node);
     } catch (error) {
       const isProblem = error instanceof Contradiction || isLitheError(error, 'ATTRIBUTE_INVALID');
       if (!isProblem) throw error;
+      if (this.#isOlder(def)) {
+        this.#barrier(node);
+        return;
+      }
+      if (this.#neverRun > 0) {
+        this.#store(node, [], 'unknown');
+        return;
+      }
       const problem = error instanceof Contradiction ? contradictionError(node, error.message) : error;
       if (this.#strict) throw problem;
       this.#problems.push(problem.message);
       this.#store(node, [], 'operator');
     }
+  }
+
+  /** Whether a graph is written for an opset that has an older form of the operator than the defined one. */
+  #isOlder(def: AnyOpDef | undefined): boolean {
+    if (def === undefined || def.domain !== '') return false;
+    const imports = this.#calls.at(-1)?.opsetImports ?? this.#imports;
+    return def.since > (imports.get('') ?? WORKING_OPSET);
   }
 
   #barrier(node: Node): void {
@@ -331,8 +360,16 @@ class Walk {
   finish(graph: Graph): InferReport {
     const counts = { values: 0, typed: 0, fixed: 0 };
     this.#write(graph, counts);
+    const sizes = new Map<Value, readonly Dim[]>();
+    for (const node of graph.nodes()) {
+      for (const value of node.outputs) {
+        const known = this.knownOf(value).sizes;
+        if (known !== undefined) sizes.set(value, known);
+      }
+    }
     return {
       ...counts,
+      sizes,
       unknown: [...this.#unknown].map(([op, nodes]) => ({ op, nodes: [...nodes] })),
       problems: this.#problems,
       conflicts: [...this.#conflicts.values()],

@@ -20,6 +20,12 @@ export interface ParameterSpec {
   readonly variadic?: 'same' | 'any' | undefined;
 }
 
+/** How {@link InferContext.subgraph} works. */
+export interface SubgraphOptions {
+  /** Whether the subgraph is known to be never run; `false` by default. */
+  readonly neverRun?: boolean | undefined;
+}
+
 /**
  * What an operator's shape rule sees and sets. Rules are synchronous; small constants were loaded before. What is
  * not known is `undefined`, and a rule then leaves what depends on it unknown: it never guesses.
@@ -65,8 +71,15 @@ export interface InferContext<A = Readonly<Record<string, unknown>>> {
   outputSizes(index: number, sizes: readonly Dim[]): void;
   /** A new symbol for a size that depends on data (`NonZero`, `Unique`): equal only to itself. */
   freshDim(hint: string): Dim;
-  /** Infers a subgraph with these input types and gives its output types. */
-  subgraph(graph: Graph, inputs: readonly (ValueType | undefined)[]): readonly (ValueType | undefined)[];
+  /**
+   * Infers a subgraph with these input types and gives its output types. Contradictions in a subgraph that is known
+   * to be never run are no errors.
+   */
+  subgraph(
+    graph: Graph,
+    inputs: readonly (ValueType | undefined)[],
+    options?: SubgraphOptions,
+  ): readonly (ValueType | undefined)[];
   /** Reports that the node contradicts its operator: expected against actual, one clause without a full stop. */
   fail(problem: string): never;
 }

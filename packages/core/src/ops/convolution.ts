@@ -138,12 +138,14 @@ export function windowedShape(
     const padding = attributes.auto_pad === 'VALID' ? 0 : given;
     const window = { kernel: kernel[axis] ?? null, stride, dilation, padding };
     const dim = windowedDim(context, size, window, ceil);
-    if (!ceil || padding === 0) return dim;
+    if (!ceil) return dim;
     // A last window that would start behind the input and its front padding is left out.
+    const [front, back] =
+      attributes.auto_pad === 'VALID' ? [0, 0] : [pads[axis] as number, given - (pads[axis] as number)];
     if (typeof dim === 'number' && typeof size === 'number')
-      return (dim - 1) * stride >= size + (pads[axis] as number) ? dim - 1 : dim;
+      return (dim - 1) * stride >= size + front ? dim - 1 : dim;
     const span = typeof window.kernel === 'number' ? dilation * (window.kernel - 1) + 1 : 0;
-    return (pads[axis + spatial.length] as number) + stride <= span ? dim : null;
+    return back + stride <= span ? dim : null;
   });
 }
 

@@ -233,7 +233,7 @@ function inferNonZero(context: AnyContext): void {
 
 function inferTopK(context: InferContext<AxisAttributes>): void {
   const data = requireRank(context, 0, 1);
-  const count = context.sizes(1)?.[0] ?? null;
+  const count = context.sizes(1)?.[0] ?? context.freshDim('top');
   const axis = data === undefined ? 0 : axisOf(context, context.attributes.axis, data.length);
   const size = data?.[axis];
   if (typeof count === 'number' && typeof size === 'number' && count > size)
