@@ -6,6 +6,7 @@ import {
   type DType,
   type EncodedModel,
   errors,
+  isLitheError,
   type Model,
   type Node,
   type StatePair,
@@ -14,6 +15,7 @@ import {
 import type { OpenChannel } from './channel.ts';
 import { type OnnxRuntimeExecutable, RemoteExecutable } from './executable.ts';
 import { type OnnxRuntimeOptions, runtimeOptions, sessionOptions } from './options.ts';
+import { checkDomains, compileOnReference, supportsDomain, unsupportedOf } from './unsupported.ts';
 import { packTensor } from './wire.ts';
 import type { WireEnvironment, WireResults, WireState } from './worker/protocol.ts';
 import { WorkerClient } from './worker-client.ts';
@@ -69,15 +71,6 @@ const ioDTypes: ReadonlySet<DType> = new Set<DType>([
   'string',
 ]);
 
-/** Operator sets that onnxruntime ships kernels for. */
-const domains: ReadonlySet<string> = new Set([
-  '',
-  'ai.onnx.ml',
-  'com.microsoft',
-  'com.microsoft.nchwc',
-  'com.ms.internal.nhwc',
-]);
-
 /**
  * Opens a backend: starts one worker and loads the runtime in it.
  *
@@ -98,6 +91,7 @@ class RuntimeBackend implements OnnxRuntimeBackend {
   readonly #executables = new Set<RemoteExecutable>();
   readonly #clients = new Set<WorkerClient>();
   readonly #idle: WorkerClient[] = [];
+  readonly #ending = new Set<Promise<void>>();
   #opened: WireResults['open'] | undefined;
   #disposed: Promise<void> | undefined;
 
@@ -130,23 +124,29 @@ class RuntimeBackend implements OnnxRuntimeBackend {
   }
 
   supports(node: Node): Support {
-    if (domains.has(node.domain)) return { ok: true };
-    return {
-      ok: false,
-      code: 'OP_UNSUPPORTED',
-      reason: `onnxruntime has no operators of domain "${node.domain}"`,
-    };
+    return supportsDomain(node);
   }
 
   async compile(model: Model | EncodedModel, options: CompileOptions = {}): Promise<OnnxRuntimeExecutable> {
     if (this.#disposed !== undefined) throw errors.disposed(`Backend "${this.name}"`);
+    options.signal?.throwIfAborted();
+    try {
+      if ('graph' in model) checkDomains(model, this);
+      return await this.#compile(model, options);
+    } catch (error) {
+      if (options.onUnsupported !== 'reference' || !isLitheError(error, 'OP_UNSUPPORTED')) throw error;
+      return compileOnReference(model, options);
+    }
+  }
+
+  async #compile(model: Model | EncodedModel, options: CompileOptions): Promise<OnnxRuntimeExecutable> {
     const { signal, state = [] } = options;
-    signal?.throwIfAborted();
     const session = sessionOptions(
       { executionProviders: this.#init.defaultProviders, ...definedOf(this.#init.options) },
       options.extra,
     );
-    const file = await this.#fileOf(model);
+    const profiling = session.profiling === true;
+    const file = await this.#fileOf(model, signal);
     const { wire, transfer } = packState(state);
     if (typeof file !== 'string') transfer.push(file.buffer as ArrayBuffer);
     const client = this.#idle.pop() ?? (await this.#startWorker());
@@ -157,17 +157,17 @@ class RuntimeBackend implements OnnxRuntimeBackend {
           model: file,
           options: runtimeOptions(session, this.#init.sessionThreads),
           state: wire,
-          profiling: session.profiling === true,
+          profiling,
         },
         { transfer, signal },
       );
       checkState(this.name, state, compiled);
-      const executable = new RemoteExecutable({
+      const executable: RemoteExecutable = new RemoteExecutable({
         backend: this.name,
         client,
         compiled,
         state,
-        profiling: session.profiling === true,
+        profiling,
         onDispose: async () => {
           this.#executables.delete(executable);
           await this.#retire(client);
@@ -176,9 +176,10 @@ class RuntimeBackend implements OnnxRuntimeBackend {
       this.#executables.add(executable);
       return executable;
     } catch (error) {
-      // A cancelled or failed compilation leaves nothing behind in the worker that is worth keeping.
-      await this.#drop(client);
-      throw error;
+      // What a cancelled or failed compilation leaves behind in a worker is not worth keeping. Not waited for: the
+      // worker may be deep in native code.
+      void this.#drop(client);
+      throw unsupportedOf(this.name, error) ?? error;
     }
   }
 
@@ -203,12 +204,13 @@ class RuntimeBackend implements OnnxRuntimeBackend {
 
   async #close(): Promise<void> {
     await Promise.all([...this.#executables].map((executable) => executable.dispose()));
-    await Promise.all([...this.#clients].map((client) => client.stop()));
+    await Promise.all([...this.#clients].map((client) => this.#drop(client)));
+    await Promise.all(this.#ending);
     await this.#init.onDispose?.();
   }
 
-  async #fileOf(model: Model | EncodedModel): Promise<Uint8Array | string> {
-    if ('graph' in model) return this.#encode(model);
+  async #fileOf(model: Model | EncodedModel, signal: AbortSignal | undefined): Promise<Uint8Array | string> {
+    if ('graph' in model) return this.#encode(model, signal);
     const { file } = model;
     if (typeof file === 'string') {
       if (this.#init.readFile === undefined) return file;
@@ -218,9 +220,10 @@ class RuntimeBackend implements OnnxRuntimeBackend {
     return new Uint8Array(this.#checkSize(file));
   }
 
-  async #encode(model: Model): Promise<Uint8Array> {
+  async #encode(model: Model, signal: AbortSignal | undefined): Promise<Uint8Array> {
     const { writeOnnx } = await import('@lithe/onnx');
-    return this.#checkSize(await writeOnnx(model));
+    // Copied, because an unchanged model gives the bytes that it was read from, and they are somebody's.
+    return new Uint8Array(await writeOnnx(model, { signal }));
   }
 
   #checkSize(bytes: Uint8Array): Uint8Array {
@@ -268,9 +271,13 @@ class RuntimeBackend implements OnnxRuntimeBackend {
     await this.#drop(client);
   }
 
-  async #drop(client: WorkerClient): Promise<void> {
-    await client.stop();
-    this.#clients.delete(client);
+  #drop(client: WorkerClient): Promise<void> {
+    const ending = client.stop().finally(() => {
+      this.#clients.delete(client);
+      this.#ending.delete(ending);
+    });
+    this.#ending.add(ending);
+    return ending;
   }
 }
 

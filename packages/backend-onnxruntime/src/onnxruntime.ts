@@ -1,5 +1,4 @@
-import { isLitheError } from '@lithe/core';
-import { openNode, openWeb } from '#platform';
+import { openBest, openNode, openWeb } from '#platform';
 import type { OnnxRuntimeBackend } from './backend.ts';
 import type { OnnxRuntimeOptions, WebFiles } from './options.ts';
 
@@ -36,11 +35,6 @@ export function onnxruntimeWeb(options: OnnxRuntimeOptions & WebFiles = {}): Pro
  * @returns the backend; its `name` says which one it is. The caller disposes it
  * @throws {LitheError} BACKEND_UNAVAILABLE when neither is installed
  */
-export async function onnxruntime(options: OnnxRuntimeOptions = {}): Promise<OnnxRuntimeBackend> {
-  try {
-    return await onnxruntimeNode(options);
-  } catch (error) {
-    if (!isLitheError(error, 'BACKEND_UNAVAILABLE')) throw error;
-    return openWeb({ ...options, executionProviders: undefined });
-  }
+export function onnxruntime(options: OnnxRuntimeOptions = {}): Promise<OnnxRuntimeBackend> {
+  return openBest(options);
 }

@@ -152,8 +152,9 @@ export class WorkerClient {
 
   #lose(reason: string, cause: unknown): void {
     if (this.#stopping === undefined) this.#fail(errors.backendFailed(this.#init.name, reason, cause));
-    this.#stopping ??= Promise.resolve();
     for (const resolve of this.#drained.splice(0)) resolve();
+    // Frees what the other side still holds: listeners, a page's entry.
+    this.#stopping ??= this.#channel?.stop(Promise.resolve()) ?? Promise.resolve();
   }
 
   #fail(error: LitheError): void {

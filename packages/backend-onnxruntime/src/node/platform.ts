@@ -16,7 +16,7 @@ export function openNode(
     name: 'onnxruntime-node',
     install:
       'Install it: npm install onnxruntime-node (behind a proxy: npm install --ignore-scripts onnxruntime-node).',
-    open: new ThreadHost(module).open,
+    open: new ThreadHost(module, true).open,
     environment: {
       logSeverityLevel: options.logSeverityLevel ?? 3,
       threads: undefined,
@@ -39,7 +39,7 @@ export function openWeb(
   return openRuntime({
     name: 'onnxruntime-web',
     install: 'Install it: npm install onnxruntime-web.',
-    open: new ThreadHost(module).open,
+    open: new ThreadHost(module, false).open,
     environment: {
       logSeverityLevel: options.logSeverityLevel ?? 3,
       threads: options.threads,
@@ -52,6 +52,20 @@ export function openWeb(
     options,
     where: 'WASM in Node',
   });
+}
+
+/** onnxruntime-node, or, where it is not installed, onnxruntime-web. */
+export async function openBest(
+  options: OnnxRuntimeOptions,
+  module = 'onnxruntime-node',
+): Promise<OnnxRuntimeBackend> {
+  try {
+    return await openNode(options, module);
+  } catch (error) {
+    if (!isLitheError(error, 'BACKEND_UNAVAILABLE')) throw error;
+    // The providers of one are not those of the other.
+    return openWeb({ ...options, executionProviders: undefined });
+  }
 }
 
 /** WASM in a headless browser; without one, WASM in Node. */

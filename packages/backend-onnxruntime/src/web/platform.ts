@@ -15,6 +15,11 @@ export function openNode(_options: OnnxRuntimeOptions): Promise<OnnxRuntimeBacke
   );
 }
 
+/** In a browser there is only onnxruntime-web. */
+export function openBest(options: OnnxRuntimeOptions): Promise<OnnxRuntimeBackend> {
+  return openWeb(options);
+}
+
 /** onnxruntime-web, in web workers. */
 export function openWeb(options: OnnxRuntimeOptions & WebFiles): Promise<OnnxRuntimeBackend> {
   const first = options.executionProviders?.[0];

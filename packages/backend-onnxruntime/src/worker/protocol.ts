@@ -152,3 +152,11 @@ export type PageEvent =
   | { readonly type: 'ready'; readonly userAgent: string; readonly isolated: boolean }
   | { readonly type: 'reply'; readonly worker: number; readonly reply: WireReply }
   | { readonly type: 'lost'; readonly worker: number; readonly reason: string };
+
+/** The exports of `codec.js`. */
+export interface MessageCodec {
+  /** Encodes a message, as the pieces of its bytes. */
+  encodeMessage(message: unknown): Uint8Array<ArrayBuffer>[];
+  /** Decodes a message. */
+  decodeMessage(buffer: ArrayBuffer): unknown;
+}

@@ -1,0 +1,40 @@
+// Leaves workers behind in several ways, to see whether the process ends, and how. Loads the sources through vite.
+import { fileURLToPath } from 'node:url';
+import { createServer } from 'vite';
+
+const conditions = ['@lithe/source', 'module', 'node', 'development|production'];
+const server = await createServer({
+  root: fileURLToPath(new URL('..', import.meta.url)),
+  configFile: false,
+  logLevel: 'error',
+  appType: 'custom',
+  server: { middlewareMode: true, ws: false, hmr: false, watch: null },
+  optimizeDeps: { noDiscovery: true },
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: conditions }, noExternal: [/^@lithe\//] },
+});
+const { onnxruntimeNode } = await server.ssrLoadModule('/src/index.ts');
+const { slowModel } = await server.ssrLoadModule('/test/models.ts');
+const { Tensor } = await server.ssrLoadModule('@lithe/core');
+
+const backend = await onnxruntimeNode({ threads: 1, cancelGraceMilliseconds: 60_000 });
+const executable = await backend.compile(slowModel(384, 400));
+// From here on only the workers could keep the process alive.
+await server.close();
+
+const how = process.argv[2];
+const feeds = { x: Tensor.from('float32', [384, 384], new Float32Array(384 * 384)) };
+if (how === 'disposed') {
+  await executable.dispose();
+  await backend.dispose();
+}
+if (how === 'running' || how === 'exiting') {
+  const controller = new AbortController();
+  const run = executable.run(feeds, { signal: controller.signal });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  if (how === 'exiting') process.exit(7);
+  // Nobody waits any more, but native code is still under way.
+  controller.abort();
+  await run.catch(() => undefined);
+}
+process.stdout.write('left');
