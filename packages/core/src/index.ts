@@ -15,17 +15,41 @@ export {
   type Support,
   type TimingOptions,
 } from './backend/backend.ts';
-export type { FormatAdvice, OpenTargetOptions, Target, TargetProfile, WeightFormat } from './backend/target.ts';
+export type {
+  FormatAdvice,
+  OpenTargetOptions,
+  Target,
+  TargetProfile,
+  WeightFormat,
+} from './backend/target.ts';
 export { createRng, type Rng } from './context/rng.ts';
-export { createRunContext, type Logger, type ProgressEvent, type RunContext, type RunOptions } from './context/run-context.ts';
+export {
+  createRunContext,
+  type Logger,
+  type ProgressEvent,
+  type RunContext,
+  type RunOptions,
+} from './context/run-context.ts';
 export { type ArraySamples, arrayDataset, type DatasetOptions } from './data/array-dataset.ts';
 export type { Batch, BatchOptions, Dataset, Feeds } from './data/dataset.ts';
 export { type IterableDatasetOptions, iterableDataset, type Sample } from './data/iterable-dataset.ts';
-export { type RandomDataset, type RandomDatasetOptions, randomDataset, randomTensor } from './data/random-dataset.ts';
+export {
+  type RandomDataset,
+  type RandomDatasetOptions,
+  randomDataset,
+  randomTensor,
+} from './data/random-dataset.ts';
 export { concatRows, sliceRows, stackRows } from './data/rows.ts';
 export { mapDataset, takeSamples } from './data/transforms.ts';
 export { errors, formatShape, invariant } from './errors/catalogue.ts';
 export { type ErrorCode, isLitheError, LitheError, type LitheErrorOptions } from './errors/lithe-error.ts';
+export {
+  type CostOptions,
+  type ModelCost,
+  modelCost,
+  type NodeCostEntry,
+  type UnknownCost,
+} from './infer/cost.ts';
 export { inferNodeTypes } from './infer/infer-node-types.ts';
 export {
   type InferConflict,
@@ -35,6 +59,7 @@ export {
   type UnknownOperator,
 } from './infer/infer-shapes.ts';
 export { type Attribute, type AttributeKind, attribute, subgraphsOf, toSafeNumber } from './ir/attribute.ts';
+export { cloneGraph } from './ir/clone.ts';
 export {
   addDims,
   broadcastDims,
@@ -68,13 +93,35 @@ export {
   type ValueType,
 } from './ir/types.ts';
 export { constantOf, type Use, Value } from './ir/value.ts';
-export { type LatencyComparison, type LatencyEntry, type LatencyOptions, type LatencyReport, type LatencyStats, compareLatency, isFaster, isSlower, measureLatency } from './measure/latency.ts';
+export {
+  compareLatency,
+  isFaster,
+  isSlower,
+  type LatencyComparison,
+  type LatencyEntry,
+  type LatencyOptions,
+  type LatencyReport,
+  type LatencyStats,
+  measureLatency,
+} from './measure/latency.ts';
 export { type Interval, median, medianInterval, quantile } from './measure/statistics.ts';
 export { agreement, topKAccuracy } from './metrics/classification.ts';
-export { compareOutputs, createDrift, type Drift, type DriftAccumulator, type OutputDrift } from './metrics/drift.ts';
+export {
+  compareOutputs,
+  createDrift,
+  type Drift,
+  type DriftAccumulator,
+  type OutputDrift,
+} from './metrics/drift.ts';
 export { cosineSimilarity, maxAbsError, maxRelative, sqnrDb } from './metrics/tensor-metrics.ts';
 export { type CtcOptions, characterAccuracy, ctcGreedyDecode, editDistance } from './metrics/text.ts';
-export { type AttributeSpec, type AttributeSpecs, type AttributesOf, attr, readAttributes } from './op/attributes.ts';
+export {
+  type AttributeSpec,
+  type AttributeSpecs,
+  type AttributesOf,
+  attr,
+  readAttributes,
+} from './op/attributes.ts';
 export {
   type AnyOpDef,
   attributesOf,
@@ -92,10 +139,25 @@ export {
 } from './op/op-def.ts';
 export { OpSet } from './op/op-set.ts';
 export { defineTrait, type Trait, type TraitEntry, type TraitTable } from './op/trait.ts';
-export { type StandardOp, type StandardOpDefs, standardOpDefs, standardOps } from './ops/standard-ops.ts';
+export {
+  type MicrosoftOpDefs,
+  microsoftOpDefs,
+  type StandardOp,
+  type StandardOpDefs,
+  standardOpDefs,
+  standardOps,
+} from './ops/standard-ops.ts';
 export { definePass, type StandardOptions } from './pass/define-pass.ts';
-export { optimize, type OptimizeOptions, type OptimizeResult, type StepList } from './pass/optimize.ts';
-export type { Invariant, Pass, PassContext, PassNeed, PassSpec, PassStep, Preservation } from './pass/pass.ts';
+export { type OptimizeOptions, type OptimizeResult, optimize, type StepList } from './pass/optimize.ts';
+export type {
+  Invariant,
+  Pass,
+  PassContext,
+  PassNeed,
+  PassSpec,
+  PassStep,
+  Preservation,
+} from './pass/pass.ts';
 export {
   type DriftCheck,
   type Metric,
@@ -123,8 +185,20 @@ export {
   type ValuePatternOptions,
   value,
 } from './rewrite/pattern.ts';
-export { type AppliedRule, type RewriteOptions, type RewriteReport, rewrite, type SkippedRule } from './rewrite/rewrite.ts';
-export { defineRule, type PatternRuleInit, type RewriteContext, type RewriteRule, type RuleOutcome } from './rewrite/rule.ts';
+export {
+  type AppliedRule,
+  type RewriteOptions,
+  type RewriteReport,
+  rewrite,
+  type SkippedRule,
+} from './rewrite/rewrite.ts';
+export {
+  defineRule,
+  type PatternRuleInit,
+  type RewriteContext,
+  type RewriteRule,
+  type RuleOutcome,
+} from './rewrite/rule.ts';
 export {
   byteLengthOf,
   type DType,

@@ -162,15 +162,27 @@ function kernelOf(context: InferContext<WindowAttributes>, weight: readonly Dim[
 
 interface ConvAttributes extends WindowAttributes {
   readonly group: number;
+  readonly channels_last?: boolean;
+}
+
+/** Moves the channels of a shape from axis 1 to the end, or back, where an operator keeps them last. */
+export function channelsLast(shape: readonly Dim[], isLast: boolean, way: 'from' | 'to'): readonly Dim[] {
+  if (!isLast) return shape;
+  const [batch = null, ...rest] = shape;
+  return way === 'to'
+    ? [batch, rest.at(-1) ?? null, ...rest.slice(0, -1)]
+    : [batch, ...rest.slice(1), rest[0] ?? null];
 }
 
 /** Conv and its integer forms: data at input 0, weights at `weightIndex`. */
-function convolution(
+export function convolution(
   weightIndex: number,
   biasIndex: number,
 ): (context: InferContext<ConvAttributes>) => void {
   return (context) => {
-    const data = requireRank(context, 0, 3);
+    const last = context.attributes.channels_last ?? false;
+    const given = requireRank(context, 0, 3);
+    const data = given === undefined ? undefined : channelsLast(given, last, 'to');
     const weight = requireRank(context, weightIndex, data?.length ?? 3, data !== undefined);
     if (data === undefined) {
       context.output(0, undefined, weight === undefined ? undefined : unknownDims(weight.length));
@@ -195,12 +207,12 @@ function convolution(
       context.fail(`the bias must have shape [${outputs}], not [${bias.join(', ')}]`);
     }
     const spatial = windowedShape(context, data.slice(2), kernelOf(context, weight.slice(2)));
-    context.output(0, undefined, [data[0] ?? null, outputs, ...spatial]);
+    context.output(0, undefined, channelsLast([data[0] ?? null, outputs, ...spatial], last, 'from'));
   };
 }
 
 /** Each output element takes channels / group * kernel multiplications. */
-function convolutionMacs(weightIndex: number): (context: CostContext<unknown>) => number {
+export function convolutionMacs(weightIndex: number): (context: CostContext<unknown>) => number {
   return (context) => {
     const output = context.outputShape(0);
     const weight = context.inputShape(weightIndex);

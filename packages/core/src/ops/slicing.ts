@@ -107,7 +107,7 @@ function inferConcat(context: InferContext<{ readonly axis: number }>): void {
     if (shape !== undefined && shape.length !== known.length)
       context.fail(`inputs must have one rank, not [${known.join(', ')}] and [${shape.join(', ')}]`);
     const dims = shape ?? unknownDims(known.length);
-    result = result === undefined ? [...dims] : joined(context, result, dims, axis);
+    result = result === undefined ? [...dims] : joinShapes(context, result, dims, axis);
   }
   context.output(0, undefined, result);
   if (known.length !== 1) return;
@@ -124,7 +124,13 @@ function inferConcat(context: InferContext<{ readonly axis: number }>): void {
     );
 }
 
-function joined(context: AnyContext, left: readonly Dim[], right: readonly Dim[], axis: number): Dim[] {
+/** What is known of the shape of two tensors put together along an axis. */
+export function joinShapes(
+  context: AnyContext,
+  left: readonly Dim[],
+  right: readonly Dim[],
+  axis: number,
+): Dim[] {
   return left.map((dim, index) => {
     const other = right[index] ?? null;
     return index === axis
