@@ -20,3 +20,5 @@ export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
 export { type ObserveOptions, observe } from './calibration/observe.ts';
 export { type CalibrationStats, minMaxObserver, type Observer, type TensorStatistics } from './calibration/statistics.ts';
 export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
+export { type Float16ComputeOptions, type Float16ComputeSettings, float16Compute } from './passes/float16-compute.ts';
+export { type Float16StorageOptions, float16Storage } from './passes/float16-storage.ts';

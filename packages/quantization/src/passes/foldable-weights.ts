@@ -129,10 +129,8 @@ export const foldableWeights: Pass<FoldableWeightsOptions, Options> = definePass
     for (const weight of findWeights(draft, options.minimumElements, report)) {
       const { value, source, uses } = weight;
       const role = uses[0] === undefined ? undefined : weightRole(uses[0], source.shape.length);
-      if (role === undefined) {
-        report.skip(value.name, 'vector', 'a constant of fewer than two axes stays float');
-        continue;
-      }
+      // Vectors (biases, scales of normalizations) weigh little and are sensitive.
+      if (role === undefined) continue;
       const plan = planOf(weight, role, options);
       const quantized = quantizedWeight(source, plan.spec);
       const { name } = value;

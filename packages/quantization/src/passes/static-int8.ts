@@ -1,12 +1,14 @@
-import { definePass, errors, type Model, type Pass, type PassContext, ReportBuilder } from '@lithe/core';
+import { definePass, errors, inferShapes, type Model, type Pass, type PassContext, ReportBuilder } from '@lithe/core';
 import { z } from 'zod';
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { integerRange } from '../parameters/integer-range.ts';
 import { opsetAtLeast } from '../graph/opset-at-least.ts';
 import { SharedWeights } from '../weights/shared.ts';
+import { calibrationStats } from './stats-schema.ts';
 import { activationRanges } from './static/activation-ranges.ts';
 import { operatorKind } from './static/operator-kinds.ts';
+import { prepareProductBiases } from './static/product-bias.ts';
 import { planStatic } from './static/plan.ts';
 import { rewriteStatic } from './static/rewrite.ts';
 
@@ -57,16 +59,8 @@ export interface StaticInt8Settings {
   readonly exclude: readonly string[];
 }
 
-const statistics = z.object({
-  version: z.literal(1),
-  method: z.literal('min-max'),
-  samples: z.int().min(1),
-  source: z.string(),
-  tensors: z.record(z.string(), z.object({ minimum: z.number(), maximum: z.number(), finite: z.boolean() })),
-});
-
 const schema = z.strictObject({
-  stats: statistics.optional(),
+  stats: calibrationStats.optional(),
   samples: z.int().min(1).default(100),
   memoryBytes: z.int().min(1).default(2 ** 28),
   activations: z.enum(['auto', 'uint8', 'int8']).default('auto'),
@@ -139,9 +133,11 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
   requires: [opsetAtLeast(13)],
   run: async (draft, settings, context) => {
     const report = new ReportBuilder();
+    await inferShapes(draft, { opset: context.opset, signal: context.signal, strict: false });
+    const closed = prepareProductBiases(draft.graph);
     const stats = await statsFor(draft, settings, context);
     const { graph } = draft;
-    const plan = planStatic(graph, stats, { ...settings, target: context.target, report });
+    const plan = planStatic(graph, stats, { ...settings, closed, target: context.target, report });
     const unsigned = context.target?.profile.unsignedActivations ?? true;
     const activations = integerRange(
       settings.activations === 'auto' ? (unsigned ? 'uint8' : 'int8') : settings.activations,

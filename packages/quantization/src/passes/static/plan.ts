@@ -73,6 +73,14 @@ function measured(node: Node, results: readonly Value[], stats: CalibrationStats
   return undefined;
 }
 
+/** What planning needs beside eligibility. */
+export interface PlanOptions {
+  /** Products whose output is quantized in any case. */
+  readonly closed: ReadonlySet<Node>;
+  /** Receives what stays float. */
+  readonly report: ReportBuilder;
+}
+
 /**
  * Decides what runs in integers. Anchors do wherever they can; followers and pass-through operators only on the way
  * from one integer node to another, since elsewhere conversions cost more than they save.
@@ -80,7 +88,7 @@ function measured(node: Node, results: readonly Value[], stats: CalibrationStats
 export function planStatic(
   graph: Graph,
   stats: CalibrationStats,
-  options: EligibilityOptions & { readonly report: ReportBuilder },
+  options: EligibilityOptions & PlanOptions,
 ): StaticPlan {
   const { report } = options;
   const { kinds, absorbing } = candidatesOf(graph, options, report);
@@ -117,7 +125,8 @@ export function planStatic(
     const rectifier = absorbing.get(node);
     const results = resultsOf(node, absorbing);
     // A product without integer reader hands out floats directly; a convolution has only an integer form.
-    const floats = kind === 'anchor' && !node.is('Conv') && !results.some((result) => wanted.has(result));
+    const closes = kind !== 'anchor' || node.is('Conv') || options.closed.has(node);
+    const floats = !closes && !results.some((result) => wanted.has(result));
     if (floats) continue;
     if (rectifier !== undefined) absorbed.set(rectifier, node);
     for (const result of results) values.add(result);
