@@ -210,7 +210,7 @@ describe('images', () => {
   const text = (path: string, content: string): DataFile => file(path, new TextEncoder().encode(content));
   const labelsOf = async (files: DataFile[]): Promise<number[]> =>
     (await read(await openDataset(files, spec))).map((batch) =>
-      Number((batch.targets?.['label'] as Tensor<'int64'>).data[0]),
+      Number(batch.targets?.['label']?.toFloat64Array()[0]),
     );
 
   it('are decoded and preprocessed', async () => {
@@ -266,7 +266,13 @@ describe('images', () => {
   it('are decoded once where there is a cache, and again when the configuration changes', async () => {
     let decoded = 0;
     const kept = memoryCache();
-    const cache = { get: kept.get, put: (key: string, tensor: Tensor) => (decoded++, kept.put(key, tensor)) };
+    const cache = {
+      get: kept.get,
+      put: (key: string, tensor: Tensor): Promise<void> => {
+        decoded++;
+        return kept.put(key, tensor);
+      },
+    };
     const first = values(await read(await openDataset([png('a.png')], spec, { cache })));
     expect(values(await read(await openDataset([png('b.png')], spec, { cache })))).toEqual(first);
     expect(decoded).toBe(1);
