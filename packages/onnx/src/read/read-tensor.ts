@@ -156,7 +156,8 @@ function fillWords(dtype: DType, typed: readonly (number | bigint)[], what: stri
   const out = wordsOf(dtype, typed.length);
   const bits = out.BYTES_PER_ELEMENT * 8;
   const signed = dtypes[dtype].category === 'int' && dtypes[dtype].bits !== 4;
-  const low = signed ? -(2 ** (bits - 1)) : 0;
+  // A byte of two nibbles may be written as signed: ONNX's own helper for int4 does that.
+  const low = signed ? -(2 ** (bits - 1)) : dtypes[dtype].bits === 4 ? -128 : 0;
   const high = dtype === 'bool' ? 1 : signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
   for (let index = 0; index < typed.length; index++) {
     const value = Number(typed[index]);
