@@ -2,8 +2,8 @@ import { constantOf, type Graph, type ReportBuilder, type Tensor, type TensorSou
 
 /** A 53-bit hash of bytes (two 32-bit multiply-xor lanes); equality is checked on the bytes themselves. */
 function hashBytes(raw: Uint8Array): string {
-  // Words need alignment, and the same contents must hash alike wherever they lie.
-  const bytes = raw.byteOffset % 4 === 0 ? raw : raw.slice();
+  // Words need alignment, and the same contents must hash alike wherever they lie. (The slice() of a Buffer is no copy.)
+  const bytes = raw.byteOffset % 4 === 0 ? raw : new Uint8Array(raw);
   let low = 0x9dc5 ^ bytes.length;
   let high = 0x811c ^ bytes.length;
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
