@@ -38,7 +38,7 @@ function parseNumber(text: string): number {
 
 /**
  * Converts a tensor as ONNX `Cast` (opset 21) does: floats round to nearest even; floats become integers towards
- * zero, those out of range wrap (undefined in the specification); bool is "is not zero".
+ * zero, those out of range wrap (undefined in the specification; 4-bit ones saturate); bool is "is not zero".
  *
  * @param saturate whether overflow of an 8-bit float gives its largest value instead of infinity or NaN
  * @throws {LitheError} DTYPE_UNSUPPORTED for conversions to or from complex numbers
@@ -66,6 +66,11 @@ function castNumbers(
   shape: readonly number[],
   { to, saturate }: { readonly to: DType; readonly saturate: boolean },
 ): Tensor {
+  if (dtypes[to].bits === 4) {
+    // Defined, unlike for wider integers: out of range saturates.
+    const [low, high] = dtypes[to].range ?? [0n, 0n];
+    return fromNumbers(to, shape, values.map((value) => Math.min(Math.max(value, Number(low)), Number(high))));
+  }
   if (!to.startsWith('float8') || saturate) return fromNumbers(to, shape, values);
   const out = new Uint8Array(values.length);
   for (let index = 0; index < out.length; index++) out[index] = toFloat8Bits(values[index]!, to as Float8DType, saturate);
