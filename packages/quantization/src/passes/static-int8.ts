@@ -33,6 +33,11 @@ export interface StaticInt8Options {
   readonly reducedRange?: boolean | undefined;
   /** Matrices with fewer elements stay float; 256 by default. */
   readonly minimumElements?: number | undefined;
+  /**
+   * Multiply-accumulates that converting one element between float and integer costs. A convolution or product whose
+   * sums are too short to pay for the conversions at its edges stays float; 0 quantizes all. 48 by default.
+   */
+  readonly conversionCost?: number | undefined;
   /** Names of nodes that stay float. */
   readonly exclude?: readonly string[] | undefined;
 }
@@ -55,6 +60,8 @@ export interface StaticInt8Settings {
   readonly reducedRange: boolean;
   /** See {@link StaticInt8Options.minimumElements}. */
   readonly minimumElements: number;
+  /** See {@link StaticInt8Options.conversionCost}. */
+  readonly conversionCost: number;
   /** See {@link StaticInt8Options.exclude}. */
   readonly exclude: readonly string[];
 }
@@ -68,6 +75,7 @@ const schema = z.strictObject({
   activationProducts: z.boolean().default(false),
   reducedRange: z.boolean().default(false),
   minimumElements: z.int().min(1).default(256),
+  conversionCost: z.number().min(0).default(48),
   exclude: z.array(z.string()).readonly().default([]),
 });
 
