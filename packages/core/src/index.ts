@@ -22,6 +22,20 @@ export type {
   TargetProfile,
   WeightFormat,
 } from './backend/target.ts';
+export { type CallAttributes, GraphBuilder } from './builder/graph-builder.ts';
+export type {
+  AttributeArgument,
+  AttributeArguments,
+  BuilderInput,
+  BuilderNodeOptions,
+  FreeOperator,
+  MicrosoftSchemas,
+  OperatorResult,
+  Operators,
+  StandardSchemas,
+  StrictOperator,
+  SubgraphBody,
+} from './builder/op-signatures.ts';
 export { createRng, type Rng } from './context/rng.ts';
 export {
   createRunContext,
@@ -199,6 +213,7 @@ export {
   type RewriteRule,
   type RuleOutcome,
 } from './rewrite/rule.ts';
+export { type PrintOptions, printModel } from './print/print-model.ts';
 export {
   byteLengthOf,
   type DType,

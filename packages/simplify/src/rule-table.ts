@@ -2,6 +2,7 @@ import type { OpSet, RewriteRule } from '@lithe/core';
 import { fuseClip, fuseGelu, fuseHardSigmoid, fuseHardSwish, fuseTanhGelu, mergeResidualGate } from './rules/activations.ts';
 import { type Allowance, affineToBatchNormalization } from './rules/batch-normalization.ts';
 import { foldConstants, foldReshapeTarget, foldShapes, type KnownSizes, sliceSqueezeToGather } from './rules/constants.ts';
+import { inlineConstantIf, unflattenSoftmax } from './rules/control-flow.ts';
 import { foldAffineAfter, foldAffineBefore, foldScaleThroughBias } from './rules/fold-affine.ts';
 import { cancelTransposes, mergeCasts, mergeReshapes, mergeSlices, mergeTransposes, sinkTransposes } from './rules/movement.ts';
 import { removeNoOps, removeRepeated } from './rules/no-ops.ts';
@@ -46,6 +47,8 @@ export const simplifyRules: readonly SimplifyRule[] = [
   entry(removeRepeated, 'recognize'),
   { name: 'fold-constants', phase: 'recognize', opset: 1, make: foldConstants },
   { name: 'fold-shapes', phase: 'recognize', opset: 1, make: ({ sizes }) => foldShapes(sizes) },
+  entry(inlineConstantIf, 'recognize'),
+  entry(unflattenSoftmax, 'recognize'),
   entry(foldReshapeTarget, 'recognize'),
   entry(mergeCasts, 'recognize'),
   entry(mergeReshapes, 'recognize'),

@@ -47,7 +47,7 @@ export function foldConstants({ opset, growthBytes }: FoldOptions): RewriteRule 
       if (node.domain !== '' || node.subgraphs.length > 0 || node.inputs.length === 0) return undefined;
       const inputs = node.inputs.map((input) => (input === null ? null : constantOf(input)));
       if (inputs.includes(undefined) || inputs.every((input) => input === null)) return undefined;
-      if (node.outputs.some((output) => output.name === '')) return undefined;
+      if (node.outputs.some((output) => output.name === '') || node.outputs.every((output) => output.isUnused)) return undefined;
       const expected = expectedBytes(node);
       const freed = freedBytes(node, growthBytes);
       const read = inputs.reduce((sum, input) => sum + (input?.byteLength ?? 0), 0);
