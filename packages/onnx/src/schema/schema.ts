@@ -91,6 +91,9 @@ export function kindLetter(attribute: Attribute): string | undefined {
   return kind === 'types' ? 'Y' : kind.charAt(0).toUpperCase();
 }
 
+/** What the definitions say something about: a node, or how one is going to be written. */
+export type NodeForm = Pick<Node, 'inputs' | 'outputs' | 'attributes'>;
+
 /** What the table calls the type of a value; `undefined` when it is not known. */
 export type TypeNamer = (value: Value) => string | undefined;
 
@@ -107,7 +110,7 @@ export function declaredType(value: Value): string | undefined {
  *
  * @returns what does not fit, or `undefined`. Unknown types are taken to fit.
  */
-export function schemaProblem(node: Node, schema: Schema, typeOf: TypeNamer): string | undefined {
+export function schemaProblem(node: NodeForm, schema: Schema, typeOf: TypeNamer): string | undefined {
   for (const [name, value] of node.attributes) {
     const kind = schema.attributes.get(name);
     if (kind === undefined) return `it has no attribute "${name}"`;

@@ -1,6 +1,9 @@
-import { attribute } from '@lithe/core';
+import { attribute, type MetaKey, metaKey } from '@lithe/core';
 import { type Adapter, type AdapterTable, drop, keepDefault, listToInput } from './adapter.ts';
 import { Blocked } from './rewrite.ts';
+
+/** Marks splits whose parts are equal, though nothing in the graph says so: they come from before opset 18. */
+export const equalSplit: MetaKey<boolean> = metaKey('onnx/equal-split');
 
 /** From opset 13 (sums) or 18 (the others) on, axes are an input; none still means all of them. */
 const reduceAxes: Adapter = (rewrite) => {
@@ -22,6 +25,7 @@ const slice: Adapter = (rewrite) => {
 /** From opset 18 on, a split into equal parts says how many; they may differ by then, but old ones never did. */
 const splitCount: Adapter = (rewrite) => {
   if (rewrite.node.input(1) !== null) return;
+  rewrite.node.meta.set(equalSplit, true);
   rewrite.set('num_outputs', attribute.int(rewrite.node.outputs.length));
 };
 

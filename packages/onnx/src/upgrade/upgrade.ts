@@ -153,15 +153,18 @@ class GraphUpgrader {
       return;
     }
     const versions = versionsOf(node.opType);
-    // Neither an operator nobody knows nor one that came later than the working opset can be mistaken for another.
-    if (!versions.some((version) => version <= Math.max(opset, WORKING_OPSET))) return;
-    if (opset > WORKING_OPSET) this.#checkNewer(node, versions);
+    if (versions.length === 0) {
+      this.#carry(node, opset, 'it is no operator of ai.onnx');
+      return;
+    }
+    // One that came later than the working opset cannot be mistaken for another.
+    if (!versions.some((version) => version <= WORKING_OPSET)) return;
+    if (opset > WORKING_OPSET) this.#checkNewer(node);
     else this.#climb(node);
   }
 
   /** From a newer opset: the node must have a form that the working opset knows. */
-  #checkNewer(node: Node, versions: readonly number[]): void {
-    if (!versions.some((version) => version <= WORKING_OPSET)) return;
+  #checkNewer(node: Node): void {
     const schema = schemaAt(node.opType, WORKING_OPSET);
     const problem = schema === undefined ? 'it is not in the working opset' : schemaProblem(node, schema, this.#types.typeOf);
     if (problem !== undefined) this.#carry(node, this.#opset, `at opset ${WORKING_OPSET} ${problem}`);

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { type Attribute, type AttributeKind, type Graph, type ModelFunction, type Node, type TensorSource, tensorType, type Value } from '@lithe/core';
+import { type Attribute, type AttributeKind, type Graph, type ModelFunction, type Node, Tensor, type TensorSource, tensorType, type Value } from '@lithe/core';
 import { attributeExtras, graphUnknown, nodeExtras, tensorExtras, valueExtras } from '../extras.ts';
 import {
   AttributeProto_AttributeType,
@@ -13,6 +13,8 @@ import {
   ValueInfoProtoSchema,
 } from '../proto/onnx_pb.ts';
 import { encodeUtf8 } from '../read/text.ts';
+import { carriedOpset } from '../upgrade/upgrade.ts';
+import type { WrittenForm } from './form.ts';
 import { Rope } from './rope.ts';
 import { type ExternalPlace, entriesOf, tensorRope } from './write-tensor.ts';
 import { typeToProto } from './write-type.ts';
@@ -55,6 +57,14 @@ export interface WriteContext {
   place(source: TensorSource): ExternalPlace | undefined;
   /** Which values in between get their types written. */
   readonly valueInfo: ValueInfoChoice;
+  /** Nodes that are written in another form than they have. */
+  readonly forms: ReadonlyMap<Node, WrittenForm>;
+  /** Constants that are not written. */
+  readonly dropped: ReadonlySet<Value>;
+  /** Names of the empty tensors made for forms, by graph. */
+  readonly empties: Map<Graph, string>;
+  /** Opset of `ai.onnx` to declare; `undefined` for those that model and functions declare. */
+  readonly opset: number | undefined;
   /** Stops writing. */
   readonly signal: AbortSignal | undefined;
 }
@@ -83,10 +93,16 @@ export async function graphRope(graph: Graph, context: WriteContext): Promise<Ro
   if (unknown !== undefined) head.$unknown = [...unknown];
   const rope = new Rope();
   rope.bytes(toBinary(GraphProtoSchema, head));
-  for (const node of graph.nodes()) rope.messageField(FIELDS.graphNode, await nodeRope(node, context));
+  for (const node of graph.nodes()) {
+    if (!isDropped(node, context)) rope.messageField(FIELDS.graphNode, await nodeRope(node, context));
+  }
+  const empty = context.empties.get(graph);
+  if (empty !== undefined) {
+    rope.messageField(FIELDS.graphInitializer, await tensorRope(emptyTensor, { name: empty }, context.signal));
+  }
   for (const value of graph.initializers) {
     const source = value.initializer;
-    if (source === undefined) continue;
+    if (source === undefined || context.dropped.has(value)) continue;
     const tensor = await tensorRope(
       source,
       {
@@ -100,6 +116,21 @@ export async function graphRope(graph: Graph, context: WriteContext): Promise<Ro
     rope.messageField(FIELDS.graphInitializer, tensor);
   }
   return rope;
+}
+
+const emptyTensor = Tensor.from('float32', [0], new Float32Array(0));
+
+function isDropped(node: Node, context: WriteContext): boolean {
+  return node.outputs.length === 1 && context.dropped.has(node.output());
+}
+
+/** The name of an empty tensor in the graph of a node. */
+function emptyName(graph: Graph, context: WriteContext): string {
+  const known = context.empties.get(graph);
+  if (known !== undefined) return known;
+  const name = graph.uniqueName('empty');
+  context.empties.set(graph, name);
+  return name;
 }
 
 function wantsInfo(value: Value, choice: ValueInfoChoice): boolean {
@@ -128,12 +159,16 @@ function bareInfo(value: Value): ValueInfoProto {
 }
 
 async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
+  const form: WrittenForm = context.forms.get(node) ?? node;
+  const domain = carriedOpset(node.domain) === undefined ? node.domain : '';
   const head = create(NodeProtoSchema, {
-    input: node.inputs.map((value) => value?.name ?? ''),
+    input: form.inputs.map((value, index) =>
+      value === null && form.emptyInputs?.includes(index) === true ? emptyName(node.graph, context) : (value?.name ?? ''),
+    ),
     output: node.outputs.map((value) => value.name),
     ...(node.name === '' ? {} : { name: node.name }),
     opType: node.opType,
-    ...(node.domain === '' ? {} : { domain: node.domain }),
+    ...(domain === '' ? {} : { domain }),
     ...(node.overload === '' ? {} : { overload: node.overload }),
     ...(node.docString === undefined ? {} : { docString: node.docString }),
     metadataProps: entriesOf(node.props),
@@ -145,7 +180,7 @@ async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
   }
   const rope = new Rope();
   rope.bytes(toBinary(NodeProtoSchema, head));
-  for (const [name, attribute] of node.attributes) {
+  for (const [name, attribute] of form.attributes) {
     rope.messageField(FIELDS.nodeAttribute, await attributeRope(name, attribute, context));
   }
   return rope;
@@ -220,7 +255,7 @@ export async function functionRope(item: ModelFunction, context: WriteContext): 
     output: graph.outputs.map((value) => value.name),
     attribute: [...item.attributes],
     ...(item.docString === undefined ? {} : { docString: item.docString }),
-    opsetImport: importsToProto(item.opsetImports),
+    opsetImport: importsToProto(writtenImports(item.opsetImports, [graph], context.opset)),
     domain: item.domain,
     ...(item.overload === '' ? {} : { overload: item.overload }),
     metadataProps: entriesOf(item.props),
@@ -230,11 +265,28 @@ export async function functionRope(item: ModelFunction, context: WriteContext): 
   }
   const rope = new Rope();
   rope.bytes(toBinary(FunctionProtoSchema, head));
-  for (const node of graph.nodes()) rope.messageField(FIELDS.functionNode, await nodeRope(node, context));
+  for (const node of graph.nodes()) {
+    if (!isDropped(node, context)) rope.messageField(FIELDS.functionNode, await nodeRope(node, context));
+  }
   for (const [name, attribute] of item.attributeDefaults) {
     rope.messageField(FIELDS.functionAttribute, await attributeRope(name, attribute, context));
   }
   return rope;
+}
+
+/**
+ * The opset imports to write: `ai.onnx` at the opset chosen, the domains that carry nodes left out, and version 1 of
+ * domains that nodes use though nobody imported them.
+ */
+export function writtenImports(imports: ReadonlyMap<string, number>, graphs: readonly Graph[], opset: number | undefined): ReadonlyMap<string, number> {
+  const written = new Map<string, number>();
+  const used = new Set<string>();
+  for (const graph of graphs) for (const node of graph.nodesDeep()) used.add(carriedOpset(node.domain) === undefined ? node.domain : '');
+  const standard = opset ?? imports.get('');
+  if (standard !== undefined && (imports.has('') || used.has(''))) written.set('', standard);
+  for (const [domain, version] of imports) if (domain !== '' && carriedOpset(domain) === undefined) written.set(domain, version);
+  for (const domain of used) if (domain !== '' && !written.has(domain)) written.set(domain, 1);
+  return written;
 }
 
 /** Opset imports as messages. */

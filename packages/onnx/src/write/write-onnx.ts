@@ -1,6 +1,7 @@
 import { errors, type Model, type Tensor, type TensorSource } from '@lithe/core';
 import { modelExtras } from '../extras.ts';
 import { headerOf } from '../header.ts';
+import { chooseOpset, irVersionFor } from './choose-opset.ts';
 import { encodeModel } from './encode-model.ts';
 import type { Piece, Rope } from './rope.ts';
 import type { ValueInfoChoice } from './write-graph.ts';
@@ -62,12 +63,25 @@ export async function encodeFor(
   options: WriteOptions,
   place?: (source: TensorSource) => ExternalPlace | undefined,
 ): Promise<Rope> {
+  const plan = chooseOpset(model, { opset: options.opset });
   return encodeModel(model, {
-    irVersion: options.irVersion ?? 10,
+    plan,
+    irVersion: options.irVersion ?? lowestIrVersion(model, plan.opset ?? model.opset),
     valueInfo: options.valueInfo ?? 'declared',
     place,
     signal: options.signal,
   });
+}
+
+/** The lowest IR version that has what a model uses. */
+function lowestIrVersion(model: Model, opset: number): number {
+  let version = irVersionFor(opset);
+  const extras = model.meta.get(modelExtras);
+  // Functions came with version 8. What the file held that nobody here looks into stays under the file's own version.
+  if (model.functions.length > 0) version = Math.max(version, 8);
+  const carries = extras !== undefined && (extras.unknown.length > 0 || extras.configuration.length > 0);
+  if (carries) version = Math.max(version, model.origin?.irVersion ?? 0);
+  return version;
 }
 
 /**
