@@ -65,13 +65,8 @@ export {
   type UnknownCost,
 } from './infer/cost.ts';
 export { inferNodeTypes } from './infer/infer-node-types.ts';
-export {
-  type InferConflict,
-  type InferOptions,
-  type InferReport,
-  inferShapes,
-  type UnknownOperator,
-} from './infer/infer-shapes.ts';
+export type { InferConflict, InferOptions, InferReport, UnknownOperator } from './infer/infer-report.ts';
+export { inferShapes } from './infer/infer-shapes.ts';
 export { type Attribute, type AttributeKind, attribute, subgraphsOf, toSafeNumber } from './ir/attribute.ts';
 export { cloneGraph } from './ir/clone.ts';
 export {
@@ -181,6 +176,7 @@ export {
   type Skip,
   type StepReport,
 } from './pass/report.ts';
+export { type PrintOptions, printModel } from './print/print-model.ts';
 export { type Match, matchAt, type SmallTensors } from './rewrite/match.ts';
 export {
   type AnyPattern,
@@ -213,7 +209,6 @@ export {
   type RewriteRule,
   type RuleOutcome,
 } from './rewrite/rule.ts';
-export { type PrintOptions, printModel } from './print/print-model.ts';
 export {
   byteLengthOf,
   type DType,
