@@ -38,18 +38,22 @@ export interface UnknownCost {
 
 /** What a model costs to store and to run once. */
 export interface ModelCost extends NodeCost {
-  /** Cost per node, in order, subgraphs behind the node that holds them. Shared constants count at each node that reads them. */
+  /** Cost per node, in order, subgraphs behind the node that holds them (of an `If` one branch). Shared constants count at each node that reads them. */
   readonly nodes: readonly NodeCostEntry[];
   /** Nodes whose cost is not known and not in the sums. */
   readonly unknown: readonly UnknownCost[];
+}
+
+/** The nodes of a graph, counted. */
+interface Count {
+  readonly nodes: NodeCostEntry[];
+  readonly unknown: UnknownCost[];
 }
 
 /** Sizes and multiplications of one model. */
 class Counter {
   readonly #opset: OpSet;
   readonly #dims: Readonly<Record<string, number>>;
-  readonly nodes: NodeCostEntry[] = [];
-  readonly unknown: UnknownCost[] = [];
   readonly constants = new Set<TensorSource>();
 
   constructor(options: CostOptions) {
@@ -57,16 +61,22 @@ class Counter {
     this.#dims = options.dims ?? {};
   }
 
-  graph(graph: Graph): void {
+  graph(graph: Graph): Count {
+    const count: Count = { nodes: [], unknown: [] };
     for (const value of graph.initializers) {
       if (value.initializer !== undefined) this.constants.add(value.initializer);
     }
     for (const node of graph.nodes()) {
       const source = node.constantSource();
-      if (source === undefined) this.#node(node);
+      if (source === undefined) this.#node(node, count);
       else this.constants.add(source);
-      for (const [, inner] of node.subgraphs) this.graph(inner);
+      const inner = node.subgraphs.map(([, subgraph]) => this.graph(subgraph));
+      for (const part of node.is('If') ? costliest(inner) : inner) {
+        for (const entry of part.nodes) count.nodes.push(entry);
+        for (const entry of part.unknown) count.unknown.push(entry);
+      }
     }
+    return count;
   }
 
   #shape(value: Value | null | undefined): readonly number[] | undefined {
@@ -76,18 +86,11 @@ class Counter {
     return sizes?.includes(undefined) === true ? undefined : (sizes as readonly number[] | undefined);
   }
 
-  #node(node: Node): void {
+  #node(node: Node, count: Count): void {
     const def = this.#opset.of(node);
-    const missing = this.#missing(node);
-    const miss = (reason: string): void => {
-      this.unknown.push({ node: node.name, op: node.op, reason });
-    };
-    if (def === undefined) {
-      miss('the operator has no definition');
-      return;
-    }
-    if (missing !== undefined) {
-      miss(missing);
+    const reason = def === undefined ? 'the operator has no definition' : this.#missing(node);
+    if (def === undefined || reason !== undefined) {
+      count.unknown.push({ node: node.name, op: node.op, reason: reason ?? '' });
       return;
     }
     const context: CostContext<unknown> = {
@@ -97,7 +100,7 @@ class Counter {
       outputShape: (index) => this.#shape(node.outputs[index]),
     };
     const constants = new Set(node.inputs.flatMap((value) => constantOf(value) ?? []));
-    this.nodes.push({
+    count.nodes.push({
       node: node.name,
       op: node.op,
       macs: def.macs?.(context as CostContext<never>) ?? 0,
@@ -109,13 +112,8 @@ class Counter {
   /** Why the sizes of a node are not all known. */
   #missing(node: Node): string | undefined {
     for (const value of [...node.inputs, ...node.outputs]) {
-      if (
-        value === null ||
-        value.name === '' ||
-        value.type?.kind === 'sequence' ||
-        value.type?.kind === 'optional'
-      )
-        continue;
+      const kind = value?.type?.kind ?? 'tensor';
+      if (value === null || value.name === '' || kind !== 'tensor') continue;
       if (this.#shape(value) === undefined) return `the size of "${value.name}" is not known`;
     }
     return undefined;
@@ -133,6 +131,15 @@ class Counter {
   }
 }
 
+const totalMacs = (count: Count): number => count.nodes.reduce((sum, entry) => sum + entry.macs, 0);
+
+/** The one of several branches that multiplies most. */
+function costliest(branches: readonly Count[]): readonly Count[] {
+  const macs = branches.map(totalMacs);
+  const best = branches[macs.indexOf(Math.max(...macs))];
+  return best === undefined ? [] : [best];
+}
+
 function sizeOf(constants: Iterable<TensorSource>): {
   readonly parameters: number;
   readonly parameterBytes: number;
@@ -148,8 +155,8 @@ function sizeOf(constants: Iterable<TensorSource>): {
 
 /**
  * Counts multiply-accumulates, parameters and the bytes that activations move, per node and in all. Types must have
- * been inferred: see {@link inferShapes}. Loads no tensor. Every distinct constant counts once in the sums; a
- * subgraph counts as if it ran once; string tensors count no bytes of activations.
+ * been inferred: see {@link inferShapes}. Loads no tensor. Every distinct constant counts once in the sums; of
+ * an `If` the branch that multiplies most counts, the body of a loop as if it ran once; string tensors count no bytes.
  *
  * @returns the sums, with the nodes that could not be counted listed under `unknown`
  * @throws {LitheError} ATTRIBUTE_INVALID when a node contradicts its operator
@@ -171,18 +178,7 @@ function sizeOf(constants: Iterable<TensorSource>): {
  */
 export function modelCost(model: Model, options: CostOptions = {}): ModelCost {
   const counter = new Counter(options);
-  counter.graph(model.graph);
-  let macs = 0;
-  let activationBytes = 0;
-  for (const entry of counter.nodes) {
-    macs += entry.macs;
-    activationBytes += entry.activationBytes;
-  }
-  return {
-    macs,
-    ...sizeOf(counter.constants),
-    activationBytes,
-    nodes: counter.nodes,
-    unknown: counter.unknown,
-  };
+  const count = counter.graph(model.graph);
+  const activationBytes = count.nodes.reduce((sum, entry) => sum + entry.activationBytes, 0);
+  return { macs: totalMacs(count), ...sizeOf(counter.constants), activationBytes, ...count };
 }

@@ -22,8 +22,11 @@ export interface ParameterSpec {
 
 /** How {@link InferContext.subgraph} works. */
 export interface SubgraphOptions {
-  /** Whether the subgraph is known to be never run; `false` by default. */
-  readonly neverRun?: boolean | undefined;
+  /**
+   * Whether the subgraph is run: `always` (the default); `maybe`, so that a contradiction in it is reported rather
+   * than thrown, for it may be guarded against; or `never`, where contradictions do not matter.
+   */
+  readonly run?: 'always' | 'maybe' | 'never' | undefined;
 }
 
 /**
@@ -72,8 +75,8 @@ export interface InferContext<A = Readonly<Record<string, unknown>>> {
   /** A new symbol for a size that depends on data (`NonZero`, `Unique`): equal only to itself. */
   freshDim(hint: string): Dim;
   /**
-   * Infers a subgraph with these input types and gives its output types. Contradictions in a subgraph that is known
-   * to be never run are no errors.
+   * Infers a subgraph with these input types and gives its output types; none at all when a node in it contradicts
+   * its operator, where that is not an error.
    */
   subgraph(
     graph: Graph,

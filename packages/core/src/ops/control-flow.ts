@@ -80,11 +80,15 @@ function inferIf(context: InferContext<IfAttributes>): void {
       );
   }
   const taken = context.sizes(0)?.[0];
-  const left = context.subgraph(first, [], { neverRun: taken === 0 });
-  const right = context.subgraph(second, [], { neverRun: typeof taken === 'number' && taken !== 0 });
+  const decided = typeof taken === 'number';
+  const left = context.subgraph(first, [], { run: decided ? (taken === 0 ? 'never' : 'always') : 'maybe' });
+  const right = context.subgraph(second, [], { run: decided ? (taken === 0 ? 'always' : 'never') : 'maybe' });
   for (let index = 0; index < context.outputCount; index++) {
-    const chosen = taken === 0 ? right[index] : left[index];
-    context.outputType(index, typeof taken === 'number' ? chosen : either(left[index], right[index]));
+    // A branch that can not be run with these sizes is not the one that gives the output.
+    const isRight = decided ? taken === 0 : left.length === 0;
+    const isLeft = decided ? taken !== 0 : right.length === 0;
+    const both = (): ValueType | undefined => either(left[index], right[index]);
+    context.outputType(index, isRight ? right[index] : isLeft ? left[index] : both());
   }
 }
 

@@ -1,14 +1,13 @@
 import { divideDims, isAtLeast, multiplyDims, productOfDims, sameDim } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { elementsOf } from '../tensor/dtype.ts';
+import { everyIndex, moveElements } from './elements.ts';
 import {
   type AnyContext,
   axesOf,
   axisOf,
   broadcastShapes,
   knownIntegers,
-  MAX_KNOWN,
   requireRank,
   staticShape,
   unknownDims,
@@ -81,19 +80,10 @@ export function lengthOf(context: AnyContext, index: number): number | undefined
   return typeof length === 'number' ? length : context.sizes(index)?.length;
 }
 
-/** Reads known elements out of input 0 at the positions that `offsets` gives. */
-export function pick(
-  context: AnyContext,
-  offsets: (sizes: readonly Dim[]) => readonly Dim[] | undefined,
-): void {
-  const sizes = context.sizes(0);
-  const picked = sizes === undefined ? undefined : offsets(sizes);
-  if (picked !== undefined) context.outputSizes(0, picked);
-}
-
 /** Output 0 has the known elements of input 0, in the same order. */
 export function keepElements(context: AnyContext): void {
-  pick(context, (sizes) => sizes);
+  const sizes = context.sizes(0);
+  if (sizes !== undefined) context.outputSizes(0, sizes);
 }
 
 function inferReshape(context: InferContext<{ readonly allowzero: boolean }>): void {
@@ -268,7 +258,9 @@ function inferTranspose(context: InferContext<{ readonly perm: readonly number[]
     undefined,
     axes.map((axis) => shape[axis] ?? null),
   );
-  if (shape.length < 2) keepElements(context);
+  moveElements(context, 0, (dims, strides) =>
+    axes.map((axis) => everyIndex(dims[axis] as number, strides[axis] as number)),
+  );
 }
 
 function inferExpand(context: AnyContext): void {
@@ -283,10 +275,13 @@ function inferExpand(context: AnyContext): void {
   const result = broadcastShapes(context, [shape, target.map((size) => size)]);
   context.output(0, undefined, result);
   const dims = staticShape(result);
-  const sizes = context.sizes(0);
-  if (dims !== undefined && sizes?.length === 1 && elementsOf(dims) <= MAX_KNOWN) {
-    context.outputSizes(0, new Array<Dim>(elementsOf(dims)).fill(sizes[0] ?? null));
-  }
+  if (dims === undefined) return;
+  moveElements(context, 0, (own, strides) =>
+    dims.map((dim, axis) => {
+      const inner = axis - dims.length + own.length;
+      return everyIndex(dim, inner < 0 || own[inner] === 1 ? 0 : (strides[inner] as number));
+    }),
+  );
 }
 
 interface BlockAttributes {
