@@ -32,8 +32,17 @@ function dropOutputs(node: Node, opset: OpSet, report: ReportBuilder): void {
   }
 }
 
-/** Merges nodes that compute the same from the same inputs. */
-export function mergeDuplicates(graph: Graph, opset: OpSet, report: ReportBuilder): void {
+/**
+ * Merges nodes that compute the same from the same inputs.
+ *
+ * @param tiny contents of tiny constants: two that are equal count as the same input
+ */
+export function mergeDuplicates(
+  graph: Graph,
+  opset: OpSet,
+  report: ReportBuilder,
+  tiny: ReadonlyMap<Value, string>,
+): void {
   const ids = new Map<object, number>();
   const idOf = (item: object): number => {
     const found = ids.get(item);
@@ -43,9 +52,9 @@ export function mergeDuplicates(graph: Graph, opset: OpSet, report: ReportBuilde
   };
   const first = new Map<string, Node>();
   for (const node of graph.nodes()) {
-    for (const [, inner] of node.subgraphs) mergeDuplicates(inner, opset, report);
-    if (node.subgraphs.length > 0 || opset.of(node)?.deterministic !== true) continue;
-    const key = keyOf(node, idOf);
+    for (const [, inner] of node.subgraphs) mergeDuplicates(inner, opset, report, tiny);
+    if (node.subgraphs.length > 0 || node.is('Constant') || opset.of(node)?.deterministic !== true) continue;
+    const key = keyOf(node, idOf, tiny);
     if (key === undefined) continue;
     const other = first.get(key);
     if (other === undefined) {
@@ -67,10 +76,14 @@ function canStandIn(later: Value, earlier: Value): boolean {
   return later.outputOf.every((graph) => graph === later.graph) && earlier.outputOf.length === 0;
 }
 
-function keyOf(node: Node, idOf: (item: object) => number): string | undefined {
+function keyOf(
+  node: Node,
+  idOf: (item: object) => number,
+  tiny: ReadonlyMap<Value, string>,
+): string | undefined {
   const parts = [node.op, node.overload, String(node.outputs.length)];
   for (const output of node.outputs) parts.push(output.name === '' ? '-' : '+');
-  for (const input of node.inputs) parts.push(input === null ? '_' : String(idOf(input)));
+  for (const input of node.inputs) parts.push(input === null ? '_' : (tiny.get(input) ?? String(idOf(input))));
   for (const name of [...node.attributes.keys()].sort()) {
     const text = attributeKey(node.attributes.get(name) as Attribute, idOf);
     if (text === undefined) return undefined;

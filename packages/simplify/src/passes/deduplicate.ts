@@ -47,13 +47,36 @@ function constantsOf(graph: Graph): readonly Value[] {
 }
 
 /**
- * Merges constants of equal dtype, shape and contents. Only constants that share dtype and shape with another are
+ * Constants up to this size are left as they are: they save nothing, and those that stand for attributes of older
+ * opsets (axes, bounds, pads) are written as attributes and come back one per node.
+ */
+const TINY_BYTES = 64;
+
+/** What tiny constants hold, as texts that are equal when the constants are. */
+export async function tinyContents(graph: Graph, signal: AbortSignal): Promise<ReadonlyMap<Value, string>> {
+  const found = new Map<Value, string>();
+  const visit = async (inner: Graph): Promise<void> => {
+    for (const value of constantsOf(inner)) {
+      const source = constantOf(value) as TensorSource;
+      if (source.byteLength > TINY_BYTES || source.dtype === 'string') continue;
+      const { bytes } = await source.load(signal);
+      found.set(value, `${source.dtype}[${source.shape.join()}]${bytes.join()}`);
+    }
+    for (const node of inner.nodes()) for (const [, deeper] of node.subgraphs) await visit(deeper);
+  };
+  await visit(graph);
+  return found;
+}
+
+/**
+ * Merges constants of equal dtype, shape and contents. Tiny ones are left. Only constants that share dtype and shape with another are
  * loaded, one at a time.
  */
 export async function deduplicateConstants(graph: Graph, report: ReportBuilder, signal: AbortSignal): Promise<void> {
   const groups = new Map<string, Value[]>();
   for (const value of constantsOf(graph)) {
     const source = constantOf(value) as TensorSource;
+    if (source.byteLength <= TINY_BYTES) continue;
     const key = `${source.dtype}[${source.shape.join()}]`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [value]);

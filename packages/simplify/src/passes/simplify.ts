@@ -13,7 +13,7 @@ import {
 import { z } from 'zod';
 import { type RulePhase, simplifyRules } from '../rule-table.ts';
 import { estimateBytes, mergeDuplicates, removeDead } from './clean-up.ts';
-import { deduplicateConstants } from './deduplicate.ts';
+import { deduplicateConstants, tinyContents } from './deduplicate.ts';
 import { makeBatchSymbolic } from './symbolic-batch.ts';
 
 const names = simplifyRules.map((rule) => rule.name);
@@ -95,7 +95,7 @@ class Run {
     const done = await rewrite(graph, rules, { signal });
     for (const item of done.applied) this.#report.apply(`${item.rule.slice('simplify/'.length)}: ${item.what}`);
     removeDead(graph, opset, this.#report);
-    mergeDuplicates(graph, opset, this.#report);
+    mergeDuplicates(graph, opset, this.#report, await tinyContents(graph, signal));
     await deduplicateConstants(graph, this.#report, signal);
     return done.skipped;
   }
