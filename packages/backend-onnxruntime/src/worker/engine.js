@@ -309,7 +309,11 @@ function result(results, name) {
  */
 function valueInfo(value) {
   if (!value.isTensor) return { name: value.name, dtype: undefined, shape: undefined };
-  return { name: value.name, dtype: value.type, shape: value.shape };
+  // The WASM build gives 2^32 - 1 for a dim that is neither known nor named.
+  const shape = value.shape.map((dim) =>
+    typeof dim === 'number' && (dim < 0 || dim === 0xffffffff) ? '' : dim,
+  );
+  return { name: value.name, dtype: value.type, shape };
 }
 
 /**
