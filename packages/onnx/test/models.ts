@@ -43,7 +43,12 @@ const ocr = (name: string, opset: number, ...dims: number[]): RealModel => ({
   load: () => ocrModel(name),
   feeds: () => ({ x: image(...dims) }),
 });
-const voice = (name: string, opset: number, samples: number, extra: () => Record<string, Tensor>): RealModel => ({
+const voice = (
+  name: string,
+  opset: number,
+  samples: number,
+  extra: () => Record<string, Tensor>,
+): RealModel => ({
   name,
   opset,
   load: async () => new Uint8Array(await readFile(join(voiceFolder, name))),
@@ -64,10 +69,19 @@ export const realModels: readonly RealModel[] = [
 ];
 
 /** Runs a model in onnxruntime, without optimizations that could differ between two forms of one model. */
-export async function runOriginal(bytes: Uint8Array, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
-  const session = await InferenceSession.create(bytes, { graphOptimizationLevel: 'disabled', logSeverityLevel: 3, intraOpNumThreads: 1 });
+export async function runOriginal(
+  bytes: Uint8Array,
+  feeds: Record<string, Tensor>,
+): Promise<Record<string, Tensor>> {
+  const session = await InferenceSession.create(bytes, {
+    graphOptimizationLevel: 'disabled',
+    logSeverityLevel: 3,
+    intraOpNumThreads: 1,
+  });
   try {
-    const outputs = await session.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => session.inputNames.includes(name))));
+    const outputs = await session.run(
+      Object.fromEntries(Object.entries(feeds).filter(([name]) => session.inputNames.includes(name))),
+    );
     return outputs as Record<string, Tensor>;
   } finally {
     await session.release();
@@ -79,7 +93,8 @@ export function agreement(expected: Record<string, Tensor>, actual: Record<strin
   let worst = 0;
   for (const [name, tensor] of Object.entries(expected)) {
     const other = actual[name];
-    if (other === undefined || other.type !== tensor.type || other.dims.join() !== tensor.dims.join()) return Number.POSITIVE_INFINITY;
+    if (other === undefined || other.type !== tensor.type || other.dims.join() !== tensor.dims.join())
+      return Number.POSITIVE_INFINITY;
     const left = tensor.data as Float32Array;
     const right = other.data as Float32Array;
     for (let index = 0; index < left.length; index++) {

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest';
 import { readOnnx, upgradeNotes, writeOnnx } from '@lithe/onnx';
+import { describe, expect, it } from 'vitest';
 import { agreement, realModels, runOriginal } from './models.ts';
 
 /** What runs must agree to: the upgrade rewrites forms, and must not change arithmetic. */

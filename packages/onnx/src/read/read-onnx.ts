@@ -4,11 +4,11 @@ import { headerOf } from '../header.ts';
 import { defaultReadLimits, type ReadLimits } from '../limits.ts';
 import { decodeMessage } from '../proto/decode.ts';
 import { ModelProtoSchema } from '../proto/onnx_pb.ts';
+import { setUpgradeNotes, upgradeToWorkingOpset } from '../upgrade/upgrade.ts';
 import { propsOf, type ReadContext } from './context.ts';
 import { type ByteSource, type ExternalData, type ExternalOpener, openerOf } from './external.ts';
 import { gatherExternal, inlineCarried } from './gather-external.ts';
 import { readModelParts } from './read-model.ts';
-import { setUpgradeNotes, upgradeToWorkingOpset } from '../upgrade/upgrade.ts';
 
 /** Options of {@link readOnnx}. */
 export interface ReadOptions {
@@ -45,11 +45,15 @@ export interface ReadSource {
  * @throws {LitheError} PATH_ESCAPES when it names external data outside its folder
  * @throws {LitheError} FILE_NOT_FOUND when external data is missing
  */
-export async function readOnnx(bytes: Uint8Array | ArrayBuffer | Blob, options: ReadOptions = {}): Promise<Model> {
+export async function readOnnx(
+  bytes: Uint8Array | ArrayBuffer | Blob,
+  options: ReadOptions = {},
+): Promise<Model> {
   const file = options.name ?? 'model';
   const limits = { ...defaultReadLimits, ...options.limits };
   const size = bytes instanceof Blob ? bytes.size : bytes.byteLength;
-  if (size > limits.maxFileBytes) throw errors.limitExceeded('maxFileBytes', limits.maxFileBytes, size, `File "${file}"`);
+  if (size > limits.maxFileBytes)
+    throw errors.limitExceeded('maxFileBytes', limits.maxFileBytes, size, `File "${file}"`);
   const plain = bytes instanceof Blob ? await bytes.arrayBuffer() : bytes;
   const view = plain instanceof Uint8Array ? plain : new Uint8Array(plain);
   return readModel(view, { open: openerOf(options.externalData ?? {}), path: undefined }, options);
@@ -62,6 +66,9 @@ export async function readModel(bytes: Uint8Array, source: ReadSource, options: 
   options.signal?.throwIfAborted();
   const proto = decodeMessage(ModelProtoSchema, bytes, limits, file);
   const { locations, carried } = gatherExternal(proto);
+  if (locations.size > limits.maxExternalFiles) {
+    throw errors.limitExceeded('maxExternalFiles', limits.maxExternalFiles, locations.size, `File "${file}"`);
+  }
   const external = new Map<string, ByteSource>();
   for (const location of locations) {
     const opened = await source.open(location);

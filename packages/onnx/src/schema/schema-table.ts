@@ -98,7 +98,9 @@ export const typeSets: readonly string[] = [
  * was dropped. A parameter is `label:set` with `?` (may be left out), `*` or `+` (any number, of one or of several types)
  * behind it; an attribute is `name:kind`, with `!` where it must be given.
  */
-export type SchemaRow = readonly [since: number] | readonly [since: number, inputs: string, outputs: string, attributes: string];
+export type SchemaRow =
+  | readonly [since: number]
+  | readonly [since: number, inputs: string, outputs: string, attributes: string];
 
 /** Every version of every `ai.onnx` operator, oldest first. */
 export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
@@ -122,9 +124,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [13, 'T:5 T:5', 'T:5', ''],
     [14, 'T:2 T:2', 'T:2', ''],
   ],
-  AffineGrid: [
-    [20, 'T1:3 T2:6', 'T1:3', 'align_corners:i'],
-  ],
+  AffineGrid: [[20, 'T1:3 T2:6', 'T1:3', 'align_corners:i']],
   And: [
     [1, 'T:7 T:7', 'T1:7', 'axis:i broadcast:i'],
     [7, 'T:7 T:7', 'T1:7', ''],
@@ -158,20 +158,50 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [22, 'T:3', 'T:3', ''],
   ],
   Attention: [
-    [23, 'T1:3 T1:3 T2:3 U:8? T1:3? T2:3?', 'T1:3 T1:3? T2:3? T1:3?', 'is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f softcap:f softmax_precision:i'],
-    [24, 'T1:3 T1:3 T2:3 U:8? T1:3? T2:3? :6?', 'T1:3 T1:3? T2:3? T1:3?', 'is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f softcap:f softmax_precision:i'],
-    [25, 'T1:3 T1:3 T2:3 U:8? T1:3? T2:3? :6?', 'T1:3 T1:3? T2:3? T1:3?', 'is_causal:i kv_num_heads:i left_window_size:i q_num_heads:i qk_matmul_output_mode:i right_window_size:i scale:f softcap:f softmax_precision:i'],
+    [
+      23,
+      'T1:3 T1:3 T2:3 U:8? T1:3? T2:3?',
+      'T1:3 T1:3? T2:3? T1:3?',
+      'is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f softcap:f softmax_precision:i',
+    ],
+    [
+      24,
+      'T1:3 T1:3 T2:3 U:8? T1:3? T2:3? :6?',
+      'T1:3 T1:3? T2:3? T1:3?',
+      'is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f softcap:f softmax_precision:i',
+    ],
+    [
+      25,
+      'T1:3 T1:3 T2:3 U:8? T1:3? T2:3? :6?',
+      'T1:3 T1:3? T2:3? T1:3?',
+      'is_causal:i kv_num_heads:i left_window_size:i q_num_heads:i qk_matmul_output_mode:i right_window_size:i scale:f softcap:f softmax_precision:i',
+    ],
   ],
   AveragePool: [
     [1, 'T:0', 'T:0', 'auto_pad:s kernel_shape:I! pads:I strides:I'],
     [7, 'T:0', 'T:0', 'auto_pad:s count_include_pad:i kernel_shape:I! pads:I strides:I'],
     [10, 'T:0', 'T:0', 'auto_pad:s ceil_mode:i count_include_pad:i kernel_shape:I! pads:I strides:I'],
     [11, 'T:0', 'T:0', 'auto_pad:s ceil_mode:i count_include_pad:i kernel_shape:I! pads:I strides:I'],
-    [19, 'T:0', 'T:0', 'auto_pad:s ceil_mode:i count_include_pad:i dilations:I kernel_shape:I! pads:I strides:I'],
-    [22, 'T:3', 'T:3', 'auto_pad:s ceil_mode:i count_include_pad:i dilations:I kernel_shape:I! pads:I strides:I'],
+    [
+      19,
+      'T:0',
+      'T:0',
+      'auto_pad:s ceil_mode:i count_include_pad:i dilations:I kernel_shape:I! pads:I strides:I',
+    ],
+    [
+      22,
+      'T:3',
+      'T:3',
+      'auto_pad:s ceil_mode:i count_include_pad:i dilations:I kernel_shape:I! pads:I strides:I',
+    ],
   ],
   BatchNormalization: [
-    [1, 'T:0 T:0 T:0 T:0 T:0', 'T:0 T:0? T:0? T:0? T:0?', 'consumed_inputs:I! epsilon:f is_test:i momentum:f spatial:i'],
+    [
+      1,
+      'T:0 T:0 T:0 T:0 T:0',
+      'T:0 T:0? T:0? T:0? T:0?',
+      'consumed_inputs:I! epsilon:f is_test:i momentum:f spatial:i',
+    ],
     [6, 'T:0 T:0 T:0 T:0 T:0', 'T:0 T:0? T:0? T:0? T:0?', 'epsilon:f is_test:i momentum:f spatial:i'],
     [7, 'T:0 T:0 T:0 T:0 T:0', 'T:0 T:0? T:0? T:0? T:0?', 'epsilon:f momentum:f spatial:i'],
     [9, 'T:0 T:0 T:0 T:0 T:0', 'T:0 T:0? T:0? T:0? T:0?', 'epsilon:f momentum:f'],
@@ -182,28 +212,16 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [15, 'T1:0', 'T2:8', 'dtype:i seed:f'],
     [22, 'T1:3', 'T2:8', 'dtype:i seed:f'],
   ],
-  BitCast: [
-    [26, 'T1:9', 'T2:9', 'to:i!'],
-  ],
+  BitCast: [[26, 'T1:9', 'T2:9', 'to:i!']],
   BitShift: [
     [11, 'T:10 T:10', 'T:10', 'direction:s!'],
     [28, 'T:11 T:11', 'T:11', 'direction:s!'],
   ],
-  BitwiseAnd: [
-    [18, 'T:11 T:11', 'T:11', ''],
-  ],
-  BitwiseNot: [
-    [18, 'T:11', 'T:11', ''],
-  ],
-  BitwiseOr: [
-    [18, 'T:11 T:11', 'T:11', ''],
-  ],
-  BitwiseXor: [
-    [18, 'T:11 T:11', 'T:11', ''],
-  ],
-  BlackmanWindow: [
-    [17, 'T1:12', 'T2:2', 'output_datatype:i periodic:i'],
-  ],
+  BitwiseAnd: [[18, 'T:11 T:11', 'T:11', '']],
+  BitwiseNot: [[18, 'T:11', 'T:11', '']],
+  BitwiseOr: [[18, 'T:11 T:11', 'T:11', '']],
+  BitwiseXor: [[18, 'T:11 T:11', 'T:11', '']],
+  BlackmanWindow: [[17, 'T1:12', 'T2:2', 'output_datatype:i periodic:i']],
   Cast: [
     [1, 'T1:13', 'T2:13', 'to:s!'],
     [6, 'T1:13', 'T2:13', 'to:i!'],
@@ -224,9 +242,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [24, 'T1:19 T2:19', 'T2:19', 'round_mode:s saturate:i'],
     [25, 'T1:20 T2:20', 'T2:20', 'round_mode:s saturate:i'],
   ],
-  CausalConvWithState: [
-    [27, 'T:22 T:22 T:22? T:22?', 'T:22 T:22', 'activation:s'],
-  ],
+  CausalConvWithState: [[27, 'T:22 T:22 T:22? T:22?', 'T:22 T:22', 'activation:s']],
   Ceil: [
     [1, 'T:0', 'T:0', 'consumed_inputs:I'],
     [6, 'T:0', 'T:0', ''],
@@ -236,9 +252,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [12, 'T:23', 'T:23', 'alpha:f'],
     [28, 'T:3', 'T:3', 'alpha:f'],
   ],
-  CenterCropPad: [
-    [18, 'T:24 Tind:12', 'T:24', 'axes:I'],
-  ],
+  CenterCropPad: [[18, 'T:24 Tind:12', 'T:24', 'axes:I']],
   Clip: [
     [1, 'T:0', 'T:0', 'consumed_inputs:I max:f min:f'],
     [6, 'T:0', 'T:0', 'max:f min:f'],
@@ -246,9 +260,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [12, 'T:1 T:1? T:1?', 'T:1', ''],
     [13, 'T:2 T:2? T:2?', 'T:2', ''],
   ],
-  Col2Im: [
-    [18, 'T:24 :6 :6', 'T:24', 'dilations:I pads:I strides:I'],
-  ],
+  Col2Im: [[18, 'T:24 :6 :6', 'T:24', 'dilations:I pads:I strides:I']],
   Compress: [
     [9, 'T:25 T1:7', 'T:25', 'axis:i'],
     [11, 'T:25 T1:7', 'T:25', 'axis:i'],
@@ -260,20 +272,53 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [11, 'T:25*', 'T:25', 'axis:i!'],
     [13, 'T:24*', 'T:24', 'axis:i!'],
   ],
-  ConcatFromSequence: [
-    [11, 'S:26', 'T:25', 'axis:i! new_axis:i'],
-  ],
+  ConcatFromSequence: [[11, 'S:26', 'T:25', 'axis:i! new_axis:i']],
   Constant: [
     [1, '', 'T:0', 'value:t!'],
     [9, '', 'T:25', 'value:t!'],
     [11, '', 'T:25', 'sparse_value:x value:t'],
-    [12, '', 'T:25', 'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S'],
-    [13, '', 'T:24', 'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S'],
-    [19, '', 'T:27', 'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S'],
-    [21, '', 'T:28', 'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S'],
-    [23, '', 'T:29', 'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S'],
-    [24, '', 'T:30', 'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S'],
-    [25, '', 'T:31', 'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S'],
+    [
+      12,
+      '',
+      'T:25',
+      'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S',
+    ],
+    [
+      13,
+      '',
+      'T:24',
+      'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S',
+    ],
+    [
+      19,
+      '',
+      'T:27',
+      'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S',
+    ],
+    [
+      21,
+      '',
+      'T:28',
+      'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S',
+    ],
+    [
+      23,
+      '',
+      'T:29',
+      'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S',
+    ],
+    [
+      24,
+      '',
+      'T:30',
+      'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S',
+    ],
+    [
+      25,
+      '',
+      'T:31',
+      'sparse_value:x value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S',
+    ],
   ],
   ConstantOfShape: [
     [9, 'T1:6', 'T2:13', 'value:t'],
@@ -289,12 +334,32 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [22, 'T:3 T:3 T:3?', 'T:3', 'auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I'],
   ],
   ConvInteger: [
-    [10, 'T1:37 T2:37 T1:37? T2:37?', 'T3:38', 'auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I'],
+    [
+      10,
+      'T1:37 T2:37 T1:37? T2:37?',
+      'T3:38',
+      'auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I',
+    ],
   ],
   ConvTranspose: [
-    [1, 'T:0 T:0 T:0?', 'T:0', 'auto_pad:s dilations:I group:i kernel_shape:I output_padding:I output_shape:I pads:I strides:I'],
-    [11, 'T:0 T:0 T:0?', 'T:0', 'auto_pad:s dilations:I group:i kernel_shape:I output_padding:I output_shape:I pads:I strides:I'],
-    [22, 'T:3 T:3 T:3?', 'T:3', 'auto_pad:s dilations:I group:i kernel_shape:I output_padding:I output_shape:I pads:I strides:I'],
+    [
+      1,
+      'T:0 T:0 T:0?',
+      'T:0',
+      'auto_pad:s dilations:I group:i kernel_shape:I output_padding:I output_shape:I pads:I strides:I',
+    ],
+    [
+      11,
+      'T:0 T:0 T:0?',
+      'T:0',
+      'auto_pad:s dilations:I group:i kernel_shape:I output_padding:I output_shape:I pads:I strides:I',
+    ],
+    [
+      22,
+      'T:3 T:3 T:3?',
+      'T:3',
+      'auto_pad:s dilations:I group:i kernel_shape:I output_padding:I output_shape:I pads:I strides:I',
+    ],
   ],
   Cos: [
     [7, 'T:0', 'T:0', ''],
@@ -304,9 +369,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [9, 'T:0', 'T:0', ''],
     [22, 'T:3', 'T:3', ''],
   ],
-  CumProd: [
-    [26, 'T:5 T2:12', 'T:5', 'exclusive:i reverse:i'],
-  ],
+  CumProd: [[26, 'T:5 T2:12', 'T:5', 'exclusive:i reverse:i']],
   CumSum: [
     [11, 'T:39 T2:12', 'T:39', 'exclusive:i reverse:i'],
     [14, 'T:5 T2:12', 'T:5', 'exclusive:i reverse:i'],
@@ -316,8 +379,18 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [20, 'T1:3 T2:12? :6?', 'T1:3', 'inverse:i onesided:i'],
   ],
   DeformConv: [
-    [19, 'T:0 T:0 T:0 T:0? T:0?', 'T:0', 'dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I'],
-    [22, 'T:3 T:3 T:3 T:3? T:3?', 'T:3', 'dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I'],
+    [
+      19,
+      'T:0 T:0 T:0 T:0? T:0?',
+      'T:0',
+      'dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I',
+    ],
+    [
+      22,
+      'T:3 T:3 T:3 T:3? T:3?',
+      'T:3',
+      'dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I',
+    ],
   ],
   DepthToSpace: [
     [1, 'T:25', 'T:25', 'blocksize:i!'],
@@ -355,9 +428,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [13, 'T:3 T1:0? T2:7?', 'T:3 T2:7?', 'seed:i'],
     [22, 'T:47 T1:47? T2:7?', 'T:47 T2:7?', 'seed:i'],
   ],
-  DynamicQuantizeLinear: [
-    [11, 'T1:23', 'T2:48 :23 T2:48', ''],
-  ],
+  DynamicQuantizeLinear: [[11, 'T1:23', 'T2:48 :23 T2:48', '']],
   Einsum: [
     [12, 'T:1*', 'T:1', 'equation:s!'],
     [28, 'T:2*', 'T:2', 'equation:s!'],
@@ -407,11 +478,36 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [13, 'T:3', 'T:3', ''],
   ],
   GRU: [
-    [1, 'T:0 T:0 T:0 T:0? T1:38? T:0?', 'T:0? T:0', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i output_sequence:i'],
-    [3, 'T:0 T:0 T:0 T:0? T1:38? T:0?', 'T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i linear_before_reset:i output_sequence:i'],
-    [7, 'T:0 T:0 T:0 T:0? T1:38? T:0?', 'T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i linear_before_reset:i'],
-    [14, 'T:0 T:0 T:0 T:0? T1:38? T:0?', 'T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i linear_before_reset:i'],
-    [22, 'T:3 T:3 T:3 T:3? T1:38? T:3?', 'T:3? T:3?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i linear_before_reset:i'],
+    [
+      1,
+      'T:0 T:0 T:0 T:0? T1:38? T:0?',
+      'T:0? T:0',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i output_sequence:i',
+    ],
+    [
+      3,
+      'T:0 T:0 T:0 T:0? T1:38? T:0?',
+      'T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i linear_before_reset:i output_sequence:i',
+    ],
+    [
+      7,
+      'T:0 T:0 T:0 T:0? T1:38? T:0?',
+      'T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i linear_before_reset:i',
+    ],
+    [
+      14,
+      'T:0 T:0 T:0 T:0? T1:38? T:0?',
+      'T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i linear_before_reset:i',
+    ],
+    [
+      22,
+      'T:3 T:3 T:3 T:3? T1:38? T:3?',
+      'T:3? T:3?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i linear_before_reset:i',
+    ],
   ],
   Gather: [
     [1, 'T:25 Tind:12', 'T:25', 'axis:i'],
@@ -427,9 +523,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [12, 'T:25 :6', 'T:25', 'batch_dims:i'],
     [13, 'T:24 :6', 'T:24', 'batch_dims:i'],
   ],
-  Gelu: [
-    [20, 'T:3', 'T:3', 'approximate:s'],
-  ],
+  Gelu: [[20, 'T:3', 'T:3', 'approximate:s']],
   Gemm: [
     [1, 'T:0 T:0 T:0', 'T:0', 'alpha:f beta:f broadcast:i transA:i transB:i'],
     [6, 'T:0 T:0 T:0', 'T:0', 'alpha:f beta:f broadcast:i transA:i transB:i'],
@@ -466,16 +560,9 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [20, 'T1:25 T2:0', 'T1:25', 'align_corners:i mode:s padding_mode:s'],
     [22, 'T1:24 T2:3', 'T1:24', 'align_corners:i mode:s padding_mode:s'],
   ],
-  GroupNormalization: [
-    [18],
-    [21, 'T:3 T:3 T:3', 'T:3', 'epsilon:f num_groups:i! stash_type:i'],
-  ],
-  HammingWindow: [
-    [17, 'T1:12', 'T2:2', 'output_datatype:i periodic:i'],
-  ],
-  HannWindow: [
-    [17, 'T1:12', 'T2:2', 'output_datatype:i periodic:i'],
-  ],
+  GroupNormalization: [[18], [21, 'T:3 T:3 T:3', 'T:3', 'epsilon:f num_groups:i! stash_type:i']],
+  HammingWindow: [[17, 'T1:12', 'T2:2', 'output_datatype:i periodic:i']],
+  HannWindow: [[17, 'T1:12', 'T2:2', 'output_datatype:i periodic:i']],
   HardSigmoid: [
     [1, 'T:0', 'T:0', 'alpha:f beta:f consumed_inputs:I'],
     [6, 'T:0', 'T:0', 'alpha:f beta:f'],
@@ -512,9 +599,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [24, 'B:7', 'V:55+', 'else_branch:g! then_branch:g!'],
     [25, 'B:7', 'V:56+', 'else_branch:g! then_branch:g!'],
   ],
-  ImageDecoder: [
-    [20, 'T1:48', 'T2:48', 'pixel_format:s'],
-  ],
+  ImageDecoder: [[20, 'T1:48', 'T2:48', 'pixel_format:s']],
   InstanceNormalization: [
     [1, 'T:0 T:0 T:0', 'T:0', 'consumed_inputs:I epsilon:f'],
     [6, 'T:0 T:0 T:0', 'T:0', 'epsilon:f'],
@@ -534,14 +619,32 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [13, 'T:3', 'T:3', 'alpha:f beta:f bias:f size:i!'],
   ],
   LSTM: [
-    [1, 'T:0 T:0 T:0 T:0? T1:38? T:0? T:0? T:0?', 'T:0? T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i output_sequence:i'],
-    [7, 'T:0 T:0 T:0 T:0? T1:38? T:0? T:0? T:0?', 'T:0? T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i'],
-    [14, 'T:0 T:0 T:0 T:0? T1:38? T:0? T:0? T:0?', 'T:0? T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i layout:i'],
-    [22, 'T:3 T:3 T:3 T:3? T1:38? T:3? T:3? T:3?', 'T:3? T:3? T:3?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i layout:i'],
+    [
+      1,
+      'T:0 T:0 T:0 T:0? T1:38? T:0? T:0? T:0?',
+      'T:0? T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i output_sequence:i',
+    ],
+    [
+      7,
+      'T:0 T:0 T:0 T:0? T1:38? T:0? T:0? T:0?',
+      'T:0? T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i',
+    ],
+    [
+      14,
+      'T:0 T:0 T:0 T:0? T1:38? T:0? T:0? T:0?',
+      'T:0? T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i layout:i',
+    ],
+    [
+      22,
+      'T:3 T:3 T:3 T:3? T1:38? T:3? T:3? T:3?',
+      'T:3? T:3? T:3?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i input_forget:i layout:i',
+    ],
   ],
-  LayerNormalization: [
-    [17, 'T:3 T:3 T:3?', 'T:3 U:59? U:59?', 'axis:i epsilon:f stash_type:i'],
-  ],
+  LayerNormalization: [[17, 'T:3 T:3 T:3?', 'T:3 U:59? U:59?', 'axis:i epsilon:f stash_type:i']],
   LeakyRelu: [
     [1, 'T:0', 'T:0', 'alpha:f consumed_inputs:I'],
     [6, 'T:0', 'T:0', 'alpha:f'],
@@ -558,7 +661,12 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [16, 'T:2 T:2', 'T1:7', ''],
   ],
   LinearAttention: [
-    [27, 'T:22 T:22 T:22 S:22? T:22? T:22?', 'T:22 S:22', 'chunk_size:i kv_num_heads:i! q_num_heads:i! scale:f update_rule:s'],
+    [
+      27,
+      'T:22 T:22 T:22 S:22? T:22? T:22?',
+      'T:22 S:22',
+      'chunk_size:i kv_num_heads:i! q_num_heads:i! scale:f update_rule:s',
+    ],
   ],
   Log: [
     [1, 'T:0', 'T:0', 'consumed_inputs:I'],
@@ -597,9 +705,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [9, 'T:4 T:4', 'T:4', ''],
     [13, 'T:5 T:5', 'T:5', ''],
   ],
-  MatMulInteger: [
-    [10, 'T1:37 T2:37 T1:37? T2:37?', 'T3:38', ''],
-  ],
+  MatMulInteger: [[10, 'T1:37 T2:37 T1:37? T2:37?', 'T3:38', '']],
   Max: [
     [1, 'T:0*', 'T:0', 'consumed_inputs:I'],
     [6, 'T:0*', 'T:0', ''],
@@ -610,10 +716,30 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
   MaxPool: [
     [1, 'T:0', 'T:0', 'auto_pad:s kernel_shape:I! pads:I strides:I'],
     [8, 'T:0', 'T:0 I:6?', 'auto_pad:s kernel_shape:I! pads:I storage_order:i strides:I'],
-    [10, 'T:0', 'T:0 I:6?', 'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I'],
-    [11, 'T:0', 'T:0 I:6?', 'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I'],
-    [12, 'T:60', 'T:60 I:6?', 'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I'],
-    [22, 'T:61', 'T:61 I:6?', 'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I'],
+    [
+      10,
+      'T:0',
+      'T:0 I:6?',
+      'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I',
+    ],
+    [
+      11,
+      'T:0',
+      'T:0 I:6?',
+      'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I',
+    ],
+    [
+      12,
+      'T:60',
+      'T:60 I:6?',
+      'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I',
+    ],
+    [
+      22,
+      'T:61',
+      'T:61 I:6?',
+      'auto_pad:s ceil_mode:i dilations:I kernel_shape:I! pads:I storage_order:i strides:I',
+    ],
   ],
   MaxRoiPool: [
     [1, 'T:0 T:0', 'T:0', 'pooled_shape:I! spatial_scale:f'],
@@ -634,9 +760,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [9, 'T:0', 'T:0', 'axes:I'],
     [13, 'T:3', 'T:3', 'axes:I'],
   ],
-  MelWeightMatrix: [
-    [17, 'T1:12 T1:12 T1:12 T2:3 T2:3', 'T3:2', 'output_datatype:i'],
-  ],
+  MelWeightMatrix: [[17, 'T1:12 T1:12 T1:12 T2:3 T2:3', 'T3:2', 'output_datatype:i']],
   Min: [
     [1, 'T:0*', 'T:0', 'consumed_inputs:I'],
     [6, 'T:0*', 'T:0', ''],
@@ -682,9 +806,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [9, 'T:25', ':6', ''],
     [13, 'T:24', ':6', ''],
   ],
-  Not: [
-    [1, 'T:7', 'T:7', ''],
-  ],
+  Not: [[1, 'T:7', 'T:7', '']],
   OneHot: [
     [9, 'T1:1 T2:1 T3:25', 'T3:25', 'axis:i'],
     [11, 'T1:1 T2:1 T3:25', 'T3:25', 'axis:i'],
@@ -735,7 +857,12 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [15, 'T:69 T1:2', 'T:69', ''],
   ],
   QLinearConv: [
-    [10, 'T1:37 :23 T1:37 T2:37 :23 T2:37 :23 T3:37 T4:38?', 'T3:37', 'auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I'],
+    [
+      10,
+      'T1:37 :23 T1:37 T2:37 :23 T2:37 :23 T3:37 T4:38?',
+      'T3:37',
+      'auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I',
+    ],
   ],
   QLinearMatMul: [
     [10, 'T1:37 :23 T1:37 T2:37 :23 T2:37 :23 T3:37', 'T3:37', ''],
@@ -751,14 +878,32 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [25, 'T1:72 T2:75 T3:76?', 'T3:76', 'axis:i block_size:i output_dtype:i precision:i saturate:i'],
     [28, 'T1:72 T2:75 T3:77?', 'T3:77', 'axis:i block_size:i output_dtype:i precision:i saturate:i'],
   ],
-  RMSNormalization: [
-    [23, 'T:3 V:3', 'V:3', 'axis:i epsilon:f stash_type:i'],
-  ],
+  RMSNormalization: [[23, 'T:3 V:3', 'V:3', 'axis:i epsilon:f stash_type:i']],
   RNN: [
-    [1, 'T:0 T:0 T:0 T:0? T1:38? T:0?', 'T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i output_sequence:i'],
-    [7, 'T:0 T:0 T:0 T:0? T1:38? T:0?', 'T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i'],
-    [14, 'T:0 T:0 T:0 T:0? T1:38? T:0?', 'T:0? T:0?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i'],
-    [22, 'T:3 T:3 T:3 T:3? T1:38? T:3?', 'T:3? T:3?', 'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i'],
+    [
+      1,
+      'T:0 T:0 T:0 T:0? T1:38? T:0?',
+      'T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i output_sequence:i',
+    ],
+    [
+      7,
+      'T:0 T:0 T:0 T:0? T1:38? T:0?',
+      'T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i',
+    ],
+    [
+      14,
+      'T:0 T:0 T:0 T:0? T1:38? T:0?',
+      'T:0? T:0?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i',
+    ],
+    [
+      22,
+      'T:3 T:3 T:3 T:3? T1:38? T:3?',
+      'T:3? T:3?',
+      'activation_alpha:F activation_beta:F activations:S clip:f direction:s hidden_size:i layout:i',
+    ],
   ],
   RandomNormal: [
     [1, '', 'T:0', 'dtype:i mean:f scale:f seed:f shape:I!'],
@@ -850,9 +995,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [13, 'T:5', 'T:5', 'axes:I keepdims:i'],
     [18, 'T:5 :6?', 'T:5', 'keepdims:i noop_with_empty_axes:i'],
   ],
-  RegexFullMatch: [
-    [20, 'T1:83', 'T2:7', 'pattern:s'],
-  ],
+  RegexFullMatch: [[20, 'T1:83', 'T2:7', 'pattern:s']],
   Relu: [
     [1, 'T:0', 'T:0', 'consumed_inputs:I'],
     [6, 'T:0', 'T:0', ''],
@@ -872,10 +1015,30 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
   ],
   Resize: [
     [10, 'T:25 :23', 'T:25', 'mode:s'],
-    [11, 'T1:25 T2:0 :23 :6?', 'T1:25', 'coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f mode:s nearest_mode:s'],
-    [13, 'T1:24 T2:0? :23? :6?', 'T1:24', 'coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f mode:s nearest_mode:s'],
-    [18, 'T1:24 T2:0? :23? :6?', 'T1:24', 'antialias:i axes:I coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f keep_aspect_ratio_policy:s mode:s nearest_mode:s'],
-    [19, 'T1:24 T2:0? :23? :6?', 'T1:24', 'antialias:i axes:I coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f keep_aspect_ratio_policy:s mode:s nearest_mode:s'],
+    [
+      11,
+      'T1:25 T2:0 :23 :6?',
+      'T1:25',
+      'coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f mode:s nearest_mode:s',
+    ],
+    [
+      13,
+      'T1:24 T2:0? :23? :6?',
+      'T1:24',
+      'coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f mode:s nearest_mode:s',
+    ],
+    [
+      18,
+      'T1:24 T2:0? :23? :6?',
+      'T1:24',
+      'antialias:i axes:I coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f keep_aspect_ratio_policy:s mode:s nearest_mode:s',
+    ],
+    [
+      19,
+      'T1:24 T2:0? :23? :6?',
+      'T1:24',
+      'antialias:i axes:I coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f keep_aspect_ratio_policy:s mode:s nearest_mode:s',
+    ],
   ],
   ReverseSequence: [
     [10, 'T:25 :6', 'T:25', 'batch_axis:i time_axis:i'],
@@ -883,34 +1046,77 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
   ],
   RoiAlign: [
     [10, 'T1:0 T1:0 T2:6', 'T1:0', 'mode:s output_height:i output_width:i sampling_ratio:i spatial_scale:f'],
-    [16, 'T1:0 T1:0 T2:6', 'T1:0', 'coordinate_transformation_mode:s mode:s output_height:i output_width:i sampling_ratio:i spatial_scale:f'],
-    [22, 'T1:3 T1:3 T2:6', 'T1:3', 'coordinate_transformation_mode:s mode:s output_height:i output_width:i sampling_ratio:i spatial_scale:f'],
+    [
+      16,
+      'T1:0 T1:0 T2:6',
+      'T1:0',
+      'coordinate_transformation_mode:s mode:s output_height:i output_width:i sampling_ratio:i spatial_scale:f',
+    ],
+    [
+      22,
+      'T1:3 T1:3 T2:6',
+      'T1:3',
+      'coordinate_transformation_mode:s mode:s output_height:i output_width:i sampling_ratio:i spatial_scale:f',
+    ],
   ],
-  RotaryEmbedding: [
-    [23, 'T:22 T:22 T:22 M:6?', 'T:22', 'interleaved:i num_heads:i rotary_embedding_dim:i'],
-  ],
+  RotaryEmbedding: [[23, 'T:22 T:22 T:22 M:6?', 'T:22', 'interleaved:i num_heads:i rotary_embedding_dim:i']],
   Round: [
     [11, 'T:0', 'T:0', ''],
     [22, 'T:3', 'T:3', ''],
   ],
-  STFT: [
-    [17, 'T1:3 T2:12 T1:3? T2:12?', 'T1:3', 'onesided:i'],
-  ],
+  STFT: [[17, 'T1:3 T2:12 T1:3? T2:12?', 'T1:3', 'onesided:i']],
   Scan: [
     [8, 'I:6? V:25+', 'V:25+', 'body:g! directions:I num_scan_inputs:i!'],
-    [9, 'V:25+', 'V:25+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
-    [11, 'V:25+', 'V:25+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
-    [16, 'V:24+', 'V:24+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
-    [19, 'V:27+', 'V:27+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
-    [21, 'V:28+', 'V:28+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
-    [23, 'V:29+', 'V:29+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
-    [24, 'V:30+', 'V:30+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
-    [25, 'V:31+', 'V:31+', 'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I'],
+    [
+      9,
+      'V:25+',
+      'V:25+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
+    [
+      11,
+      'V:25+',
+      'V:25+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
+    [
+      16,
+      'V:24+',
+      'V:24+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
+    [
+      19,
+      'V:27+',
+      'V:27+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
+    [
+      21,
+      'V:28+',
+      'V:28+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
+    [
+      23,
+      'V:29+',
+      'V:29+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
+    [
+      24,
+      'V:30+',
+      'V:30+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
+    [
+      25,
+      'V:31+',
+      'V:31+',
+      'body:g! num_scan_inputs:i! scan_input_axes:I scan_input_directions:I scan_output_axes:I scan_output_directions:I',
+    ],
   ],
-  Scatter: [
-    [9, 'T:25 Tind:12 T:25', 'T:25', 'axis:i'],
-    [11],
-  ],
+  Scatter: [[9, 'T:25 Tind:12 T:25', 'T:25', 'axis:i'], [11]],
   ScatterElements: [
     [11, 'T:25 Tind:12 T:25', 'T:25', 'axis:i'],
     [13, 'T:24 Tind:12 T:24', 'T:24', 'axis:i'],
@@ -928,27 +1134,13 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [6, 'T:0', 'T:0', 'alpha:f gamma:f'],
     [22, 'T:3', 'T:3', 'alpha:f gamma:f'],
   ],
-  SequenceAt: [
-    [11, 'S:26 I:12', 'T:25', ''],
-  ],
-  SequenceConstruct: [
-    [11, 'T:25*', 'S:26', ''],
-  ],
-  SequenceEmpty: [
-    [11, '', 'S:26', 'dtype:i'],
-  ],
-  SequenceErase: [
-    [11, 'S:26 I:12?', 'S:26', ''],
-  ],
-  SequenceInsert: [
-    [11, 'S:26 T:25 I:12?', 'S:26', ''],
-  ],
-  SequenceLength: [
-    [11, 'S:26', 'I:6', ''],
-  ],
-  SequenceMap: [
-    [17, 'S:26 V:57+', 'S:26+', 'body:g!'],
-  ],
+  SequenceAt: [[11, 'S:26 I:12', 'T:25', '']],
+  SequenceConstruct: [[11, 'T:25*', 'S:26', '']],
+  SequenceEmpty: [[11, '', 'S:26', 'dtype:i']],
+  SequenceErase: [[11, 'S:26 I:12?', 'S:26', '']],
+  SequenceInsert: [[11, 'S:26 T:25 I:12?', 'S:26', '']],
+  SequenceLength: [[11, 'S:26', 'I:6', '']],
+  SequenceMap: [[17, 'S:26 V:57+', 'S:26+', 'body:g!']],
   Shape: [
     [1, 'T:25', 'T1:6', ''],
     [13, 'T:24', 'T1:6', ''],
@@ -959,9 +1151,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [24, 'T:30', 'T1:6', 'end:i start:i'],
     [25, 'T:31', 'T1:6', 'end:i start:i'],
   ],
-  Shrink: [
-    [9, 'T:1', 'T:1', 'bias:f lambd:f'],
-  ],
+  Shrink: [[9, 'T:1', 'T:1', 'bias:f lambd:f']],
   Sigmoid: [
     [1, 'T:0', 'T:0', 'consumed_inputs:I'],
     [6, 'T:0', 'T:0', ''],
@@ -1041,15 +1231,9 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [24, 'T:30 :6?', 'T:30', ''],
     [25, 'T:31 :6?', 'T:31', ''],
   ],
-  StringConcat: [
-    [20, 'T:83 T:83', 'T:83', ''],
-  ],
-  StringNormalizer: [
-    [10, ':83', ':83', 'case_change_action:s is_case_sensitive:i locale:s stopwords:S'],
-  ],
-  StringSplit: [
-    [20, 'T1:83', 'T2:83 T3:6', 'delimiter:s maxsplit:i'],
-  ],
+  StringConcat: [[20, 'T:83 T:83', 'T:83', '']],
+  StringNormalizer: [[10, ':83', ':83', 'case_change_action:s is_case_sensitive:i locale:s stopwords:S']],
+  StringSplit: [[20, 'T1:83', 'T2:83 T3:6', 'delimiter:s maxsplit:i']],
   Sub: [
     [1, 'T:0 T:0', 'T:0', 'axis:i broadcast:i consumed_inputs:I'],
     [6, 'T:4 T:4', 'T:4', 'axis:i broadcast:i'],
@@ -1063,12 +1247,8 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [8, 'T:0*', 'T:0', ''],
     [13, 'T:3*', 'T:3', ''],
   ],
-  SwiGLU: [
-    [28, 'T:3 T:3', 'T:3', 'alpha:f'],
-  ],
-  Swish: [
-    [24, 'T:3', 'T:3', 'alpha:f'],
-  ],
+  SwiGLU: [[28, 'T:3 T:3', 'T:3', 'alpha:f']],
+  Swish: [[24, 'T:3', 'T:3', 'alpha:f']],
   Tan: [
     [7, 'T:0', 'T:0', ''],
     [22, 'T:3', 'T:3', ''],
@@ -1078,11 +1258,14 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [6, 'T:0', 'T:0', ''],
     [13, 'T:3', 'T:3', ''],
   ],
-  TensorScatter: [
-    [24, 'T:30 T:30 :6?', 'T:30', 'axis:i mode:s'],
-  ],
+  TensorScatter: [[24, 'T:30 T:30 :6?', 'T:30', 'axis:i mode:s']],
   TfIdfVectorizer: [
-    [9, 'T:84', 'T1:23', 'max_gram_length:i! max_skip_count:i! min_gram_length:i! mode:s! ngram_counts:I! ngram_indexes:I! pool_int64s:I pool_strings:S weights:F'],
+    [
+      9,
+      'T:84',
+      'T1:23',
+      'max_gram_length:i! max_skip_count:i! min_gram_length:i! mode:s! ngram_counts:I! ngram_indexes:I! pool_int64s:I pool_strings:S weights:F',
+    ],
   ],
   ThresholdedRelu: [
     [10, 'T:0', 'T:0', 'alpha:f'],
@@ -1107,9 +1290,7 @@ export const schemaTable: Readonly<Record<string, readonly SchemaRow[]>> = {
     [24, 'T:30', 'T:30', 'perm:I'],
     [25, 'T:31', 'T:31', 'perm:I'],
   ],
-  Trilu: [
-    [14, 'T:24 :6?', 'T:24', 'upper:i'],
-  ],
+  Trilu: [[14, 'T:24 :6?', 'T:24', 'upper:i']],
   Unique: [
     [11, 'T:25', 'T:25 :6? :6? :6?', 'axis:i sorted:i'],
     [28, 'T:24', 'T:24 :6? :6? :6?', 'axis:i sorted:i'],

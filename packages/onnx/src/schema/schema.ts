@@ -56,7 +56,13 @@ function parse(row: Exclude<SchemaRow, readonly [number]>): Schema {
     attributes.set(name, kind.charAt(0));
     if (kind.endsWith('!')) required.push(name);
   }
-  const schema = { since: row[0], inputs: parameters(row[1]), outputs: parameters(row[2]), attributes, required };
+  const schema = {
+    since: row[0],
+    inputs: parameters(row[1]),
+    outputs: parameters(row[2]),
+    attributes,
+    required,
+  };
   parsed.set(row, schema);
   return schema;
 }
@@ -117,7 +123,8 @@ export function schemaProblem(node: NodeForm, schema: Schema, typeOf: TypeNamer)
     const letter = kindLetter(value);
     if (letter !== undefined && letter !== kind) return `its attribute "${name}" is of another kind`;
   }
-  for (const name of schema.required) if (!node.attributes.has(name)) return `it needs the attribute "${name}"`;
+  for (const name of schema.required)
+    if (!node.attributes.has(name)) return `it needs the attribute "${name}"`;
   const bound = new Map<string, string>();
   return (
     listProblem('input', node.inputs, schema.inputs, bound, typeOf) ??

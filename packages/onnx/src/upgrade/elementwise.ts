@@ -11,7 +11,8 @@ const broadcast: Adapter = (rewrite) => {
   if (wanted && axis !== undefined && left !== null && right !== null) {
     const rank = rewrite.types.rankOf(left);
     const inner = rewrite.types.rankOf(right);
-    if (rank === undefined || inner === undefined) throw new Blocked('it broadcasts along an axis of unknown rank');
+    if (rank === undefined || inner === undefined)
+      throw new Blocked('it broadcasts along an axis of unknown rank');
     const start = Number(axis) + (axis < 0n ? rank : 0);
     const missing = rank - start - inner;
     if (start < 0 || missing < 0) throw new Blocked(`it broadcasts along axis ${axis}, which does not fit`);

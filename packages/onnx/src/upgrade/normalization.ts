@@ -9,7 +9,8 @@ const batchNormalization: Adapter = (rewrite) => {
 };
 
 const spatial: Adapter = (rewrite) => {
-  if ((rewrite.int('spatial') ?? 1n) === 0n) throw new Blocked('it normalizes each element by itself (spatial = 0)');
+  if ((rewrite.int('spatial') ?? 1n) === 0n)
+    throw new Blocked('it normalizes each element by itself (spatial = 0)');
   rewrite.set('spatial', undefined);
 };
 
@@ -26,13 +27,17 @@ const groupNormalization: Adapter = (rewrite) => {
   rewrite.setInputs([input, wideScale, wideBias]);
 };
 
+/** Channels up to which repeated values are computed here: dims of a file are claims, and cost nothing to make. */
+const mostChannels = 2 ** 20;
+
 /** Repeats each value of a group for its channels, as nodes: the number of channels may be known only at run time. */
 function repeater(rewrite: Rewrite, input: Value, groups: bigint): (suffix: string, value: Value) => Value {
   const channels = input.shape?.[1];
   let target: Value | undefined;
   return (suffix, value) => {
     const known = constantOf(value);
-    if (typeof channels === 'number' && known instanceof Tensor && channels % Number(groups) === 0) {
+    const fits = typeof channels === 'number' && channels <= mostChannels && channels % Number(groups) === 0;
+    if (fits && known instanceof Tensor && BigInt(known.size) === groups) {
       return rewrite.constant(suffix, repeated(known, channels / Number(groups)));
     }
     if (target === undefined) {

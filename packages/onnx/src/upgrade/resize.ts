@@ -32,6 +32,9 @@ const upsample11: Adapter = (rewrite) => {
   rewrite.become('Resize', [input, null, scales], resizeAttributes(mode, 'floor'));
 };
 
+/** Most scales that are looked at: one for each dim, and no tensor has more. */
+const mostDims = 64;
+
 /**
  * `Resize` of opset 10 did not say how it rounds. Runtimes round down where it enlarges and up where it shrinks, so
  * the rounding of opset 11 can be told only when the scales are known.
@@ -42,10 +45,12 @@ const resize11: Adapter = (rewrite) => {
   let rounding = 'floor';
   if (mode === 'nearest') {
     const known = constantOf(scales);
-    if (!(known instanceof Tensor) || known.dtype !== 'float32') throw new Blocked('it rounds by scales that are not known');
+    if (!(known instanceof Tensor) || known.dtype !== 'float32' || known.size > mostDims)
+      throw new Blocked('it rounds by scales that are not known');
     const values = [...(known.data as Float32Array)].filter((scale) => scale !== 1);
     const shrinking = values.filter((scale) => scale < 1).length;
-    if (shrinking > 0 && shrinking < values.length) throw new Blocked('it enlarges some axes and shrinks others');
+    if (shrinking > 0 && shrinking < values.length)
+      throw new Blocked('it enlarges some axes and shrinks others');
     if (shrinking > 0) rounding = 'ceil';
   }
   rewrite.become('Resize', [input, null, scales], resizeAttributes(mode, rounding));
@@ -72,7 +77,8 @@ const resize13: Adapter = (rewrite) => {
   if (rewrite.string('coordinate_transformation_mode') === 'tf_half_pixel_for_nn') {
     throw new Blocked('its coordinates "tf_half_pixel_for_nn" were dropped');
   }
-  const empty = (value: Value | null): boolean => value === null || constantOf(value)?.shape.includes(0) === true;
+  const empty = (value: Value | null): boolean =>
+    value === null || constantOf(value)?.shape.includes(0) === true;
   let kept = scales;
   if (sizes !== null && !empty(sizes)) {
     if (!empty(scales)) throw new Blocked('it has both scales and sizes');
@@ -81,12 +87,19 @@ const resize13: Adapter = (rewrite) => {
   rewrite.setInputs([input, empty(region) ? null : region, kept, kept === null ? sizes : null]);
 };
 
+/** Modes of `GridSample` at opset 16 and their names from 20 on. */
+export const renamedModes: ReadonlyMap<string, string> = new Map([
+  ['bilinear', 'linear'],
+  ['bicubic', 'cubic'],
+  ['nearest', 'nearest'],
+]);
+
 /** Operators that resample images. */
 export const resizeAdapters: AdapterTable = {
   GridSample: {
     20: (rewrite) => {
       const mode = rewrite.string('mode') ?? 'bilinear';
-      const renamed = { bilinear: 'linear', bicubic: 'cubic', nearest: 'nearest' }[mode];
+      const renamed = renamedModes.get(mode);
       if (renamed === undefined) throw new Blocked(`its mode is "${mode}"`);
       rewrite.set('mode', attribute.string(renamed));
     },

@@ -1,4 +1,15 @@
-import { type Attribute, attribute, type DType, type Graph, type Node, Tensor, toFloat16Bits, toBfloat16Bits, type Value } from '@lithe/core';
+import {
+  type Attribute,
+  attribute,
+  type DType,
+  type Graph,
+  type Node,
+  type NodeInit,
+  Tensor,
+  toBfloat16Bits,
+  toFloat16Bits,
+  type Value,
+} from '@lithe/core';
 import type { TypeFlow } from './type-flow.ts';
 
 /**
@@ -15,16 +26,19 @@ export class Rewrite {
   /** Types known so far. */
   readonly types: TypeFlow;
   readonly #constantNodes: boolean;
+  readonly #replacer: Replacer;
   #node: Node;
 
   /**
    * @param node the node
    * @param types types known so far
+   * @param replacer puts other nodes in its place
    * @param constantNodes whether new constants must be nodes, as in functions
    */
-  constructor(node: Node, types: TypeFlow, constantNodes: boolean) {
+  constructor(node: Node, types: TypeFlow, replacer: Replacer, constantNodes: boolean) {
     this.#node = node;
     this.types = types;
+    this.#replacer = replacer;
     this.#constantNodes = constantNodes;
   }
 
@@ -41,35 +55,40 @@ export class Rewrite {
   /** An integer attribute. */
   int(name: string): bigint | undefined {
     const found = this.#node.attributes.get(name);
-    if (found !== undefined && found.kind !== 'int') throw new Blocked(`its attribute "${name}" is no integer`);
+    if (found !== undefined && found.kind !== 'int')
+      throw new Blocked(`its attribute "${name}" is no integer`);
     return found?.value;
   }
 
   /** A number. */
   float(name: string): number | undefined {
     const found = this.#node.attributes.get(name);
-    if (found !== undefined && found.kind !== 'float') throw new Blocked(`its attribute "${name}" is no number`);
+    if (found !== undefined && found.kind !== 'float')
+      throw new Blocked(`its attribute "${name}" is no number`);
     return found?.value;
   }
 
   /** A text. */
   string(name: string): string | undefined {
     const found = this.#node.attributes.get(name);
-    if (found !== undefined && found.kind !== 'string') throw new Blocked(`its attribute "${name}" is no text`);
+    if (found !== undefined && found.kind !== 'string')
+      throw new Blocked(`its attribute "${name}" is no text`);
     return found?.value;
   }
 
   /** A list of integers. */
   ints(name: string): readonly bigint[] | undefined {
     const found = this.#node.attributes.get(name);
-    if (found !== undefined && found.kind !== 'ints') throw new Blocked(`its attribute "${name}" is no list of integers`);
+    if (found !== undefined && found.kind !== 'ints')
+      throw new Blocked(`its attribute "${name}" is no list of integers`);
     return found?.value;
   }
 
   /** A list of numbers. */
   floats(name: string): readonly number[] | undefined {
     const found = this.#node.attributes.get(name);
-    if (found !== undefined && found.kind !== 'floats') throw new Blocked(`its attribute "${name}" is no list of numbers`);
+    if (found !== undefined && found.kind !== 'floats')
+      throw new Blocked(`its attribute "${name}" is no list of numbers`);
     return found?.value;
   }
 
@@ -110,13 +129,18 @@ export class Rewrite {
     const dtype = like === null ? undefined : this.types.typeOf(like);
     const data = dtype === undefined ? undefined : scalarOf(dtype as DType, value);
     if (data !== undefined) return this.constant(suffix, data);
-    if (like === null || dtype !== undefined) throw new Blocked(`a number of type ${dtype ?? 'unknown'} cannot be made`);
+    if (like === null || dtype !== undefined)
+      throw new Blocked(`a number of type ${dtype ?? 'unknown'} cannot be made`);
     const plain = this.constant(suffix, Tensor.from('float32', [], new Float32Array([value])));
     return this.before('CastLike', [plain, like]);
   }
 
   /** Adds a node in front of this one. */
-  before(opType: string, inputs: readonly (Value | null)[], attributes: Readonly<Record<string, Attribute>> = {}): Value {
+  before(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    attributes: Readonly<Record<string, Attribute>> = {},
+  ): Value {
     const name = this.#node.name === '' ? undefined : `${this.#node.name}_${opType}`;
     return this.graph.addNode({ opType, inputs, attributes, name }, 1, { before: this.#node }).output();
   }
@@ -126,42 +150,79 @@ export class Rewrite {
    *
    * @param attributes all of the new node's
    */
-  become(opType: string, inputs: readonly (Value | null)[], attributes: ReadonlyMap<string, Attribute>, domain = ''): void {
-    this.#node = replaceNode(this.#node, opType, domain, inputs, attributes, this.types);
+  become(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    attributes: ReadonlyMap<string, Attribute>,
+  ): void {
+    this.#node = this.#replacer.replace(this.#node, { opType, inputs, attributes });
   }
 }
 
-/** Puts a node of another operator in the place of `old`; the outputs keep names, types and readers. */
-export function replaceNode(
-  old: Node,
-  opType: string,
-  domain: string,
-  inputs: readonly (Value | null)[],
-  attributes: ReadonlyMap<string, Attribute>,
-  types?: TypeFlow,
-): Node {
-  const { graph } = old;
-  const outputs = old.outputs.map((value) => ({ name: value.name, type: value.type }));
-  for (const value of old.outputs) if (value.name !== '') graph.rename(value, graph.uniqueName(`${value.name}_old`));
-  const moved = new Map<string, Attribute>();
-  for (const [name, item] of attributes) moved.set(name, item);
-  const init = { opType, domain, name: old.name, docString: old.docString, inputs, attributes: moved };
-  const node = graph.addNode(init, outputs, { before: old });
-  for (const [key, value] of old.props) node.props.set(key, value);
-  node.meta.copyFrom(old.meta);
-  old.outputs.forEach((from, index) => {
-    const to = node.output(index);
+/**
+ * Puts nodes in the place of others. Outputs of graphs are moved all at once at the end, because moving one costs as
+ * much as moving all.
+ */
+export class Replacer {
+  readonly #types: TypeFlow;
+  readonly #moved = new Map<Value, Value>();
+  readonly #holders = new Set<Graph>();
+  readonly #leftOver: Node[] = [];
+
+  /** @param types types known so far */
+  constructor(types: TypeFlow) {
+    this.#types = types;
+  }
+
+  /** Puts a node of another operator in the place of `old`; the outputs keep names, types and readers. */
+  replace(old: Node, init: Pick<NodeInit, 'opType' | 'domain' | 'inputs' | 'attributes'>): Node {
+    const { graph } = old;
+    const outputs = old.outputs.map((value) => ({ name: value.name, type: value.type }));
+    for (const value of old.outputs) {
+      if (value.name !== '') graph.rename(value, graph.uniqueName(`${value.name}_old`));
+    }
+    const attributes = init.attributes === old.attributes ? new Map(old.attributes) : init.attributes;
+    const full = { ...init, attributes, name: old.name, overload: old.overload, docString: old.docString };
+    const node = graph.addNode(full, outputs, { before: old });
+    for (const [key, value] of old.props) node.props.set(key, value);
+    node.meta.copyFrom(old.meta);
+    old.outputs.forEach((from, index) => {
+      this.#moveOutput(from, node.output(index));
+    });
+    // The new node took over the subgraphs; the old one must not take them apart when it goes.
+    for (const name of [...old.attributes.keys()]) graph.setAttribute(old, name, undefined);
+    if (old.outputs.every((value) => value.isUnused)) graph.remove(old);
+    else this.#leftOver.push(old);
+    return node;
+  }
+
+  #moveOutput(from: Value, to: Value): void {
     to.docString = from.docString;
     for (const [key, value] of from.props) to.props.set(key, value);
     to.meta.copyFrom(from.meta);
-    types?.copy(from, to);
+    this.#types.copy(from, to);
     for (const use of from.uses) use.node.graph.setInput(use.node, use.index, to);
-    for (const holder of from.outputOf) holder.setOutputs(holder.outputs.map((value) => (value === from ? to : value)));
-  });
-  // The new node took over the subgraphs; the old one must not take them apart when it goes.
-  for (const name of [...old.attributes.keys()]) graph.setAttribute(old, name, undefined);
-  graph.remove(old);
-  return node;
+    for (const holder of from.outputOf) this.#holders.add(holder);
+    this.#moved.set(from, to);
+  }
+
+  /** Moves the outputs of graphs and removes the nodes that were replaced. */
+  finish(): void {
+    for (const graph of this.#holders) {
+      graph.setOutputs(
+        graph.outputs.map((value) => {
+          let current = value;
+          for (let next = this.#moved.get(current); next !== undefined; next = this.#moved.get(current))
+            current = next;
+          return current;
+        }),
+      );
+    }
+    for (const node of this.#leftOver.reverse()) node.graph.remove(node);
+    this.#moved.clear();
+    this.#holders.clear();
+    this.#leftOver.length = 0;
+  }
 }
 
 function scalarOf(dtype: DType, value: number): Tensor | undefined {

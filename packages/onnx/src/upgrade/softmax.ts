@@ -1,5 +1,6 @@
 import { attribute } from '@lithe/core';
 import type { Adapter, AdapterTable } from './adapter.ts';
+import { Blocked } from './rewrite.ts';
 
 /**
  * Until opset 12, softmax worked on the tensor flattened to two dims at `axis` (default 1): over all elements from
@@ -14,6 +15,7 @@ const softmax: Adapter = (rewrite) => {
   const rank = shape?.length ?? (input === null ? undefined : rewrite.types.rankOf(input));
   if (rank !== undefined) {
     const start = axis < 0 ? axis + rank : axis;
+    if (start < 0 || start > rank) throw new Blocked(`its axis is ${axis}, and its input has ${rank} dims`);
     if (start === rank - 1) return rewrite.set('axis', attribute.int(-1));
     const wide: number[] = [];
     for (let index = start; index < rank; index++) if (shape?.[index] !== 1) wide.push(index);

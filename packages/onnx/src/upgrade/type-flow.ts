@@ -1,11 +1,4 @@
-import {
-  type Attribute,
-  constantOf,
-  dtypeFromOnnx,
-  type Node,
-  toSafeNumber,
-  type Value,
-} from '@lithe/core';
+import { type Attribute, constantOf, dtypeFromOnnx, type Node, toSafeNumber, type Value } from '@lithe/core';
 import { declaredType, parameterAt, schemaAt } from '../schema/schema.ts';
 
 /**
@@ -100,7 +93,9 @@ export class TypeFlow {
       case 'MatMul': {
         const left = rank(0);
         const right = rank(1);
-        return left !== undefined && right !== undefined && left >= 2 && right >= 2 ? Math.max(left, right) : undefined;
+        return left !== undefined && right !== undefined && left >= 2 && right >= 2
+          ? Math.max(left, right)
+          : undefined;
       }
       case 'Reshape': {
         const shape = node.input(1);
@@ -122,7 +117,9 @@ const sameRank: ReadonlySet<string> = new Set(
   Softplus Softsign SpaceToDepth Split Sqrt Tanh Tile Transpose Upsample`.split(/\s+/),
 );
 
-const broadcasting: ReadonlySet<string> = new Set('Add And Div Equal Greater Less Max Mean Min Mul Or Sub Sum Where Xor'.split(' '));
+const broadcasting: ReadonlySet<string> = new Set(
+  'Add And Div Equal Greater Less Max Mean Min Mul Or Sub Sum Where Xor'.split(' '),
+);
 
 /** The element type that an attribute sets. */
 function givenType(node: Node): string | undefined {

@@ -1,4 +1,13 @@
-import { errors, type Graph, type Model, type ModelFunction, type MetaKey, metaKey, type Node, WORKING_OPSET } from '@lithe/core';
+import {
+  errors,
+  type Graph,
+  type MetaKey,
+  type Model,
+  type ModelFunction,
+  metaKey,
+  type Node,
+  WORKING_OPSET,
+} from '@lithe/core';
 import { schemaAt, schemaProblem, versionsOf } from '../schema/schema.ts';
 import { latestOpset } from '../schema/schema-table.ts';
 import type { AdapterTable } from './adapter.ts';
@@ -6,7 +15,7 @@ import { elementwiseAdapters } from './elementwise.ts';
 import { normalizationAdapters } from './normalization.ts';
 import { otherAdapters } from './other.ts';
 import { resizeAdapters } from './resize.ts';
-import { Blocked, replaceNode, Rewrite } from './rewrite.ts';
+import { Blocked, Replacer, Rewrite } from './rewrite.ts';
 import { shapeAdapters } from './shapes.ts';
 import { softmaxAdapters } from './softmax.ts';
 import { TypeFlow } from './type-flow.ts';
@@ -113,6 +122,7 @@ function upgradeBody(
   const types = new TypeFlow();
   const upgrader = new GraphUpgrader(opset, isFunction, local, types, notes);
   upgrader.run(graph);
+  upgrader.finish();
   for (const carried of upgrader.carried) imports.set(carriedDomain(carried), carried);
   if (opset !== 0) imports.set('', WORKING_OPSET);
 }
@@ -124,14 +134,27 @@ class GraphUpgrader {
   readonly #isFunction: boolean;
   readonly #local: ReadonlySet<string>;
   readonly #types: TypeFlow;
+  readonly #replacer: Replacer;
   readonly #notes: UpgradeNote[];
 
-  constructor(opset: number, isFunction: boolean, local: ReadonlySet<string>, types: TypeFlow, notes: UpgradeNote[]) {
+  constructor(
+    opset: number,
+    isFunction: boolean,
+    local: ReadonlySet<string>,
+    types: TypeFlow,
+    notes: UpgradeNote[],
+  ) {
     this.#opset = opset;
     this.#isFunction = isFunction;
     this.#local = local;
     this.#types = types;
+    this.#replacer = new Replacer(types);
     this.#notes = notes;
+  }
+
+  /** Puts the last touches to the graph and its subgraphs. */
+  finish(): void {
+    this.#replacer.finish();
   }
 
   run(graph: Graph): void {
@@ -146,7 +169,9 @@ class GraphUpgrader {
   #upgrade(node: Node): void {
     const opset = this.#opset;
     if (opset === 0) {
-      throw errors.modelInvalid([`Node "${node.name}" uses ${node.opType} of ai.onnx, and no opset of it is imported.`]);
+      throw errors.modelInvalid([
+        `Node "${node.name}" uses ${node.opType} of ai.onnx, and no opset of it is imported.`,
+      ]);
     }
     if (opset > latestOpset) {
       this.#carry(node, opset, `opset ${opset} is newer than this version of Lithe knows`);
@@ -166,14 +191,17 @@ class GraphUpgrader {
   /** From a newer opset: the node must have a form that the working opset knows. */
   #checkNewer(node: Node): void {
     const schema = schemaAt(node.opType, WORKING_OPSET);
-    const problem = schema === undefined ? 'it is not in the working opset' : schemaProblem(node, schema, this.#types.typeOf);
+    const problem =
+      schema === undefined
+        ? 'it is not in the working opset'
+        : schemaProblem(node, schema, this.#types.typeOf);
     if (problem !== undefined) this.#carry(node, this.#opset, `at opset ${WORKING_OPSET} ${problem}`);
   }
 
   /** From an older opset: adapters bring it up, step by step. */
   #climb(node: Node): void {
     const before = this.#opset;
-    const rewrite = new Rewrite(node, this.#types, this.#isFunction);
+    const rewrite = new Rewrite(node, this.#types, this.#replacer, this.#isFunction);
     let reached = before;
     try {
       for (;;) {
@@ -202,7 +230,8 @@ class GraphUpgrader {
   #carry(node: Node, opset: number, reason: string): void {
     const { opType } = node;
     const name = node.name === '' ? (node.outputs[0]?.name ?? '') : node.name;
-    replaceNode(node, opType, carriedDomain(opset), node.inputs, node.attributes, this.#types);
+    const { inputs, attributes } = node;
+    this.#replacer.replace(node, { opType, domain: carriedDomain(opset), inputs, attributes });
     this.carried.add(opset);
     this.#notes.push({
       node: name,
@@ -213,7 +242,10 @@ class GraphUpgrader {
   }
 }
 
-function nextStep(opType: string, reached: number): { readonly to: number; readonly adapt: AdapterTable[string][number] } | undefined {
+function nextStep(
+  opType: string,
+  reached: number,
+): { readonly to: number; readonly adapt: AdapterTable[string][number] } | undefined {
   const own = Object.hasOwn(adapters, opType) ? adapters[opType] : undefined;
   if (own === undefined) return undefined;
   for (const key of Object.keys(own)) {

@@ -42,13 +42,22 @@ export function chooseOpset(model: Model, request: OpsetRequest): OpsetPlan {
   }
   if (nodes.length === 0 || (model.opset !== WORKING_OPSET && model.opset !== 0)) {
     // Nothing to choose, or a model that was read without an upgrade: its nodes have the forms of its own opset.
-    if (asked === undefined || asked === model.opset) return { opset: undefined, forms: new Map(), dropped: new Set() };
+    if (asked === undefined || asked === model.opset)
+      return { opset: undefined, forms: new Map(), dropped: new Set() };
     if (nodes.length > 0) {
-      throw errors.opsetUnsupported('', asked, `cannot be written: the model was left at opset ${model.opset} when it was read`);
+      throw errors.opsetUnsupported(
+        '',
+        asked,
+        `cannot be written: the model was left at opset ${model.opset} when it was read`,
+      );
     }
   }
   if (asked !== undefined && (asked < lowestOpset || asked > latestOpset)) {
-    throw errors.opsetUnsupported('', asked, `cannot be written; opsets ${lowestOpset} to ${latestOpset} can`);
+    throw errors.opsetUnsupported(
+      '',
+      asked,
+      `cannot be written; opsets ${lowestOpset} to ${latestOpset} can`,
+    );
   }
   const search: Search = {
     types: typesOf(model),
@@ -59,7 +68,8 @@ export function chooseOpset(model: Model, request: OpsetRequest): OpsetPlan {
     const forms = new Map<Node, WrittenForm>();
     for (const node of nodes) {
       const form = formAt(node, asked, { ...search, mayLower: true });
-      if (typeof form === 'string') throw errors.opsetUnsupported('', asked, `cannot express ${describe(node)}: ${form}`);
+      if (typeof form === 'string')
+        throw errors.opsetUnsupported('', asked, `cannot express ${describe(node)}: ${form}`);
       if (form !== undefined) forms.set(node, form);
     }
     return { opset: asked, forms, dropped: droppedBy(forms) };
@@ -81,7 +91,11 @@ export function chooseOpset(model: Model, request: OpsetRequest): OpsetPlan {
         }
         last = `${describe(node)}: ${form}`;
         if (++opset > latestOpset) {
-          throw errors.opsetUnsupported('', latestOpset, `and those before cannot express all nodes together; at the last one ${last}`);
+          throw errors.opsetUnsupported(
+            '',
+            latestOpset,
+            `and those before cannot express all nodes together; at the last one ${last}`,
+          );
         }
       }
     }
@@ -116,7 +130,9 @@ function trainingOpset(model: Model): number | undefined {
 
 /** The nodes of `ai.onnx` in all graphs and functions, those carried at another opset included. */
 function onnxNodes(model: Model): readonly Node[] {
-  const local = new Set(model.functions.map((item) => `${item.domain === 'ai.onnx' ? '' : item.domain}:${item.name}`));
+  const local = new Set(
+    model.functions.map((item) => `${item.domain === 'ai.onnx' ? '' : item.domain}:${item.name}`),
+  );
   const nodes: Node[] = [];
   for (const graph of graphsOf(model)) {
     for (const node of graph.nodesDeep()) {
@@ -172,7 +188,8 @@ function formAt(node: Node, opset: number, search: Search): WrittenForm | undefi
     form = next ?? form;
   }
   form = withoutNeutral(node.opType, form, schema.attributes);
-  const filled = form.emptyInputs === undefined ? form.inputs : form.inputs.map((value) => value ?? node.input(0));
+  const filled =
+    form.emptyInputs === undefined ? form.inputs : form.inputs.map((value) => value ?? node.input(0));
   const problem = schemaProblem(
     { inputs: filled, attributes: form.attributes, outputs: node.outputs },
     schema,
@@ -188,12 +205,23 @@ function formAt(node: Node, opset: number, search: Search): WrittenForm | undefi
 
 function sameForm(form: WrittenForm, node: Node): boolean {
   if (form.emptyInputs !== undefined && form.emptyInputs.length > 0) return false;
-  if (form.inputs.length !== node.inputs.length || form.inputs.some((value, index) => value !== node.input(index))) return false;
-  return form.attributes.size === node.attributes.size && [...form.attributes].every(([name, value]) => node.attributes.get(name) === value);
+  if (
+    form.inputs.length !== node.inputs.length ||
+    form.inputs.some((value, index) => value !== node.input(index))
+  )
+    return false;
+  return (
+    form.attributes.size === node.attributes.size &&
+    [...form.attributes].every(([name, value]) => node.attributes.get(name) === value)
+  );
 }
 
 function onlyDropsDefaults(form: WrittenForm, node: Node): boolean {
-  if (form.inputs.length !== node.inputs.length || form.inputs.some((value, index) => value !== node.input(index))) return false;
+  if (
+    form.inputs.length !== node.inputs.length ||
+    form.inputs.some((value, index) => value !== node.input(index))
+  )
+    return false;
   return [...form.attributes].every(([name, value]) => node.attributes.get(name) === value);
 }
 
@@ -207,7 +235,8 @@ function droppedBy(forms: ReadonlyMap<Node, WrittenForm>): ReadonlySet<Value> {
   }
   const dropped = new Set<Value>();
   for (const [value, count] of removed) {
-    const isConstant = value.initializer !== undefined ? !value.isGraphInput : value.producer?.is('Constant') === true;
+    const isConstant =
+      value.initializer !== undefined ? !value.isGraphInput : value.producer?.is('Constant') === true;
     if (isConstant && value.useCount === count && value.outputOf.length === 0) dropped.add(value);
   }
   return dropped;

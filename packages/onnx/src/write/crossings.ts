@@ -1,4 +1,5 @@
 import { attribute, constantOf, Tensor } from '@lithe/core';
+import { renamedModes } from '../upgrade/resize.ts';
 import { equalSplit } from '../upgrade/shapes.ts';
 import {
   type Crossing,
@@ -51,7 +52,10 @@ const dropout: Crossing = (form, { node }) => {
   const ratio = inputOf(form, 1) === null ? [0.5] : constantFloats(inputOf(form, 1));
   const training = inputOf(form, 2) === null ? [0] : constantFloats(inputOf(form, 2));
   if (ratio === undefined || training?.[0] !== 0) return 'it drops elements';
-  return withAttributes(withInputs(form, [inputOf(form, 0)]), { ratio: attribute.float(ratio[0] ?? 0.5), seed: undefined });
+  return withAttributes(withInputs(form, [inputOf(form, 0)]), {
+    ratio: attribute.float(ratio[0] ?? 0.5),
+    seed: undefined,
+  });
 };
 
 const batchNormalization: Crossing = (form, { node }) => {
@@ -101,7 +105,8 @@ const sliceBack: Crossing = (form) => {
     const input = inputOf(form, index);
     if (input === null) continue;
     const values = constantInts(input);
-    if (values === undefined || values.some((value) => value < 0n)) return 'its axes or steps may be negative';
+    if (values === undefined || values.some((value) => value < 0n))
+      return 'its axes or steps may be negative';
   }
   return form;
 };
@@ -138,7 +143,11 @@ const softmax: Crossing = (form, { types }) => {
 /** Before opset 13, region and scales could not be left out; empty tensors stood for them. */
 const resizeEmpty: Crossing = (form) => {
   const missing = [1, 2].filter((index) => inputOf(form, index) === null);
-  return { ...form, inputs: [...form.inputs, null, null, null].slice(0, Math.max(3, form.inputs.length)), emptyInputs: missing };
+  return {
+    ...form,
+    inputs: [...form.inputs, null, null, null].slice(0, Math.max(3, form.inputs.length)),
+    emptyInputs: missing,
+  };
 };
 
 /** `Resize` of opset 10 scaled coordinates only, and rounded down where it enlarged. */
@@ -149,13 +158,17 @@ const resize: Crossing = (form) => {
   };
   const mode = text('mode', 'nearest');
   const scales = constantFloats(inputOf(form, 2));
-  if (text('coordinate_transformation_mode', 'half_pixel') !== 'asymmetric') return 'its coordinates are not asymmetric';
+  if (text('coordinate_transformation_mode', 'half_pixel') !== 'asymmetric')
+    return 'its coordinates are not asymmetric';
   if (inputOf(form, 3) !== null || mode === 'cubic') return 'opset 10 has no sizes and no cubic mode';
   if (mode === 'nearest') {
     if (text('nearest_mode', 'round_prefer_floor') !== 'floor') return 'it does not round down';
     if (scales === undefined || scales.some((scale) => scale < 1)) return 'it may shrink';
   }
-  return { inputs: [inputOf(form, 0), inputOf(form, 2)], attributes: new Map([['mode', attribute.string(mode)]]) };
+  return {
+    inputs: [inputOf(form, 0), inputOf(form, 2)],
+    attributes: new Map([['mode', attribute.string(mode)]]),
+  };
 };
 
 /** Scale and zero point per axis came with opset 13. */
@@ -175,13 +188,14 @@ const constant: Crossing = (form, { node }) => {
 const gridSample: Crossing = (form) => {
   const found = form.attributes.get('mode');
   const mode = found?.kind === 'string' ? found.value : 'linear';
-  const old = { linear: 'bilinear', cubic: 'bicubic', nearest: 'nearest' }[mode];
+  const old = [...renamedModes].find(([, later]) => later === mode)?.[0];
   return old === undefined ? `its mode is "${mode}"` : withAttributes(form, { mode: attribute.string(old) });
 };
 
 const roiAlign: Crossing = (form) => {
   const found = form.attributes.get('coordinate_transformation_mode');
-  if (found?.kind !== 'string' || found.value !== 'output_half_pixel') return 'it takes half a pixel off its coordinates';
+  if (found?.kind !== 'string' || found.value !== 'output_half_pixel')
+    return 'it takes half a pixel off its coordinates';
   return withAttributes(form, { coordinate_transformation_mode: undefined });
 };
 
@@ -320,7 +334,11 @@ export const neutralValues: Readonly<Record<string, Readonly<Record<string, bigi
 };
 
 /** Leaves out attributes that the definition does not know and that say what it means anyway. */
-export function withoutNeutral(opType: string, form: WrittenForm, known: ReadonlyMap<string, string>): WrittenForm {
+export function withoutNeutral(
+  opType: string,
+  form: WrittenForm,
+  known: ReadonlyMap<string, string>,
+): WrittenForm {
   const neutral = Object.hasOwn(neutralValues, opType) ? (neutralValues[opType] ?? {}) : {};
   let current = form;
   for (const [name, value] of form.attributes) {

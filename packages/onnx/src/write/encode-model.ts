@@ -2,9 +2,16 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { errors, type Model, type TensorSource } from '@lithe/core';
 import { modelExtras } from '../extras.ts';
 import { ModelProtoSchema } from '../proto/onnx_pb.ts';
-import { Rope } from './rope.ts';
 import type { OpsetPlan } from './choose-opset.ts';
-import { functionRope, graphRope, importsToProto, writtenImports, type ValueInfoChoice, type WriteContext } from './write-graph.ts';
+import { Rope } from './rope.ts';
+import {
+  functionRope,
+  graphRope,
+  importsToProto,
+  type ValueInfoChoice,
+  type WriteContext,
+  writtenImports,
+} from './write-graph.ts';
 import { type ExternalPlace, entriesOf } from './write-tensor.ts';
 
 const GRAPH = 7;

@@ -27,7 +27,10 @@ export interface CrossingContext {
 export type Crossing = (form: WrittenForm, context: CrossingContext) => WrittenForm | string;
 
 /** A form with other attributes; `undefined` removes one. */
-export function withAttributes(form: WrittenForm, changes: Readonly<Record<string, Attribute | undefined>>): WrittenForm {
+export function withAttributes(
+  form: WrittenForm,
+  changes: Readonly<Record<string, Attribute | undefined>>,
+): WrittenForm {
   const attributes = new Map(form.attributes);
   for (const [name, value] of Object.entries(changes)) {
     if (value === undefined) attributes.delete(name);

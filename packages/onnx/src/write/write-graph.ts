@@ -1,5 +1,15 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { type Attribute, type AttributeKind, type Graph, type ModelFunction, type Node, Tensor, type TensorSource, tensorType, type Value } from '@lithe/core';
+import {
+  type Attribute,
+  type AttributeKind,
+  type Graph,
+  type ModelFunction,
+  type Node,
+  Tensor,
+  type TensorSource,
+  tensorType,
+  type Value,
+} from '@lithe/core';
 import { attributeExtras, graphUnknown, nodeExtras, tensorExtras, valueExtras } from '../extras.ts';
 import {
   AttributeProto_AttributeType,
@@ -7,7 +17,7 @@ import {
   FunctionProtoSchema,
   GraphProtoSchema,
   NodeProtoSchema,
-  OperatorSetIdProtoSchema,
+  type OperatorSetIdProtoSchema,
   TensorAnnotationSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
@@ -98,7 +108,10 @@ export async function graphRope(graph: Graph, context: WriteContext): Promise<Ro
   }
   const empty = context.empties.get(graph);
   if (empty !== undefined) {
-    rope.messageField(FIELDS.graphInitializer, await tensorRope(emptyTensor, { name: empty }, context.signal));
+    rope.messageField(
+      FIELDS.graphInitializer,
+      await tensorRope(emptyTensor, { name: empty }, context.signal),
+    );
   }
   for (const value of graph.initializers) {
     const source = value.initializer;
@@ -134,7 +147,8 @@ function emptyName(graph: Graph, context: WriteContext): string {
 }
 
 function wantsInfo(value: Value, choice: ValueInfoChoice): boolean {
-  if (choice === 'none' || value.type === undefined || value.isGraphInput || value.isGraphOutput) return false;
+  if (choice === 'none' || value.type === undefined || value.isGraphInput || value.isGraphOutput)
+    return false;
   if (value.initializer !== undefined) return false;
   if (value.type.kind === 'tensor' && value.type.dtype === undefined) return false;
   return choice === 'all' || value.meta.get(valueExtras)?.declared === true;
@@ -154,8 +168,12 @@ function valueInfo(value: Value): ValueInfoProto {
 
 /** An output that is a value of a graph around: everything else about it is said there. */
 function bareInfo(value: Value): ValueInfoProto {
-  const type = value.type ?? (value.initializer === undefined ? undefined : tensorType(value.initializer.dtype));
-  return create(ValueInfoProtoSchema, { name: value.name, ...(type === undefined ? {} : { type: typeToProto(type) }) });
+  const type =
+    value.type ?? (value.initializer === undefined ? undefined : tensorType(value.initializer.dtype));
+  return create(ValueInfoProtoSchema, {
+    name: value.name,
+    ...(type === undefined ? {} : { type: typeToProto(type) }),
+  });
 }
 
 async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
@@ -163,7 +181,9 @@ async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
   const domain = carriedOpset(node.domain) === undefined ? node.domain : '';
   const head = create(NodeProtoSchema, {
     input: form.inputs.map((value, index) =>
-      value === null && form.emptyInputs?.includes(index) === true ? emptyName(node.graph, context) : (value?.name ?? ''),
+      value === null && form.emptyInputs?.includes(index) === true
+        ? emptyName(node.graph, context)
+        : (value?.name ?? ''),
     ),
     output: node.outputs.map((value) => value.name),
     ...(node.name === '' ? {} : { name: node.name }),
@@ -203,13 +223,19 @@ async function attributeRope(name: string, attribute: Attribute, context: WriteC
   if (extras !== undefined && extras.unknown.length > 0) head.$unknown = [...extras.unknown];
   rope.bytes(toBinary(AttributeProtoSchema, head));
   const tensor = async (source: TensorSource): Promise<Rope> =>
-    tensorRope(source, { name: tensorExtras.get(source)?.name ?? '', external: context.place(source) }, context.signal);
+    tensorRope(
+      source,
+      { name: tensorExtras.get(source)?.name ?? '', external: context.place(source) },
+      context.signal,
+    );
   if (attribute.kind === 'tensor') rope.messageField(FIELDS.attributeTensor, await tensor(attribute.value));
-  else if (attribute.kind === 'graph') rope.messageField(FIELDS.attributeGraph, await graphRope(attribute.value, context));
+  else if (attribute.kind === 'graph')
+    rope.messageField(FIELDS.attributeGraph, await graphRope(attribute.value, context));
   else if (attribute.kind === 'tensors') {
     for (const source of attribute.value) rope.messageField(FIELDS.attributeTensors, await tensor(source));
   } else if (attribute.kind === 'graphs') {
-    for (const graph of attribute.value) rope.messageField(FIELDS.attributeGraphs, await graphRope(graph, context));
+    for (const graph of attribute.value)
+      rope.messageField(FIELDS.attributeGraphs, await graphRope(graph, context));
   }
   return rope;
 }
@@ -261,7 +287,8 @@ export async function functionRope(item: ModelFunction, context: WriteContext): 
     metadataProps: entriesOf(item.props),
   });
   for (const value of graph.values()) {
-    if (value.meta.get(valueExtras)?.declared === true && value.type !== undefined) head.valueInfo.push(valueInfo(value));
+    if (value.meta.get(valueExtras)?.declared === true && value.type !== undefined)
+      head.valueInfo.push(valueInfo(value));
   }
   const rope = new Rope();
   rope.bytes(toBinary(FunctionProtoSchema, head));
@@ -278,18 +305,27 @@ export async function functionRope(item: ModelFunction, context: WriteContext): 
  * The opset imports to write: `ai.onnx` at the opset chosen, the domains that carry nodes left out, and version 1 of
  * domains that nodes use though nobody imported them.
  */
-export function writtenImports(imports: ReadonlyMap<string, number>, graphs: readonly Graph[], opset: number | undefined): ReadonlyMap<string, number> {
+export function writtenImports(
+  imports: ReadonlyMap<string, number>,
+  graphs: readonly Graph[],
+  opset: number | undefined,
+): ReadonlyMap<string, number> {
   const written = new Map<string, number>();
   const used = new Set<string>();
-  for (const graph of graphs) for (const node of graph.nodesDeep()) used.add(carriedOpset(node.domain) === undefined ? node.domain : '');
+  for (const graph of graphs)
+    for (const node of graph.nodesDeep())
+      used.add(carriedOpset(node.domain) === undefined ? node.domain : '');
   const standard = opset ?? imports.get('');
   if (standard !== undefined && (imports.has('') || used.has(''))) written.set('', standard);
-  for (const [domain, version] of imports) if (domain !== '' && carriedOpset(domain) === undefined) written.set(domain, version);
+  for (const [domain, version] of imports)
+    if (domain !== '' && carriedOpset(domain) === undefined) written.set(domain, version);
   for (const domain of used) if (domain !== '' && !written.has(domain)) written.set(domain, 1);
   return written;
 }
 
 /** Opset imports as messages. */
-export function importsToProto(imports: ReadonlyMap<string, number>): MessageInitShape<typeof OperatorSetIdProtoSchema>[] {
+export function importsToProto(
+  imports: ReadonlyMap<string, number>,
+): MessageInitShape<typeof OperatorSetIdProtoSchema>[] {
   return [...imports].map(([domain, version]) => ({ domain, version: BigInt(version) }));
 }

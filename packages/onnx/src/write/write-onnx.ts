@@ -35,7 +35,12 @@ export async function writeOnnx(model: Model, options: WriteOptions = {}): Promi
   if (original !== undefined && model.meta.get(modelExtras)?.locations.length === 0) return original;
   const rope = await encodeFor(model, options);
   if (rope.byteLength > maxProtobufBytes) {
-    throw errors.limitExceeded('maxFileBytes', maxProtobufBytes, rope.byteLength, 'The model as one ONNX file');
+    throw errors.limitExceeded(
+      'maxFileBytes',
+      maxProtobufBytes,
+      rope.byteLength,
+      'The model as one ONNX file',
+    );
   }
   const bytes = new Uint8Array(rope.byteLength);
   let offset = 0;
@@ -94,7 +99,9 @@ export async function pieceBytes(piece: Piece, signal: AbortSignal | undefined):
   signal?.throwIfAborted();
   const tensor: Tensor = await piece.source.load(signal);
   if (tensor.byteLength !== piece.byteLength) {
-    throw errors.tensorInvalid(`${tensor.toString()} has ${tensor.byteLength} bytes and announced ${piece.byteLength}`);
+    throw errors.tensorInvalid(
+      `${tensor.toString()} has ${tensor.byteLength} bytes and announced ${piece.byteLength}`,
+    );
   }
   return tensor.bytes;
 }
