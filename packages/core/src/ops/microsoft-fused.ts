@@ -1,10 +1,10 @@
-import { addDims, divideDims, multiplyDims } from '../ir/dims.ts';
+import { addDims, divideDims, maxDims, multiplyDims } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { CostContext, InferContext } from '../op/op-def.ts';
 import { elementsOf } from '../tensor/dtype.ts';
 import { convolution, convolutionMacs } from './convolution.ts';
 import { gemmMacs, gemmShape, matMulShape } from './matrix.ts';
-import { type AnyContext, axisOf, requireRank, sameAsInput, unknownDims } from './rules.ts';
+import { type AnyContext, axisOf, requireRank, sameAsInput } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the fused operators of `com.microsoft`. */
@@ -285,6 +285,7 @@ function inferMultiHeadAttention(context: InferContext<AttentionAttributes>): vo
   const query = requireRank(context, 0, 3);
   const value = context.shape(2);
   const { num_heads: heads } = context.attributes;
+  if (heads < 1) context.fail(`num_heads must be at least 1, not ${heads}`);
   const [batch = null, length = null] = query ?? [];
   const isPacked = query?.length === 5;
   let hidden: Dim = null;
@@ -293,13 +294,21 @@ function inferMultiHeadAttention(context: InferContext<AttentionAttributes>): vo
   else if (value?.length === 4) hidden = multiplyDims(value[1] ?? null, value[3] ?? null);
   else if (context.shape(1)?.length === 5) hidden = query?.[2] ?? null;
   context.output(0, undefined, [batch, length, hidden]);
-  const present = [batch, heads, null, divideDims(hidden, heads) ?? null];
-  context.output(
-    1,
-    undefined,
-    isPacked || value !== undefined ? [...present.slice(0, 3), null] : unknownDims(4),
-  );
-  context.output(2, undefined, present);
+  const key = context.shape(1);
+  const own = isPacked ? length : (key?.[key.length === 4 ? 2 : 1] ?? null);
+  const time = addDims(context.has(6) ? (context.shape(6)?.[2] ?? null) : 0, own);
+  const keyHidden = isPacked
+    ? hidden
+    : key?.length === 4
+      ? multiplyDims(key[1] ?? null, key[3] ?? null)
+      : (key?.[2] ?? null);
+  context.output(1, undefined, [
+    batch,
+    heads,
+    time,
+    key?.length === 5 ? null : (divideDims(keyHidden, heads) ?? null),
+  ]);
+  context.output(2, undefined, [batch, heads, time, divideDims(hidden, heads) ?? null]);
   context.output(3, undefined, [batch, heads, length, null]);
 }
 
@@ -326,7 +335,9 @@ function inferGroupQueryAttention(context: InferContext<GroupAttributes>): void 
   context.output(0, undefined, [batch, length, context.has(1) ? width : multiplyDims(head, heads)]);
   const cache = context.dtype(3) ?? context.dtype(0);
   const size = context.shape(3)?.[3] ?? head;
-  const time = context.freshDim('cache');
+  // The cache keeps its size where it is large enough.
+  const past = context.has(3) ? (context.shape(3)?.[2] ?? null) : 0;
+  const time = maxDims(past, context.sizes(6)?.[0] ?? null) ?? context.freshDim('cache');
   for (const index of [1, 2]) context.output(index, cache, [batch, groups, time, size]);
   context.output(3, undefined, [batch, heads, length, null]);
 }

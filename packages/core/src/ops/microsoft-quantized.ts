@@ -186,7 +186,7 @@ export const microsoftQuantizedSchemas = {
     inputs: 'data:T data_scale:float32 data_zero_point:T? reduced_scale:float32 reduced_zero_point:T?',
     outputs: 'reduced:T',
     types: { T: 'int8 uint8' },
-    attributes: { axes: 'ints!', keepdims: ['flag', true] },
+    attributes: { axes: 'ints!', keepdims: 'int!' },
   },
   QLinearSigmoid: {
     since: 1,
@@ -340,7 +340,7 @@ function inferGlobalAveragePool(context: InferContext<{ readonly channels_last: 
 }
 
 function inferReduceMean(
-  context: InferContext<{ readonly axes: readonly number[]; readonly keepdims: boolean }>,
+  context: InferContext<{ readonly axes: readonly number[]; readonly keepdims: number }>,
 ): void {
   const data = context.shape(0);
   const { axes: given, keepdims } = context.attributes;
@@ -348,7 +348,7 @@ function inferReduceMean(
   context.output(
     0,
     undefined,
-    data?.flatMap((dim, axis) => (axes.includes(axis) ? (keepdims ? [1] : []) : [dim])),
+    data?.flatMap((dim, axis) => (axes.includes(axis) ? (keepdims === 0 ? [] : [1]) : [dim])),
   );
 }
 

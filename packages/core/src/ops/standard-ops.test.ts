@@ -13,6 +13,7 @@ interface AttributeFacts {
   readonly default?: unknown;
 }
 interface OperatorFacts {
+  readonly domain?: string;
   readonly since: number;
   readonly inputs: readonly ParameterSpec[];
   readonly outputs: readonly ParameterSpec[];
@@ -20,11 +21,14 @@ interface OperatorFacts {
 }
 
 // Facts of the operator schemas of ONNX at opset 21, taken from its schema registry (Apache-2.0, the ONNX project).
-const facts = JSON.parse(
-  readFileSync(new URL('./fixtures/onnx-opset21-schemas.json', import.meta.url), 'utf8'),
-) as {
-  readonly operators: Readonly<Record<string, OperatorFacts>>;
-};
+const standard = factsOf('onnx-opset21-schemas');
+// The same of the operators that onnxruntime adds, from its registry (MIT, Microsoft).
+const runtime = factsOf('onnxruntime-schemas');
+
+function factsOf(name: string): Readonly<Record<string, OperatorFacts>> {
+  const url = new URL(`./fixtures/${name}.json`, import.meta.url);
+  return (JSON.parse(readFileSync(url, 'utf8')) as { operators: Record<string, OperatorFacts> }).operators;
+}
 
 const sorted = (parameters: readonly ParameterSpec[]): unknown =>
   parameters.map((item) => ({ ...item, dtypes: [...item.dtypes].sort() }));
@@ -36,36 +40,44 @@ function noted(spec: AttributeSpec<unknown>): unknown {
   return typeof spec.default === 'number' ? Math.fround(spec.default) : spec.default;
 }
 
+/** Compares a definition with the facts. */
+function agrees(type: string, expected: OperatorFacts): void {
+  const op = standardOps.get(expected.domain ?? '', type) as AnyOpDef;
+  expect(op.since).toBe(expected.since);
+  expect(sorted(op.inputs)).toEqual(sorted(expected.inputs));
+  expect(sorted(op.outputs)).toEqual(sorted(expected.outputs));
+  const attributes = Object.entries(op.attributes).map(([name, spec]) => [
+    name,
+    { kind: name === 'sparse_value' ? 'sparse' : spec.kind, required: spec.required, default: noted(spec) },
+  ]);
+  const wanted = Object.entries(expected.attributes).map(([name, item]) => [
+    name,
+    {
+      kind: item.kind,
+      required: item.required ?? false,
+      default: typeof item.default === 'number' ? Math.fround(item.default) : item.default,
+    },
+  ]);
+  expect(Object.fromEntries(attributes)).toEqual(Object.fromEntries(wanted));
+}
+
 describe('standard operators', () => {
   test('are all operators of opset 21 that are not deprecated', () => {
-    expect(Object.keys(standardOpDefs).sort()).toEqual(Object.keys(facts.operators).sort());
+    expect(Object.keys(standardOpDefs).sort()).toEqual(Object.keys(standard).sort());
   });
 
-  test.each(Object.entries(facts.operators))(
-    '%s has the parameters and attributes of the specification',
-    (type, expected) => {
-      const op = standardOps.get('', type) as AnyOpDef;
-      expect(op.since).toBe(expected.since);
-      expect(sorted(op.inputs)).toEqual(sorted(expected.inputs));
-      expect(sorted(op.outputs)).toEqual(sorted(expected.outputs));
-      const attributes = Object.entries(op.attributes).map(([name, spec]) => [
-        name,
-        {
-          kind: name === 'sparse_value' ? 'sparse' : spec.kind,
-          required: spec.required,
-          default: noted(spec),
-        },
-      ]);
-      const wanted = Object.entries(expected.attributes).map(([name, item]) => [
-        name,
-        {
-          kind: item.kind,
-          required: item.required ?? false,
-          default: typeof item.default === 'number' ? Math.fround(item.default) : item.default,
-        },
-      ]);
-      expect(Object.fromEntries(attributes)).toEqual(Object.fromEntries(wanted));
-    },
+  test.each(Object.entries(standard))('%s has the parameters and attributes of the specification', agrees);
+
+  test('of onnxruntime are those that its registry has', () => {
+    const own = [...standardOps]
+      .filter((op) => op.domain !== '' || !(op.type in standard))
+      .map((op) => op.type);
+    expect(own.sort()).toEqual(Object.keys(runtime).sort());
+  });
+
+  test.each(Object.entries(runtime))(
+    '%s has the parameters and attributes that onnxruntime registers',
+    agrees,
   );
 
   test('read their attributes with the types of the table', () => {
