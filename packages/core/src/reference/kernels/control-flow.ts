@@ -2,7 +2,13 @@ import type { Graph } from '../../ir/graph.ts';
 import { attr } from '../../op/attributes.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { int64Tensor } from '../elements.ts';
-import { isTensor, type KernelContext, type KernelTable, type ReferenceKernel, type ReferenceValue } from '../kernel.ts';
+import {
+  isTensor,
+  type KernelContext,
+  type KernelTable,
+  type ReferenceKernel,
+  type ReferenceValue,
+} from '../kernel.ts';
 import { concatTensors, sliceAxis } from './movement.ts';
 import { requireAxis } from './reduce.ts';
 
@@ -41,7 +47,8 @@ function nothingStacked(context: KernelContext, body: Graph, index: number, axis
   const { type } = body.outputs[index]!;
   const dtype = type?.kind === 'tensor' ? type.dtype : undefined;
   const shape = type?.kind === 'tensor' ? type.shape : undefined;
-  if (dtype === undefined) return context.fail(`scan output ${index} ran zero times and its type is not declared`);
+  if (dtype === undefined)
+    return context.fail(`scan output ${index} ran zero times and its type is not declared`);
   const dims = (shape ?? []).map((dim) => (typeof dim === 'number' ? dim : 0));
   const at = axis < 0 ? axis + dims.length + 1 : axis;
   return Tensor.fromBytes(dtype, [...dims.slice(0, at), 0, ...dims.slice(at)], new Uint8Array(0));
@@ -66,7 +73,9 @@ const loop: ReferenceKernel = (context) => {
   const first = 1 + carried.length;
   return [
     ...carried,
-    ...scans.map((parts, index) => (parts.length === 0 ? nothingStacked(context, body, first + index, 0) : stacked(context, parts, 0))),
+    ...scans.map((parts, index) =>
+      parts.length === 0 ? nothingStacked(context, body, first + index, 0) : stacked(context, parts, 0),
+    ),
   ];
 };
 
@@ -81,19 +90,23 @@ const scan: ReferenceKernel = (context) => {
   });
   const body = graphOf(context, 'body');
   const states = context.inputs.length - options.num_scan_inputs;
-  if (states < 0) context.fail(`num_scan_inputs is ${options.num_scan_inputs}, there are ${context.inputs.length} inputs`);
+  if (states < 0)
+    context.fail(`num_scan_inputs is ${options.num_scan_inputs}, there are ${context.inputs.length} inputs`);
   const scanned = Array.from({ length: options.num_scan_inputs }, (_, index) => {
     const tensor = context.tensor(states + index);
     const axis = requireAxis(context, options.scan_input_axes?.[index] ?? 0, tensor.shape.length);
     return { tensor, axis, backwards: options.scan_input_directions?.[index] === 1 };
   });
   const steps = scanned[0]?.tensor.shape[scanned[0].axis] ?? context.fail('there is nothing to scan');
-  for (const { tensor, axis } of scanned) if (tensor.shape[axis] !== steps) context.fail('scan inputs differ in length');
+  for (const { tensor, axis } of scanned)
+    if (tensor.shape[axis] !== steps) context.fail('scan inputs differ in length');
   let carried: readonly (ReferenceValue | null)[] = context.inputs.slice(0, states);
   const outputs: (ReferenceValue | null)[][] = body.outputs.slice(states).map(() => []);
   for (let step = 0; step < steps; step++) {
     const slices = scanned.map(({ tensor, axis, backwards }) =>
-      sliceAxis(tensor, axis, { start: backwards ? steps - 1 - step : step, step: 1, length: 1 }).reshape(tensor.shape.filter((_, at) => at !== axis)),
+      sliceAxis(tensor, axis, { start: backwards ? steps - 1 - step : step, step: 1, length: 1 }).reshape(
+        tensor.shape.filter((_, at) => at !== axis),
+      ),
     );
     const results = context.run(body, [...carried, ...slices]);
     carried = results.slice(0, states);
@@ -106,7 +119,9 @@ const scan: ReferenceKernel = (context) => {
     ...carried,
     ...outputs.map((parts, index) => {
       const axis = options.scan_output_axes?.[index] ?? 0;
-      return parts.length === 0 ? nothingStacked(context, body, states + index, axis) : stacked(context, parts, axis);
+      return parts.length === 0
+        ? nothingStacked(context, body, states + index, axis)
+        : stacked(context, parts, axis);
     }),
   ];
 };
@@ -119,7 +134,9 @@ const sequenceMap: ReferenceKernel = (context) => {
   const results = first.items.map((_, index) =>
     context.run(
       body,
-      context.inputs.map((input) => (input === null || isTensor(input) || input.kind !== 'sequence' ? input : (input.items[index] ?? null))),
+      context.inputs.map((input) =>
+        input === null || isTensor(input) || input.kind !== 'sequence' ? input : (input.items[index] ?? null),
+      ),
     ),
   );
   return body.outputs.map((_, output) => ({
@@ -129,4 +146,9 @@ const sequenceMap: ReferenceKernel = (context) => {
 };
 
 /** Subgraphs: `ai.onnx`. */
-export const controlFlowKernels: KernelTable = { If: ifKernel, Loop: loop, Scan: scan, SequenceMap: sequenceMap };
+export const controlFlowKernels: KernelTable = {
+  If: ifKernel,
+  Loop: loop,
+  Scan: scan,
+  SequenceMap: sequenceMap,
+};

@@ -8,7 +8,12 @@ import { planWindow, windowAttributes } from './window.ts';
 type Box = readonly [top: number, left: number, bottom: number, right: number];
 
 function boxAt(boxes: Float64Array, index: number, centred: boolean): Box {
-  const [a, b, c, d] = boxes.subarray(index * 4, index * 4 + 4) as unknown as [number, number, number, number];
+  const [a, b, c, d] = boxes.subarray(index * 4, index * 4 + 4) as unknown as [
+    number,
+    number,
+    number,
+    number,
+  ];
   if (centred) return [b - d / 2, a - c / 2, b + d / 2, a + c / 2];
   return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
 }
@@ -32,7 +37,12 @@ const nonMaxSuppression: ReferenceKernel = (context) => {
   const limit = context.optional(2)?.toFloat64Array()[0] ?? 0;
   const threshold = context.optional(3)?.toFloat64Array()[0] ?? 0;
   const least = context.optional(4)?.toFloat64Array()[0] ?? Number.NEGATIVE_INFINITY;
-  if (boxes.shape.length !== 3 || scores.shape.length !== 3 || boxes.shape[2] !== 4 || boxes.shape[1] !== scores.shape[2]) {
+  if (
+    boxes.shape.length !== 3 ||
+    scores.shape.length !== 3 ||
+    boxes.shape[2] !== 4 ||
+    boxes.shape[1] !== scores.shape[2]
+  ) {
     context.fail(`boxes [${boxes.shape.join(', ')}] do not fit scores [${scores.shape.join(', ')}]`);
   }
   const [batch, classes, count] = scores.shape as [number, number, number];
@@ -42,7 +52,9 @@ const nonMaxSuppression: ReferenceKernel = (context) => {
   for (let n = 0; n < batch; n++) {
     for (let c = 0; c < classes; c++) {
       const scoreOf = (index: number): number => values[(n * classes + c) * count + index]!;
-      const order = Array.from({ length: count }, (_, index) => index).filter((index) => scoreOf(index) > least);
+      const order = Array.from({ length: count }, (_, index) => index).filter(
+        (index) => scoreOf(index) > least,
+      );
       order.sort((left, right) => scoreOf(right) - scoreOf(left) || left - right);
       const kept: { index: number; box: Box }[] = [];
       for (const index of order) {
@@ -57,7 +69,12 @@ const nonMaxSuppression: ReferenceKernel = (context) => {
 };
 
 /** The four pixels around a point of a plane, with their bilinear weights; none outside by more than a pixel. */
-function bilinear(y: number, x: number, height: number, width: number): readonly (readonly [number, number])[] {
+function bilinear(
+  y: number,
+  x: number,
+  height: number,
+  width: number,
+): readonly (readonly [number, number])[] {
   if (y < -1 || y > height || x < -1 || x > width) return [];
   const top = Math.min(Math.max(y, 0), height - 1);
   const left = Math.min(Math.max(x, 0), width - 1);
@@ -84,7 +101,12 @@ const roiAlign: ReferenceKernel = (context) => {
   });
   const [input, rois] = [context.tensor(0), context.tensor(1)];
   const batches = toIntegers(context.tensor(2));
-  if (input.shape.length !== 4 || rois.shape.length !== 2 || rois.shape[1] !== 4 || batches.length !== rois.shape[0]) {
+  if (
+    input.shape.length !== 4 ||
+    rois.shape.length !== 2 ||
+    rois.shape[1] !== 4 ||
+    batches.length !== rois.shape[0]
+  ) {
     context.fail(`regions [${rois.shape.join(', ')}] do not fit an input [${input.shape.join(', ')}]`);
   }
   const [batch, channels, height, width] = input.shape as [number, number, number, number];
@@ -95,7 +117,10 @@ const roiAlign: ReferenceKernel = (context) => {
   const corners = rois.toFloat64Array();
   const half = options.coordinate_transformation_mode === 'half_pixel';
   for (let roi = 0; roi < batches.length; roi++) {
-    const [x0, y0, x1, y1] = Array.from(corners.subarray(roi * 4, roi * 4 + 4), (item) => item * options.spatial_scale - (half ? 0.5 : 0)) as [number, number, number, number];
+    const [x0, y0, x1, y1] = Array.from(
+      corners.subarray(roi * 4, roi * 4 + 4),
+      (item) => item * options.spatial_scale - (half ? 0.5 : 0),
+    ) as [number, number, number, number];
     const entry = batches[roi]!;
     if (entry < 0 || entry >= batch) context.fail(`batch index ${entry} is outside ${batch}`);
     const regionHeight = half ? y1 - y0 : Math.max(y1 - y0, 1);
@@ -116,7 +141,9 @@ const roiAlign: ReferenceKernel = (context) => {
       for (let c = 0; c < channels; c++) {
         const plane = (entry * channels + c) * height * width;
         out[(roi * channels + c) * rows * columns + bin] =
-          options.mode === 'avg' ? averageSample(values, plane, samples) : largestSample(values, plane, samples);
+          options.mode === 'avg'
+            ? averageSample(values, plane, samples)
+            : largestSample(values, plane, samples);
       }
     }
   }
@@ -154,9 +181,12 @@ const deformConv: ReferenceKernel = (context) => {
   const taps = elementsOf(window.kernel);
   const places = rows * columns;
   const { group, offset_group: offsetGroups } = options;
-  if (channels !== perGroup * group || maps % group !== 0 || channels % offsetGroups !== 0) context.fail(`${channels} channels do not split into the groups`);
-  if (offset.shape.join() !== [batch, offsetGroups * taps * 2, rows, columns].join()) context.fail(`offsets [${offset.shape.join(', ')}] do not fit`);
-  if (mask !== undefined && mask.length !== batch * offsetGroups * taps * places) context.fail(`${mask.length} mask elements do not fit`);
+  if (channels !== perGroup * group || maps % group !== 0 || channels % offsetGroups !== 0)
+    context.fail(`${channels} channels do not split into the groups`);
+  if (offset.shape.join() !== [batch, offsetGroups * taps * 2, rows, columns].join())
+    context.fail(`offsets [${offset.shape.join(', ')}] do not fit`);
+  if (mask !== undefined && mask.length !== batch * offsetGroups * taps * places)
+    context.fail(`${mask.length} mask elements do not fit`);
   const shape = [batch, maps, rows, columns];
   const out = new Float64Array(context.guard(x.dtype, shape));
   const [values, weights, moves] = [x.toFloat64Array(), w.toFloat64Array(), offset.toFloat64Array()];
@@ -171,10 +201,21 @@ const deformConv: ReferenceKernel = (context) => {
       const plane = (n * channels + channel) * height * width;
       for (let tap = 0; tap < taps; tap++) {
         const at = ((n * offsetGroups + og) * taps + tap) * 2 * places + place;
-        const y = Math.floor(place / columns) * window.strides[0]! - window.before[0]! + Math.floor(tap / window.kernel[1]!) * window.dilations[0]! + moves[at]!;
-        const across = (place % columns) * window.strides[1]! - window.before[1]! + (tap % window.kernel[1]!) * window.dilations[1]! + moves[at + places]!;
+        const y =
+          Math.floor(place / columns) * window.strides[0]! -
+          window.before[0]! +
+          Math.floor(tap / window.kernel[1]!) * window.dilations[0]! +
+          moves[at]!;
+        const across =
+          (place % columns) * window.strides[1]! -
+          window.before[1]! +
+          (tap % window.kernel[1]!) * window.dilations[1]! +
+          moves[at + places]!;
         const scale = mask === undefined ? 1 : mask[((n * offsetGroups + og) * taps + tap) * places + place]!;
-        sum += weights[(m * perGroup + c) * taps + tap]! * scale * interpolated(values, plane, { y, x: across, height, width });
+        sum +=
+          weights[(m * perGroup + c) * taps + tap]! *
+          scale *
+          interpolated(values, plane, { y, x: across, height, width });
       }
     }
     out[index] = sum;
@@ -183,7 +224,16 @@ const deformConv: ReferenceKernel = (context) => {
 };
 
 /** A bilinear sample of a plane that is zero outside. */
-function interpolated(values: Float64Array, plane: number, { y, x, height, width }: { readonly y: number; readonly x: number; readonly height: number; readonly width: number }): number {
+function interpolated(
+  values: Float64Array,
+  plane: number,
+  {
+    y,
+    x,
+    height,
+    width,
+  }: { readonly y: number; readonly x: number; readonly height: number; readonly width: number },
+): number {
   let sum = 0;
   const [y0, x0] = [Math.floor(y), Math.floor(x)];
   for (let corner = 0; corner < 4; corner++) {
@@ -196,4 +246,8 @@ function interpolated(values: Float64Array, plane: number, { y, x, height, width
 }
 
 /** Regions and boxes: `ai.onnx`. */
-export const detectionKernels: KernelTable = { DeformConv: deformConv, NonMaxSuppression: nonMaxSuppression, RoiAlign: roiAlign };
+export const detectionKernels: KernelTable = {
+  DeformConv: deformConv,
+  NonMaxSuppression: nonMaxSuppression,
+  RoiAlign: roiAlign,
+};

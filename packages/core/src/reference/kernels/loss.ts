@@ -3,8 +3,8 @@ import { elementsOf } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { fromNumbers, toIntegers } from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
-import { logSoftmaxLane } from './softmax.ts';
 import { lanesOver } from './lanes.ts';
+import { logSoftmaxLane } from './softmax.ts';
 
 /** `-weight[target] logProbability[target]` per sample, reduced as the node says (`mean` is weighted). */
 function negativeLogLikelihood(context: KernelContext, like: Tensor, logProbabilities: Float64Array): Tensor {
@@ -17,7 +17,8 @@ function negativeLogLikelihood(context: KernelContext, like: Tensor, logProbabil
   const targets = toIntegers(context.tensor(1));
   const weights = context.optional(2)?.toFloat64Array();
   if (targets.length !== batch * area) context.fail(`${targets.length} labels for ${batch * area} samples`);
-  if (weights !== undefined && weights.length !== classes) context.fail(`${weights.length} weights for ${classes} classes`);
+  if (weights !== undefined && weights.length !== classes)
+    context.fail(`${weights.length} weights for ${classes} classes`);
   const losses = new Float64Array(targets.length);
   let sum = 0;
   let total = 0;

@@ -3,8 +3,8 @@ import { type DType, dtypes, elementsOf, isInteger, stridesOf } from '../../tens
 import { Tensor } from '../../tensor/tensor.ts';
 import { broadcastShapes, broadcastWalk, fromNumbers, normalAxis, sameShape } from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
-import { addBias, convolve } from './convolution.ts';
 import { castTensor } from './cast.ts';
+import { addBias, convolve } from './convolution.ts';
 import { matMulNumbers, planMatMul } from './matmul.ts';
 import { outputType } from './numeric.ts';
 import { roundHalfEven } from './special-functions.ts';
@@ -21,19 +21,28 @@ export interface Granularity {
  * Which element of `scale` belongs to each element of a tensor of `shape`, as ONNX `QuantizeLinear` (opset 21) lays
  * them out: one for all, one per index of the axis, or one per block along the axis.
  */
-export function scalePositions(context: KernelContext, shape: readonly number[], scale: Tensor, { axis, blockSize }: Granularity): Int32Array {
+export function scalePositions(
+  context: KernelContext,
+  shape: readonly number[],
+  scale: Tensor,
+  { axis, blockSize }: Granularity,
+): Int32Array {
   const positions = new Int32Array(elementsOf(shape));
   if (blockSize === 0 && scale.size === 1) return positions;
-  const at = normalAxis(axis, shape.length) ?? context.fail(`axis ${axis} is not one of ${shape.length} axes`);
+  const at =
+    normalAxis(axis, shape.length) ?? context.fail(`axis ${axis} is not one of ${shape.length} axes`);
   const strides = stridesOf(shape);
   const dim = shape[at]!;
   if (blockSize === 0) {
-    if (scale.shape.length !== 1 || scale.size !== dim) context.fail(`scales [${scale.shape.join(', ')}] do not fit axis ${at} of ${dim}`);
-    for (let index = 0; index < positions.length; index++) positions[index] = Math.floor(index / strides[at]!) % dim;
+    if (scale.shape.length !== 1 || scale.size !== dim)
+      context.fail(`scales [${scale.shape.join(', ')}] do not fit axis ${at} of ${dim}`);
+    for (let index = 0; index < positions.length; index++)
+      positions[index] = Math.floor(index / strides[at]!) % dim;
     return positions;
   }
   const expected = shape.map((item, index) => (index === at ? Math.ceil(item / blockSize) : item));
-  if (scale.shape.join() !== expected.join()) context.fail(`scales [${scale.shape.join(', ')}] are not [${expected.join(', ')}] blocks`);
+  if (scale.shape.join() !== expected.join())
+    context.fail(`scales [${scale.shape.join(', ')}] are not [${expected.join(', ')}] blocks`);
   const inner = strides[at]!;
   const blocks = expected[at]!;
   for (let index = 0; index < positions.length; index++) {
@@ -56,7 +65,11 @@ export function zeroPoints(tensor: Tensor | undefined, count: number): Float64Ar
 }
 
 /** `saturate(round(value) + zero)` with ties to even. */
-export function saturated(value: number, zero: number, { low, high }: { readonly low: number; readonly high: number }): number {
+export function saturated(
+  value: number,
+  zero: number,
+  { low, high }: { readonly low: number; readonly high: number },
+): number {
   return Math.min(high, Math.max(low, roundHalfEven(value) + zero));
 }
 
@@ -65,7 +78,12 @@ export function saturated(value: number, zero: number, { low, high }: { readonly
  * take it; 8-bit floats are not rounded to whole numbers.
  */
 const quantizeLinear: ReferenceKernel = (context) => {
-  const { axis, block_size: blockSize, output_dtype: code, saturate } = context.attributes({
+  const {
+    axis,
+    block_size: blockSize,
+    output_dtype: code,
+    saturate,
+  } = context.attributes({
     axis: attr.int(1),
     block_size: attr.int(0),
     output_dtype: attr.int(0),
@@ -77,20 +95,26 @@ const quantizeLinear: ReferenceKernel = (context) => {
   const scales = scale.toFloat64Array();
   const zeros = zeroPoints(zero, scales.length);
   const values = input.toFloat64Array();
-  for (let index = 0; index < values.length; index++) values[index] = Math.fround(values[index]! / scales[positions[index]!]!);
+  for (let index = 0; index < values.length; index++)
+    values[index] = Math.fround(values[index]! / scales[positions[index]!]!);
   if (dtypes[dtype].category === 'float') {
     return [castTensor(fromNumbers('float32', input.shape, values), dtype, saturate)];
   }
   if (!isInteger(dtype)) context.wrongType(dtype, ['integers', '8-bit floats']);
   const range = rangeOf(dtype);
-  for (let index = 0; index < values.length; index++) values[index] = saturated(values[index]!, zeros[positions[index]!]!, range);
+  for (let index = 0; index < values.length; index++)
+    values[index] = saturated(values[index]!, zeros[positions[index]!]!, range);
   return [fromNumbers(dtype, input.shape, values)];
 };
 
 /** Dequantized numbers: `(x - zero_point) scale`. */
 export function dequantize(
   context: KernelContext,
-  { input, scale, zero }: { readonly input: Tensor; readonly scale: Tensor; readonly zero: Tensor | undefined },
+  {
+    input,
+    scale,
+    zero,
+  }: { readonly input: Tensor; readonly scale: Tensor; readonly zero: Tensor | undefined },
   granularity: Granularity,
 ): Float64Array {
   const positions = scalePositions(context, input.shape, scale, granularity);
@@ -108,7 +132,9 @@ export function dequantize(
 const dequantizeLinear: ReferenceKernel = (context) => {
   const { axis, block_size: blockSize } = context.attributes({ axis: attr.int(1), block_size: attr.int(0) });
   const [input, scale, zero] = [context.tensor(0), context.tensor(1), context.optional(2)];
-  return [fromNumbers(scale.dtype, input.shape, dequantize(context, { input, scale, zero }, { axis, blockSize }))];
+  return [
+    fromNumbers(scale.dtype, input.shape, dequantize(context, { input, scale, zero }, { axis, blockSize })),
+  ];
 };
 
 /** What dynamic quantization to uint8 gives. */
@@ -133,7 +159,8 @@ export function dynamicQuantize(values: Float64Array): DynamicallyQuantized {
   const scale = high === low ? 1 : Math.fround(Math.fround(high - low) / 255);
   const zero = saturated(Math.fround(-low / scale), 0, range);
   const out = new Float64Array(values.length);
-  for (let index = 0; index < out.length; index++) out[index] = saturated(Math.fround(values[index]! / scale), zero, range);
+  for (let index = 0; index < out.length; index++)
+    out[index] = saturated(Math.fround(values[index]! / scale), zero, range);
   return { values: out, scale, zero };
 }
 
@@ -149,7 +176,12 @@ const dynamicQuantizeLinear: ReferenceKernel = (context) => {
 };
 
 /** A tensor's numbers less its zero point: one for all, or one per index of an axis. */
-export function centred(context: KernelContext, tensor: Tensor, zero: Tensor | undefined, axis: number): Float64Array {
+export function centred(
+  context: KernelContext,
+  tensor: Tensor,
+  zero: Tensor | undefined,
+  axis: number,
+): Float64Array {
   const values = tensor.toFloat64Array();
   if (zero === undefined) return values;
   const zeros = zero.toFloat64Array();
@@ -163,7 +195,11 @@ export function centred(context: KernelContext, tensor: Tensor, zero: Tensor | u
 }
 
 /** Positions in a tensor of `shape` broadcast one way to `target`. */
-export function broadcastTo(context: KernelContext, shape: readonly number[], target: readonly number[]): Int32Array {
+export function broadcastTo(
+  context: KernelContext,
+  shape: readonly number[],
+  target: readonly number[],
+): Int32Array {
   const joined = broadcastShapes([shape, target]);
   if (joined === undefined || !sameShape(joined, target)) {
     context.fail(`[${shape.join(', ')}] does not broadcast to [${target.join(', ')}]`);
@@ -195,7 +231,8 @@ const qLinearConv: ReferenceKernel = (context) => {
   const places = elementsOf(result.shape.slice(2));
   const maps = result.shape[1]!;
   const weights = context.tensor(4).toFloat64Array();
-  if (weights.length !== 1 && weights.length !== maps) context.fail(`${weights.length} weight scales for ${maps} maps`);
+  if (weights.length !== 1 && weights.length !== maps)
+    context.fail(`${weights.length} weight scales for ${maps} maps`);
   const factors = weights.map((scale) => multiplier(scalar(context, 1), scale, scalar(context, 6)));
   const { values } = result;
   const zero = context.tensor(7);
@@ -211,7 +248,9 @@ const qLinearConv: ReferenceKernel = (context) => {
 /** The single element of an input. */
 export function scalar(context: KernelContext, index: number): number {
   const tensor = context.tensor(index);
-  return tensor.size === 1 ? tensor.toFloat64Array()[0]! : context.fail(`input ${index} has ${tensor.size} elements, not 1`);
+  return tensor.size === 1
+    ? tensor.toFloat64Array()[0]!
+    : context.fail(`input ${index} has ${tensor.size} elements, not 1`);
 }
 
 /** `left right / output` in float32 steps. */
@@ -234,7 +273,11 @@ export function integerProduct(
 
 /** ONNX `MatMulInteger` (opset 10): the product of `A - a_zero_point` and `B - b_zero_point`, in int32. */
 const matMulInteger: ReferenceKernel = (context) => {
-  const { values, shape } = integerProduct(context, [context.tensor(0), context.tensor(1)], [context.optional(2), context.optional(3)]);
+  const { values, shape } = integerProduct(
+    context,
+    [context.tensor(0), context.tensor(1)],
+    [context.optional(2), context.optional(3)],
+  );
   return [fromNumbers('int32', shape, values)];
 };
 
@@ -243,7 +286,10 @@ const qLinearMatMul: ReferenceKernel = (context) => {
   const [a, b] = [context.tensor(0), context.tensor(3)];
   const { values, shape } = integerProduct(context, [a, b], [context.tensor(2), context.tensor(5)]);
   const [left, right] = [context.tensor(1), context.tensor(4)];
-  const rows = left.size === 1 ? undefined : broadcastTo(context, left.shape.length === 1 ? [left.size, 1] : left.shape, shape);
+  const rows =
+    left.size === 1
+      ? undefined
+      : broadcastTo(context, left.shape.length === 1 ? [left.size, 1] : left.shape, shape);
   const columns = right.size === 1 ? undefined : broadcastTo(context, right.shape, shape);
   const [lefts, rights] = [left.toFloat64Array(), right.toFloat64Array()];
   const output = scalar(context, 6);

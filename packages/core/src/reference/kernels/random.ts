@@ -46,7 +46,9 @@ function randomLike(kind: keyof typeof distributions): ReferenceKernel {
   return (context) => {
     const { dtype } = context.attributes({ dtype: attr.optionalInt() });
     const input = context.tensor(0);
-    return [drawn(context, outputType(context, dtype, input.dtype), input.shape, distributions[kind](context))];
+    return [
+      drawn(context, outputType(context, dtype, input.dtype), input.shape, distributions[kind](context)),
+    ];
   };
 }
 
@@ -62,7 +64,10 @@ const bernoulli: ReferenceKernel = (context) => {
 
 /** ONNX `Multinomial` (opset 7): class indices drawn by unnormalized log-probabilities `[batch, classes]`. */
 const multinomial: ReferenceKernel = (context) => {
-  const { dtype, sample_size: samples } = context.attributes({ dtype: attr.optionalInt(), sample_size: attr.int(1) });
+  const { dtype, sample_size: samples } = context.attributes({
+    dtype: attr.optionalInt(),
+    sample_size: attr.int(1),
+  });
   const input = context.tensor(0);
   if (input.shape.length !== 2) context.fail(`the input has ${input.shape.length} axes, not 2`);
   const [batch, classes] = input.shape as [number, number];
@@ -71,7 +76,10 @@ const multinomial: ReferenceKernel = (context) => {
   const to = outputType(context, dtype, 'int32');
   const values = new Float64Array(context.guard(to, [batch, samples]));
   for (let index = 0; index < values.length; index++) {
-    const row = scores.subarray(Math.floor(index / samples) * classes, (Math.floor(index / samples) + 1) * classes);
+    const row = scores.subarray(
+      Math.floor(index / samples) * classes,
+      (Math.floor(index / samples) + 1) * classes,
+    );
     const largest = row.reduce((left, right) => Math.max(left, right), Number.NEGATIVE_INFINITY);
     let rest = rng.next() * row.reduce((sum, score) => sum + Math.exp(score - largest), 0);
     let chosen = 0;

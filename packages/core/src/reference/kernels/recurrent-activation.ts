@@ -15,7 +15,11 @@ interface ActivationSpec {
 const activations: Readonly<Record<string, ActivationSpec>> = {
   affine: { alpha: 1, beta: 0, make: (alpha, beta) => (x) => alpha * x + beta },
   elu: { alpha: 1, make: (alpha) => (x) => (x >= 0 ? x : alpha * Math.expm1(x)) },
-  hardsigmoid: { alpha: Math.fround(0.2), beta: 0.5, make: (alpha, beta) => (x) => Math.min(Math.max(alpha * x + beta, 0), 1) },
+  hardsigmoid: {
+    alpha: Math.fround(0.2),
+    beta: 0.5,
+    make: (alpha, beta) => (x) => Math.min(Math.max(alpha * x + beta, 0), 1),
+  },
   leakyrelu: { alpha: Math.fround(0.01), make: (alpha) => (x) => (x >= 0 ? x : alpha * x) },
   relu: { make: () => (x) => Math.max(0, x) },
   scaledtanh: { alpha: 1, beta: 1, make: (alpha, beta) => (x) => alpha * Math.tanh(beta * x) },
@@ -43,7 +47,8 @@ export function activationsOf(
   { directions, defaults }: { readonly directions: number; readonly defaults: readonly string[] },
 ): Activation[][] {
   const names = attributes.activations ?? Array.from({ length: directions }, () => defaults).flat();
-  if (names.length !== directions * defaults.length) context.fail(`${names.length} activations for ${directions * defaults.length} places`);
+  if (names.length !== directions * defaults.length)
+    context.fail(`${names.length} activations for ${directions * defaults.length} places`);
   let nextAlpha = 0;
   let nextBeta = 0;
   const made = names.map((name) => {
@@ -52,7 +57,9 @@ export function activationsOf(
     const beta = spec.beta === undefined ? 0 : (attributes.activation_beta?.[nextBeta++] ?? spec.beta);
     return spec.make(alpha, beta);
   });
-  return Array.from({ length: directions }, (_, index) => made.slice(index * defaults.length, (index + 1) * defaults.length));
+  return Array.from({ length: directions }, (_, index) =>
+    made.slice(index * defaults.length, (index + 1) * defaults.length),
+  );
 }
 
 /** Limits to [-clip, clip]; the identity without a clip. */

@@ -1,4 +1,4 @@
-import { attr, type AttributesOf, type AttributeSpec } from '../../op/attributes.ts';
+import { type AttributeSpec, type AttributesOf, attr } from '../../op/attributes.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { fromNumbers, toIntegers } from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
@@ -68,7 +68,14 @@ function plainProject(w: Tensor, r: Tensor): Project {
   return (which, direction, rows) => {
     const { values, k, n } = weights[which];
     const m = rows.length / k;
-    return matMulNumbers(rows, values, { m, n, k, lefts: new Int32Array(1), rights: Int32Array.of(direction * k * n), shape: [m, n] });
+    return matMulNumbers(rows, values, {
+      m,
+      n,
+      k,
+      lefts: new Int32Array(1),
+      rights: Int32Array.of(direction * k * n),
+      shape: [m, n],
+    });
   };
 }
 
@@ -78,7 +85,11 @@ function transposed(weights: Tensor): { values: Float64Array; k: number; n: numb
 }
 
 /** Unpacks the inputs that the three operators share. */
-export function layerOf(context: KernelContext, gates: number, makeProject: (hidden: number) => Project): Layer {
+export function layerOf(
+  context: KernelContext,
+  gates: number,
+  makeProject: (hidden: number) => Project,
+): Layer {
   const options = context.attributes(recurrentAttributes);
   const directions = options.direction === 'bidirectional' ? 2 : 1;
   const given = context.tensor(0);
@@ -88,9 +99,22 @@ export function layerOf(context: KernelContext, gates: number, makeProject: (hid
   const hidden = options.hidden_size ?? context.fail('hidden_size is not given');
   const bias = context.optional(3)?.toFloat64Array() ?? new Float64Array(directions * 2 * gates * hidden);
   if (bias.length !== directions * 2 * gates * hidden) context.fail(`a bias of ${bias.length} elements`);
-  const lengths = context.optional(4) === undefined ? new Array<number>(batch).fill(steps) : toIntegers(context.tensor(4));
-  if (lengths.length !== batch || lengths.some((length) => length < 0 || length > steps)) context.fail(`lengths [${lengths.join(', ')}] do not fit`);
-  return { options, steps, batch, inputs, hidden, directions, x: x.toFloat64Array(), bias, lengths, project: makeProject(hidden) };
+  const lengths =
+    context.optional(4) === undefined ? new Array<number>(batch).fill(steps) : toIntegers(context.tensor(4));
+  if (lengths.length !== batch || lengths.some((length) => length < 0 || length > steps))
+    context.fail(`lengths [${lengths.join(', ')}] do not fit`);
+  return {
+    options,
+    steps,
+    batch,
+    inputs,
+    hidden,
+    directions,
+    x: x.toFloat64Array(),
+    bias,
+    lengths,
+    project: makeProject(hidden),
+  };
 }
 
 /** {@link layerOf} with the weights in inputs 1 and 2 as they are. */
@@ -98,8 +122,13 @@ function plainLayer(context: KernelContext, gates: number): Layer {
   const [w, r] = [context.tensor(1), context.tensor(2)];
   const layer = layerOf(context, gates, () => plainProject(w, r));
   const { directions, hidden, inputs } = layer;
-  if (w.shape.join() !== [directions, gates * hidden, inputs].join() || r.shape.join() !== [directions, gates * hidden, hidden].join()) {
-    context.fail(`weights [${w.shape.join(', ')}] and [${r.shape.join(', ')}] do not fit hidden_size ${hidden} and ${inputs} inputs`);
+  if (
+    w.shape.join() !== [directions, gates * hidden, inputs].join() ||
+    r.shape.join() !== [directions, gates * hidden, hidden].join()
+  ) {
+    context.fail(
+      `weights [${w.shape.join(', ')}] and [${r.shape.join(', ')}] do not fit hidden_size ${hidden} and ${inputs} inputs`,
+    );
   }
   return layer;
 }
@@ -110,7 +139,8 @@ export function initialState(context: KernelContext, layer: Layer, index: number
   const { directions, batch, hidden } = layer;
   if (given === undefined) return new Float64Array(directions * batch * hidden);
   const state = layer.options.layout === 1 ? permute(given, [1, 0, 2]) : given;
-  if (state.shape.join() !== [directions, batch, hidden].join()) context.fail(`an initial state [${given.shape.join(', ')}] does not fit`);
+  if (state.shape.join() !== [directions, batch, hidden].join())
+    context.fail(`an initial state [${given.shape.join(', ')}] does not fit`);
   return state.toFloat64Array();
 }
 
@@ -131,7 +161,11 @@ type Cell = (step: Step, active: (entry: number) => boolean) => Float64Array;
  *
  * @returns `Y` `[steps, directions, batch, hidden]` and the last states `[directions, batch, hidden]`
  */
-export function runLayer(layer: Layer, initial: Float64Array, cell: Cell): { readonly all: Float64Array; readonly last: Float64Array } {
+export function runLayer(
+  layer: Layer,
+  initial: Float64Array,
+  cell: Cell,
+): { readonly all: Float64Array; readonly last: Float64Array } {
   const { steps, batch, hidden, directions, lengths, options } = layer;
   const all = new Float64Array(steps * directions * batch * hidden);
   const last = initial.slice();
@@ -153,7 +187,11 @@ export function runLayer(layer: Layer, initial: Float64Array, cell: Cell): { rea
       const next = cell({ direction, projected: rows, state }, active);
       for (let entry = 0; entry < batch; entry++) {
         const row = entry * hidden;
-        if (active(entry)) all.set(next.subarray(row, row + hidden), ((timeOf(entry) * directions + direction) * batch + entry) * hidden);
+        if (active(entry))
+          all.set(
+            next.subarray(row, row + hidden),
+            ((timeOf(entry) * directions + direction) * batch + entry) * hidden,
+          );
         else next.set(state.subarray(row, row + hidden), row);
       }
       state = next;
@@ -164,7 +202,12 @@ export function runLayer(layer: Layer, initial: Float64Array, cell: Cell): { rea
 }
 
 /** The outputs `Y` and `Y_h` (and further states) in the layout of the node. */
-export function layerOutputs(context: KernelContext, layer: Layer, all: Float64Array, states: readonly Float64Array[]): Tensor[] {
+export function layerOutputs(
+  context: KernelContext,
+  layer: Layer,
+  all: Float64Array,
+  states: readonly Float64Array[],
+): Tensor[] {
   const { steps, batch, hidden, directions, options } = layer;
   const { dtype } = context.tensor(0);
   context.guard(dtype, [steps, directions, batch, hidden]);
@@ -178,21 +221,31 @@ export function layerOutputs(context: KernelContext, layer: Layer, all: Float64A
 export function gateBias(layer: Layer, gates: number, direction: number): Float64Array {
   const width = gates * layer.hidden;
   const from = direction * 2 * width;
-  return Float64Array.from({ length: width }, (_, index) => layer.bias[from + index]! + layer.bias[from + width + index]!);
+  return Float64Array.from(
+    { length: width },
+    (_, index) => layer.bias[from + index]! + layer.bias[from + width + index]!,
+  );
 }
 
 /** ONNX `RNN` (opset 14): `Ht = f(Xt W^T + Ht-1 R^T + Wb + Rb)`. */
 const rnn: ReferenceKernel = (context) => {
   const layer = plainLayer(context, 1);
-  const functions = activationsOf(context, layer.options, { directions: layer.directions, defaults: ['Tanh'] });
+  const functions = activationsOf(context, layer.options, {
+    directions: layer.directions,
+    defaults: ['Tanh'],
+  });
   const limit = clipper(layer.options.clip);
   const biases = functions.map((_, direction) => gateBias(layer, 1, direction));
-  const { all, last } = runLayer(layer, initialState(context, layer, 5), ({ direction, projected, state }) => {
-    const recurrent = layer.project('recurrent', direction, state);
-    const [f] = functions[direction] as [Activation];
-    const bias = biases[direction]!;
-    return projected.map((value, at) => f(limit(value + recurrent[at]! + bias[at % layer.hidden]!)));
-  });
+  const { all, last } = runLayer(
+    layer,
+    initialState(context, layer, 5),
+    ({ direction, projected, state }) => {
+      const recurrent = layer.project('recurrent', direction, state);
+      const [f] = functions[direction] as [Activation];
+      const bias = biases[direction]!;
+      return projected.map((value, at) => f(limit(value + recurrent[at]! + bias[at % layer.hidden]!)));
+    },
+  );
   return layerOutputs(context, layer, all, [last]);
 };
 
@@ -206,25 +259,42 @@ const gru: ReferenceKernel = (context) => {
   const { hidden, batch, directions } = layer;
   const functions = activationsOf(context, layer.options, { directions, defaults: ['Sigmoid', 'Tanh'] });
   const limit = clipper(layer.options.clip);
-  const { all, last } = runLayer(layer, initialState(context, layer, 5), ({ direction, projected, state }) => {
-    const [f, g] = functions[direction] as [Activation, Activation];
-    const bias = layer.bias.subarray(direction * 6 * hidden, (direction + 1) * 6 * hidden);
-    const recurrent = layer.project('recurrent', direction, state);
-    const [z, r] = [new Float64Array(batch * hidden), new Float64Array(batch * hidden)];
-    for (let at = 0; at < z.length; at++) {
-      const [row, j] = [Math.floor(at / hidden) * 3 * hidden, at % hidden];
-      z[at] = f(limit(projected[row + j]! + recurrent[row + j]! + bias[j]! + bias[3 * hidden + j]!));
-      r[at] = f(limit(projected[row + hidden + j]! + recurrent[row + hidden + j]! + bias[hidden + j]! + bias[4 * hidden + j]!));
-    }
-    const reset = linear ? recurrent : layer.project('recurrent', direction, state.map((value, at) => value * r[at]!));
-    return state.map((before, at) => {
-      const [row, j] = [Math.floor(at / hidden) * 3 * hidden + 2 * hidden, at % hidden];
-      const [wb, rb] = [bias[2 * hidden + j]!, bias[5 * hidden + j]!];
-      const inner = linear ? r[at]! * (reset[row + j]! + rb) : reset[row + j]! + rb;
-      const candidate = g(limit(projected[row + j]! + inner + wb));
-      return (1 - z[at]!) * candidate + z[at]! * before;
-    });
-  });
+  const { all, last } = runLayer(
+    layer,
+    initialState(context, layer, 5),
+    ({ direction, projected, state }) => {
+      const [f, g] = functions[direction] as [Activation, Activation];
+      const bias = layer.bias.subarray(direction * 6 * hidden, (direction + 1) * 6 * hidden);
+      const recurrent = layer.project('recurrent', direction, state);
+      const [z, r] = [new Float64Array(batch * hidden), new Float64Array(batch * hidden)];
+      for (let at = 0; at < z.length; at++) {
+        const [row, j] = [Math.floor(at / hidden) * 3 * hidden, at % hidden];
+        z[at] = f(limit(projected[row + j]! + recurrent[row + j]! + bias[j]! + bias[3 * hidden + j]!));
+        r[at] = f(
+          limit(
+            projected[row + hidden + j]! +
+              recurrent[row + hidden + j]! +
+              bias[hidden + j]! +
+              bias[4 * hidden + j]!,
+          ),
+        );
+      }
+      const reset = linear
+        ? recurrent
+        : layer.project(
+            'recurrent',
+            direction,
+            state.map((value, at) => value * r[at]!),
+          );
+      return state.map((before, at) => {
+        const [row, j] = [Math.floor(at / hidden) * 3 * hidden + 2 * hidden, at % hidden];
+        const [wb, rb] = [bias[2 * hidden + j]!, bias[5 * hidden + j]!];
+        const inner = linear ? r[at]! * (reset[row + j]! + rb) : reset[row + j]! + rb;
+        const candidate = g(limit(projected[row + j]! + inner + wb));
+        return (1 - z[at]!) * candidate + z[at]! * before;
+      });
+    },
+  );
   return layerOutputs(context, layer, all, [last]);
 };
 
@@ -232,33 +302,43 @@ const gru: ReferenceKernel = (context) => {
 export function runLstm(context: KernelContext, layer: Layer): Tensor[] {
   const { input_forget: coupled } = context.attributes({ input_forget: attr.flag(false) });
   const { hidden, batch, directions } = layer;
-  const functions = activationsOf(context, layer.options, { directions, defaults: ['Sigmoid', 'Tanh', 'Tanh'] });
+  const functions = activationsOf(context, layer.options, {
+    directions,
+    defaults: ['Sigmoid', 'Tanh', 'Tanh'],
+  });
   const limit = clipper(layer.options.clip);
   const peepholes = context.optional(7)?.toFloat64Array() ?? new Float64Array(directions * 3 * hidden);
   if (peepholes.length !== directions * 3 * hidden) context.fail(`${peepholes.length} peephole weights`);
   const cells = initialState(context, layer, 6);
   const biases = functions.map((_, direction) => gateBias(layer, 4, direction));
-  const { all, last } = runLayer(layer, initialState(context, layer, 5), ({ direction, projected, state }, active) => {
-    const [f, g, h] = functions[direction] as [Activation, Activation, Activation];
-    const recurrent = layer.project('recurrent', direction, state);
-    const bias = biases[direction]!;
-    const next = new Float64Array(batch * hidden);
-    for (let at = 0; at < next.length; at++) {
-      const [entry, j] = [Math.floor(at / hidden), at % hidden];
-      if (!active(entry)) continue;
-      const row = entry * 4 * hidden;
-      const gate = (index: number): number => projected[row + index * hidden + j]! + recurrent[row + index * hidden + j]! + bias[index * hidden + j]!;
-      const peep = (index: number): number => peepholes[(direction * 3 + index) * hidden + j]!;
-      const place = direction * batch * hidden + at;
-      const before = cells[place]!;
-      const i = f(limit(gate(0) + peep(0) * before));
-      const forget = coupled ? 1 - i : f(limit(gate(2) + peep(2) * before));
-      const cell = forget * before + i * g(limit(gate(3)));
-      cells[place] = cell;
-      next[at] = f(limit(gate(1) + peep(1) * cell)) * h(cell);
-    }
-    return next;
-  });
+  const { all, last } = runLayer(
+    layer,
+    initialState(context, layer, 5),
+    ({ direction, projected, state }, active) => {
+      const [f, g, h] = functions[direction] as [Activation, Activation, Activation];
+      const recurrent = layer.project('recurrent', direction, state);
+      const bias = biases[direction]!;
+      const next = new Float64Array(batch * hidden);
+      for (let at = 0; at < next.length; at++) {
+        const [entry, j] = [Math.floor(at / hidden), at % hidden];
+        if (!active(entry)) continue;
+        const row = entry * 4 * hidden;
+        const gate = (index: number): number =>
+          projected[row + index * hidden + j]! +
+          recurrent[row + index * hidden + j]! +
+          bias[index * hidden + j]!;
+        const peep = (index: number): number => peepholes[(direction * 3 + index) * hidden + j]!;
+        const place = direction * batch * hidden + at;
+        const before = cells[place]!;
+        const i = f(limit(gate(0) + peep(0) * before));
+        const forget = coupled ? 1 - i : f(limit(gate(2) + peep(2) * before));
+        const cell = forget * before + i * g(limit(gate(3)));
+        cells[place] = cell;
+        next[at] = f(limit(gate(1) + peep(1) * cell)) * h(cell);
+      }
+      return next;
+    },
+  );
   return layerOutputs(context, layer, all, [last, cells]);
 }
 

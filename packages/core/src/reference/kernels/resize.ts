@@ -84,9 +84,14 @@ export function cubicWeight(distance: number, a: number): number {
 function tapsOf(x: number, plan: AxisPlan, options: ResizeOptions): Taps {
   const { input } = plan;
   const original = originalOf(x, plan, options.coordinate_transformation_mode);
-  if (options.coordinate_transformation_mode === 'tf_crop_and_resize' && (original < 0 || original > input - 1)) return undefined;
+  if (
+    options.coordinate_transformation_mode === 'tf_crop_and_resize' &&
+    (original < 0 || original > input - 1)
+  )
+    return undefined;
   const clamped = (at: number): number => Math.min(Math.max(at, 0), input - 1);
-  if (options.mode === 'nearest') return { at: [clamped(nearestOf(original, options.nearest_mode))], weights: [1] };
+  if (options.mode === 'nearest')
+    return { at: [clamped(nearestOf(original, options.nearest_mode))], weights: [1] };
   // Antialiasing stretches the kernel over the input that one output element covers.
   const squeeze = options.antialias ? Math.min(plan.scale, 1) : 1;
   const support = (options.mode === 'linear' ? 1 : 2) / squeeze;
@@ -96,12 +101,19 @@ function tapsOf(x: number, plan: AxisPlan, options: ResizeOptions): Taps {
   for (let position = Math.floor(original - support) + 1; position < original + support; position++) {
     const distance = (position - original) * squeeze;
     const outside = options.exclude_outside && (position < 0 || position >= input);
-    const weight = outside ? 0 : options.mode === 'linear' ? Math.max(0, 1 - Math.abs(distance)) : cubicWeight(distance, options.cubic_coeff_a);
+    const weight = outside
+      ? 0
+      : options.mode === 'linear'
+        ? Math.max(0, 1 - Math.abs(distance))
+        : cubicWeight(distance, options.cubic_coeff_a);
     at.push(clamped(position));
     weights.push(weight);
     total += weight;
   }
-  return { at, weights: options.antialias || options.exclude_outside ? weights.map((weight) => weight / total) : weights };
+  return {
+    at,
+    weights: options.antialias || options.exclude_outside ? weights.map((weight) => weight / total) : weights,
+  };
 }
 
 /** Output sizes and scales, from the third or fourth input. */
@@ -114,20 +126,33 @@ function planAxes(context: KernelContext, input: Tensor): AxisPlan[] {
   const roi = context.optional(1)?.toFloat64Array() ?? new Float64Array(0);
   const scales = context.optional(2);
   const sizes = context.optional(3);
-  const roiOf = (index: number): readonly [number, number] => (roi.length === 2 * axes.length ? [roi[index]!, roi[index + axes.length]!] : [0, 1]);
+  const roiOf = (index: number): readonly [number, number] =>
+    roi.length === 2 * axes.length ? [roi[index]!, roi[index + axes.length]!] : [0, 1];
   if (scales !== undefined && scales.size > 0) {
     const factors = scales.toFloat64Array();
-    if (factors.length !== axes.length || factors.some((factor) => !(factor > 0))) context.fail(`${factors.length} scales do not fit ${axes.length} axes`);
+    if (factors.length !== axes.length || factors.some((factor) => !(factor > 0)))
+      context.fail(`${factors.length} scales do not fit ${axes.length} axes`);
     return axes.map((axis, index) => {
       const dim = input.shape[axis]!;
-      return { axis, input: dim, output: Math.floor(dim * factors[index]!), scale: factors[index]!, roi: roiOf(index) };
+      return {
+        axis,
+        input: dim,
+        output: Math.floor(dim * factors[index]!),
+        scale: factors[index]!,
+        roi: roiOf(index),
+      };
     });
   }
   if (sizes === undefined) return context.fail('neither scales nor sizes are given');
   const wanted = toIntegers(sizes);
   if (wanted.length !== axes.length) context.fail(`${wanted.length} sizes for ${axes.length} axes`);
   const ratios = axes.map((axis, index) => wanted[index]! / input.shape[axis]!);
-  const shared = policy === 'not_larger' ? Math.min(...ratios) : policy === 'not_smaller' ? Math.max(...ratios) : undefined;
+  const shared =
+    policy === 'not_larger'
+      ? Math.min(...ratios)
+      : policy === 'not_smaller'
+        ? Math.max(...ratios)
+        : undefined;
   return axes.map((axis, index) => {
     const dim = input.shape[axis]!;
     const output = shared === undefined ? wanted[index]! : Math.floor(shared * dim + 0.5);
@@ -154,7 +179,10 @@ const resize: ReferenceKernel = (context) => {
   if (input.size === 0 && elementsOf(shape) > 0) context.fail('there is nothing to resize');
   const crops = options.coordinate_transformation_mode === 'tf_crop_and_resize';
   const moving = plans.filter((plan) => crops || plan.scale !== 1 || plan.input !== plan.output);
-  const tables = moving.map((plan) => ({ plan, taps: Array.from({ length: plan.output }, (_, x) => tapsOf(x, plan, options)) }));
+  const tables = moving.map((plan) => ({
+    plan,
+    taps: Array.from({ length: plan.output }, (_, x) => tapsOf(x, plan, options)),
+  }));
   if (options.mode === 'nearest' && !crops) return [resizeNearest(input, tables)];
   if (!isReal(input.dtype)) context.wrongType(input.dtype, REAL);
   let values = input.toFloat64Array();
@@ -192,7 +220,10 @@ function resizeAxis(
 }
 
 /** Nearest moves elements, whatever their dtype. */
-function resizeNearest(input: Tensor, tables: readonly { readonly plan: AxisPlan; readonly taps: readonly Taps[] }[]): Tensor {
+function resizeNearest(
+  input: Tensor,
+  tables: readonly { readonly plan: AxisPlan; readonly taps: readonly Taps[] }[],
+): Tensor {
   let result = input;
   for (const { plan, taps } of tables) {
     const { outer, length, inner } = aroundAxis(result.shape, plan.axis);
@@ -204,7 +235,11 @@ function resizeNearest(input: Tensor, tables: readonly { readonly plan: AxisPlan
         for (let column = 0; column < inner; column++) positions[at++] = from + column;
       }
     }
-    result = take(result, positions, result.shape.map((dim, axis) => (axis === plan.axis ? taps.length : dim)));
+    result = take(
+      result,
+      positions,
+      result.shape.map((dim, axis) => (axis === plan.axis ? taps.length : dim)),
+    );
   }
   return result;
 }

@@ -16,7 +16,7 @@ function reflected(x: number, low: number, high: number): number {
   if (distance < 0) return x;
   const turns = Math.floor(distance / range);
   const rest = distance - turns * range;
-  const fromLow = turns % 2 === 0 === x < low;
+  const fromLow = (turns % 2 === 0) === x < low;
   return fromLow ? low + rest : high - rest;
 }
 
@@ -71,7 +71,12 @@ const gridSample: ReferenceKernel = (context) => {
   if (!isReal(input.dtype)) context.wrongType(input.dtype, REAL);
   const spatial = input.shape.slice(2);
   const rank = spatial.length;
-  if (rank < 1 || grid.shape.length !== rank + 2 || grid.shape.at(-1) !== rank || grid.shape[0] !== input.shape[0]) {
+  if (
+    rank < 1 ||
+    grid.shape.length !== rank + 2 ||
+    grid.shape.at(-1) !== rank ||
+    grid.shape[0] !== input.shape[0]
+  ) {
     context.fail(`a grid [${grid.shape.join(', ')}] does not fit an input [${input.shape.join(', ')}]`);
   }
   const [batch, channels] = input.shape as [number, number];
@@ -91,7 +96,9 @@ const gridSample: ReferenceKernel = (context) => {
         // The grid names the last axis first.
         const taps = axisTaps(where[(n * places + place) * rank + rank - 1 - axis]!, spatial[axis]!, how);
         const stride = strides[axis]!;
-        at = at.flatMap((base) => taps.at.map((position) => (base < 0 || position < 0 ? -1 : base + position * stride)));
+        at = at.flatMap((base) =>
+          taps.at.map((position) => (base < 0 || position < 0 ? -1 : base + position * stride)),
+        );
         weights = weights.flatMap((weight) => taps.weights.map((other) => weight * other));
       }
       for (let c = 0; c < channels; c++) {
@@ -130,7 +137,11 @@ const affineGrid: ReferenceKernel = (context) => {
         const axis = rank - 1 - column;
         const dim = spatial[axis]!;
         const index = Math.floor((place % places) / strides[axis]!) % dim;
-        const coordinate = alignCorners ? (dim === 1 ? -1 : (2 * index) / (dim - 1) - 1) : (2 * index + 1) / dim - 1;
+        const coordinate = alignCorners
+          ? dim === 1
+            ? -1
+            : (2 * index) / (dim - 1) - 1
+          : (2 * index + 1) / dim - 1;
         sum += matrix[(n * rank + row) * (rank + 1) + column]! * coordinate;
       }
       out[place * rank + row] = sum;

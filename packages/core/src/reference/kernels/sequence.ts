@@ -1,7 +1,15 @@
 import { attr } from '../../op/attributes.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { int64Tensor, toIntegers } from '../elements.ts';
-import { isTensor, type KernelContext, type KernelTable, type OptionalValue, type ReferenceKernel, type ReferenceValue, type SequenceValue } from '../kernel.ts';
+import {
+  isTensor,
+  type KernelContext,
+  type KernelTable,
+  type OptionalValue,
+  type ReferenceKernel,
+  type ReferenceValue,
+  type SequenceValue,
+} from '../kernel.ts';
 import { concatTensors, splitTensor } from './movement.ts';
 import { requireAxis } from './reduce.ts';
 
@@ -14,15 +22,22 @@ function sequenceOf(context: KernelContext, index: number): SequenceValue {
 const sequence = (items: readonly ReferenceValue[]): SequenceValue => ({ kind: 'sequence', items });
 
 /** A position in a sequence, counted from the front; `end` lets the place behind the last item count. */
-function positionOf(context: KernelContext, tensor: Tensor, { length, end }: { readonly length: number; readonly end: boolean }): number {
+function positionOf(
+  context: KernelContext,
+  tensor: Tensor,
+  { length, end }: { readonly length: number; readonly end: boolean },
+): number {
   const raw = toIntegers(tensor)[0] ?? context.fail('the position is empty');
   const position = raw < 0 ? raw + length : raw;
-  if (position < 0 || position > (end ? length : length - 1)) context.fail(`position ${raw} is outside a sequence of ${length}`);
+  if (position < 0 || position > (end ? length : length - 1))
+    context.fail(`position ${raw} is outside a sequence of ${length}`);
   return position;
 }
 
 /** ONNX `SequenceConstruct` (opset 11). */
-const sequenceConstruct: ReferenceKernel = (context) => [sequence(context.inputs.map((_, index) => context.tensor(index)))];
+const sequenceConstruct: ReferenceKernel = (context) => [
+  sequence(context.inputs.map((_, index) => context.tensor(index))),
+];
 
 /** ONNX `SequenceEmpty` (opset 11). */
 const sequenceEmpty: ReferenceKernel = () => [sequence([])];
@@ -40,7 +55,8 @@ const sequenceAt: ReferenceKernel = (context) => {
 const sequenceInsert: ReferenceKernel = (context) => {
   const { items } = sequenceOf(context, 0);
   const given = context.optional(2);
-  const at = given === undefined ? items.length : positionOf(context, given, { length: items.length, end: true });
+  const at =
+    given === undefined ? items.length : positionOf(context, given, { length: items.length, end: true });
   return [sequence([...items.slice(0, at), context.tensor(1), ...items.slice(at)])];
 };
 
@@ -48,17 +64,25 @@ const sequenceInsert: ReferenceKernel = (context) => {
 const sequenceErase: ReferenceKernel = (context) => {
   const { items } = sequenceOf(context, 0);
   const given = context.optional(1);
-  const at = given === undefined ? items.length - 1 : positionOf(context, given, { length: items.length, end: false });
+  const at =
+    given === undefined ? items.length - 1 : positionOf(context, given, { length: items.length, end: false });
   return [sequence(items.filter((_, index) => index !== at))];
 };
 
 /** ONNX `ConcatFromSequence` (opset 11): joins the items, along a new axis if asked. */
 const concatFromSequence: ReferenceKernel = (context) => {
-  const { axis, new_axis: stack } = context.attributes({ axis: attr.requiredInt(), new_axis: attr.flag(false) });
-  const items = sequenceOf(context, 0).items.map((item) => (isTensor(item) ? item : context.fail('an item is no tensor')));
+  const { axis, new_axis: stack } = context.attributes({
+    axis: attr.requiredInt(),
+    new_axis: attr.flag(false),
+  });
+  const items = sequenceOf(context, 0).items.map((item) =>
+    isTensor(item) ? item : context.fail('an item is no tensor'),
+  );
   const rank = items[0]?.shape.length ?? context.fail('the sequence is empty');
   const at = requireAxis(context, axis, stack ? rank + 1 : rank);
-  const parts = stack ? items.map((item) => item.reshape([...item.shape.slice(0, at), 1, ...item.shape.slice(at)])) : items;
+  const parts = stack
+    ? items.map((item) => item.reshape([...item.shape.slice(0, at), 1, ...item.shape.slice(at)]))
+    : items;
   return [concatTensors(context, parts, at)];
 };
 
@@ -71,14 +95,26 @@ const splitToSequence: ReferenceKernel = (context) => {
   const total = input.shape[at]!;
   if (given === undefined) {
     const parts = splitTensor(input, at, new Array<number>(total).fill(1));
-    return [sequence(keepdims ? parts : parts.map((part) => part.reshape(part.shape.filter((_, index) => index !== at))))];
+    return [
+      sequence(
+        keepdims ? parts : parts.map((part) => part.reshape(part.shape.filter((_, index) => index !== at))),
+      ),
+    ];
   }
   const sizes = toIntegers(given);
   if (given.shape.length === 0) {
     const size = sizes[0]!;
     if (size < 1) context.fail(`a part of ${size} elements is asked for`);
     const count = Math.ceil(total / size);
-    return [sequence(splitTensor(input, at, Array.from({ length: count }, (_, index) => Math.min(size, total - index * size))))];
+    return [
+      sequence(
+        splitTensor(
+          input,
+          at,
+          Array.from({ length: count }, (_, index) => Math.min(size, total - index * size)),
+        ),
+      ),
+    ];
   }
   if (sizes.reduce((sum, size) => sum + size, 0) !== total || sizes.some((size) => size < 0)) {
     context.fail(`parts of [${sizes.join(', ')}] do not make up ${total}`);
@@ -87,7 +123,9 @@ const splitToSequence: ReferenceKernel = (context) => {
 };
 
 /** ONNX `Optional` (opset 15): wraps a value, or nothing. */
-const optional: ReferenceKernel = (context): readonly OptionalValue[] => [{ kind: 'optional', value: context.inputs[0] ?? null }];
+const optional: ReferenceKernel = (context): readonly OptionalValue[] => [
+  { kind: 'optional', value: context.inputs[0] ?? null },
+];
 
 /** ONNX `OptionalHasElement` (opset 18): whether there is something; a bare value counts as present. */
 const optionalHasElement: ReferenceKernel = (context) => {

@@ -15,7 +15,10 @@ interface ComplexLane {
 function transform({ real, imaginary }: ComplexLane, bins: number, inverse: boolean): ComplexLane {
   const length = real.length;
   const cosines = Float64Array.from({ length }, (_, index) => Math.cos((2 * Math.PI * index) / length));
-  const sines = Float64Array.from({ length }, (_, index) => (inverse ? 1 : -1) * Math.sin((2 * Math.PI * index) / length));
+  const sines = Float64Array.from(
+    { length },
+    (_, index) => (inverse ? 1 : -1) * Math.sin((2 * Math.PI * index) / length),
+  );
   const out = { real: new Float64Array(bins), imaginary: new Float64Array(bins) };
   for (let bin = 0; bin < bins; bin++) {
     let [sumReal, sumImaginary] = [0, 0];
@@ -35,7 +38,8 @@ const dft: ReferenceKernel = (context) => {
   const { inverse, onesided } = context.attributes({ inverse: attr.flag(false), onesided: attr.flag(false) });
   const input = context.tensor(0);
   const parts = input.shape.at(-1);
-  if (input.shape.length < 2 || (parts !== 1 && parts !== 2)) return context.fail('the last axis must hold real or complex parts');
+  if (input.shape.length < 2 || (parts !== 1 && parts !== 2))
+    return context.fail('the last axis must hold real or complex parts');
   if (inverse && onesided) context.fail('a one-sided inverse is not defined at this opset');
   const axis = requireAxis(context, context.optional(2)?.toFloat64Array()[0] ?? -2, input.shape.length);
   if (axis === input.shape.length - 1) context.fail('the axis is that of the parts');
@@ -73,8 +77,10 @@ const stft: ReferenceKernel = (context) => {
   const window = context.optional(2)?.toFloat64Array();
   const [batch, length, parts = 1] = signal.shape as [number, number, number?];
   const frame = context.optional(3)?.toFloat64Array()[0] ?? window?.length ?? length;
-  if (step < 1 || frame < 1 || frame > length) context.fail(`frames of ${frame} every ${step} do not fit a signal of ${length}`);
-  if (window !== undefined && window.length !== frame) context.fail(`a window of ${window.length} for frames of ${frame}`);
+  if (step < 1 || frame < 1 || frame > length)
+    context.fail(`frames of ${frame} every ${step} do not fit a signal of ${length}`);
+  if (window !== undefined && window.length !== frame)
+    context.fail(`a window of ${window.length} for frames of ${frame}`);
   const frames = Math.floor((length - frame) / step) + 1;
   const bins = onesided ? Math.floor(frame / 2) + 1 : frame;
   const shape = [batch, frames, bins, 2];
@@ -100,7 +106,10 @@ const stft: ReferenceKernel = (context) => {
 /** ONNX `HannWindow`, `HammingWindow`, `BlackmanWindow` (opset 17): sums of cosines with these coefficients. */
 function windowKernel(coefficients: readonly [number, number, number]): ReferenceKernel {
   return (context: KernelContext) => {
-    const { output_datatype: code, periodic } = context.attributes({ output_datatype: attr.int(1), periodic: attr.flag(true) });
+    const { output_datatype: code, periodic } = context.attributes({
+      output_datatype: attr.int(1),
+      periodic: attr.flag(true),
+    });
     const size = toIntegers(context.tensor(0))[0] ?? context.fail('the size is empty');
     const dtype = outputType(context, code, 'float32');
     const out = new Float64Array(context.guard(dtype, [size]));
@@ -116,7 +125,9 @@ function windowKernel(coefficients: readonly [number, number, number]): Referenc
 /** ONNX `MelWeightMatrix` (opset 17): triangles on the mel scale, `[dft_length / 2 + 1, bins]`. */
 const melWeightMatrix: ReferenceKernel = (context) => {
   const { output_datatype: code } = context.attributes({ output_datatype: attr.int(1) });
-  const [bins, length, rate, low, high] = [0, 1, 2, 3, 4].map((index) => context.tensor(index).toFloat64Array()[0] ?? Number.NaN) as [number, number, number, number, number];
+  const [bins, length, rate, low, high] = [0, 1, 2, 3, 4].map(
+    (index) => context.tensor(index).toFloat64Array()[0] ?? Number.NaN,
+  ) as [number, number, number, number, number];
   const dtype = outputType(context, code, 'float32');
   const rows = Math.floor(length / 2) + 1;
   const out = new Float64Array(context.guard(dtype, [rows, bins]));
@@ -128,9 +139,11 @@ const melWeightMatrix: ReferenceKernel = (context) => {
   });
   for (let bin = 0; bin < bins; bin++) {
     const [left, centre, right] = edges.slice(bin, bin + 3) as [number, number, number];
-    if (left < 0 || right > rows || !Number.isFinite(right)) context.fail(`the edges [${left}, ${right}] are outside ${rows} bins`);
+    if (left < 0 || right > rows || !Number.isFinite(right))
+      context.fail(`the edges [${left}, ${right}] are outside ${rows} bins`);
     if (left === centre && centre < rows) out[centre * bins + bin] = 1;
-    for (let row = left; row <= centre && left !== centre; row++) out[row * bins + bin] = (row - left) / (centre - left);
+    for (let row = left; row <= centre && left !== centre; row++)
+      out[row * bins + bin] = (row - left) / (centre - left);
     for (let row = centre; row < right; row++) out[row * bins + bin] = (right - row) / (right - centre);
   }
   return [fromNumbers(dtype, [rows, bins], out)];

@@ -4,7 +4,10 @@ import { broadcastWalk, fromNumbers, int64Tensor } from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 import { broadcastTwo } from './numeric.ts';
 
-function textsOf(context: KernelContext, index: number): { readonly texts: readonly string[]; readonly tensor: Tensor } {
+function textsOf(
+  context: KernelContext,
+  index: number,
+): { readonly texts: readonly string[]; readonly tensor: Tensor } {
   const tensor = context.tensor(index);
   if (tensor.dtype !== 'string') context.wrongType(tensor.dtype, ['string']);
   return { texts: tensor.data as unknown as readonly string[], tensor };
@@ -18,7 +21,8 @@ const stringNormalizer: ReferenceKernel = (context) => {
     stopwords: attr.optionalStrings(),
   });
   const { texts, tensor } = textsOf(context, 0);
-  if (tensor.shape.length > 2 || (tensor.shape.length === 2 && tensor.shape[0] !== 1)) context.fail('the input is neither [C] nor [1, C]');
+  if (tensor.shape.length > 2 || (tensor.shape.length === 2 && tensor.shape[0] !== 1))
+    context.fail('the input is neither [C] nor [1, C]');
   const folded = (text: string): string => (options.is_case_sensitive ? text : text.toLowerCase());
   const stops = new Set((options.stopwords ?? []).map(folded));
   const changed = (text: string): string => {
@@ -37,20 +41,32 @@ const stringConcat: ReferenceKernel = (context) => {
   const size = context.guard('string', shape);
   const leftAt = broadcastWalk(left.tensor.shape, shape);
   const rightAt = broadcastWalk(right.tensor.shape, shape);
-  const out = Array.from({ length: size }, (_, index) => `${left.texts[leftAt?.[index] ?? index]}${right.texts[rightAt?.[index] ?? index]}`);
+  const out = Array.from(
+    { length: size },
+    (_, index) => `${left.texts[leftAt?.[index] ?? index]}${right.texts[rightAt?.[index] ?? index]}`,
+  );
   return [Tensor.from('string', shape, out)];
 };
 
 /** ONNX `StringSplit` (opset 20): parts of each text, filled up with empty ones, and their number. */
 const stringSplit: ReferenceKernel = (context) => {
-  const { delimiter, maxsplit } = context.attributes({ delimiter: attr.optionalString(), maxsplit: attr.optionalInt() });
+  const { delimiter, maxsplit } = context.attributes({
+    delimiter: attr.optionalString(),
+    maxsplit: attr.optionalInt(),
+  });
   const { texts, tensor } = textsOf(context, 0);
   const parts = texts.map((text) => splitText(text, delimiter ?? '', maxsplit ?? Number.POSITIVE_INFINITY));
   const longest = parts.reduce((most, part) => Math.max(most, part.length), 0);
   const shape = [...tensor.shape, longest];
   context.guard('string', shape);
   const out = parts.flatMap((part) => [...part, ...new Array<string>(longest - part.length).fill('')]);
-  return [Tensor.from('string', shape, out), int64Tensor(tensor.shape, parts.map((part) => part.length))];
+  return [
+    Tensor.from('string', shape, out),
+    int64Tensor(
+      tensor.shape,
+      parts.map((part) => part.length),
+    ),
+  ];
 };
 
 /** Parts of a text, split at most `limit` times; without delimiter at runs of white space. */
@@ -83,8 +99,10 @@ const tfIdfVectorizer: ReferenceKernel = (context) => {
     weights: attr.optionalFloats(),
   });
   const input = context.tensor(0);
-  const pool: readonly (string | number)[] = options.pool_strings ?? options.pool_int64s ?? context.fail('there is no pool');
-  const tokens: ArrayLike<string | number> = input.dtype === 'string' ? (input.data as unknown as readonly string[]) : input.toFloat64Array();
+  const pool: readonly (string | number)[] =
+    options.pool_strings ?? options.pool_int64s ?? context.fail('there is no pool');
+  const tokens: ArrayLike<string | number> =
+    input.dtype === 'string' ? (input.data as unknown as readonly string[]) : input.toFloat64Array();
   const keyOf = (gram: readonly (string | number)[]): string => JSON.stringify(gram);
   // Grams of n tokens lie between ngram_counts[n - 1] and ngram_counts[n]; they are numbered through.
   const places = new Map<string, number>();
@@ -93,7 +111,8 @@ const tfIdfVectorizer: ReferenceKernel = (context) => {
     const end = options.ngram_counts[index + 1] ?? pool.length;
     const length = index + 1;
     for (let at = start; at + length <= end; at += length, number++) {
-      if (length >= options.min_gram_length && length <= options.max_gram_length) places.set(keyOf(pool.slice(at, at + length)), number);
+      if (length >= options.min_gram_length && length <= options.max_gram_length)
+        places.set(keyOf(pool.slice(at, at + length)), number);
     }
   });
   const width = Math.max(0, ...options.ngram_indexes) + 1;
@@ -118,7 +137,11 @@ const tfIdfVectorizer: ReferenceKernel = (context) => {
 
 function* gramsOf(
   words: readonly (string | number)[],
-  { min_gram_length: least, max_gram_length: most, max_skip_count: skips }: { readonly min_gram_length: number; readonly max_gram_length: number; readonly max_skip_count: number },
+  {
+    min_gram_length: least,
+    max_gram_length: most,
+    max_skip_count: skips,
+  }: { readonly min_gram_length: number; readonly max_gram_length: number; readonly max_skip_count: number },
 ): IterableIterator<(string | number)[]> {
   for (let length = least; length <= most; length++) {
     // Single tokens have no gaps: they count once.

@@ -1,4 +1,4 @@
-import { attr, type AttributeSpec, type AttributesOf } from '../../op/attributes.ts';
+import { type AttributeSpec, type AttributesOf, attr } from '../../op/attributes.ts';
 import { elementsOf, stridesOf } from '../../tensor/dtype.ts';
 import type { KernelContext } from '../kernel.ts';
 
@@ -55,10 +55,16 @@ export function planWindow(
   const strides = options.strides ?? ones;
   const dilations = options.dilations ?? ones;
   const pads = options.pads ?? [...ones, ...ones].map(() => 0);
-  if (kernel.length !== rank || strides.length !== rank || dilations.length !== rank || pads.length !== 2 * rank) {
+  if (
+    kernel.length !== rank ||
+    strides.length !== rank ||
+    dilations.length !== rank ||
+    pads.length !== 2 * rank
+  ) {
     context.fail(`kernel, strides, dilations or pads do not fit ${rank} spatial axes`);
   }
-  if ([...strides, ...dilations, ...kernel].some((item) => item < 1)) context.fail('a kernel dim, stride or dilation is less than 1');
+  if ([...strides, ...dilations, ...kernel].some((item) => item < 1))
+    context.fail('a kernel dim, stride or dilation is less than 1');
   const before = pads.slice(0, rank);
   const after = pads.slice(rank);
   const output = input.map((dim, axis) => {
