@@ -13,7 +13,7 @@ export { dequantizeGroups, type IntegerArray, integerArray, quantizeGroups } fro
 export { type NBitsOptions, type NBitsWeight, packNBits } from './parameters/nbits.ts';
 export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from './parameters/reduce.ts';
 export { roundHalfEven } from './parameters/rounding.ts';
-export { type FoldableWeightsOptions, foldableWeights } from './passes/foldable-weights.ts';
+export { type FoldableWeightsOptions, type FoldableWeightsSettings, foldableWeights } from './passes/foldable-weights.ts';
 export type { Resolved } from './passes/resolved.ts';
 export { type DynamicInt8Options, dynamicInt8 } from './passes/dynamic-int8.ts';
 export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
