@@ -86,10 +86,11 @@ export {
   subtractDims,
   symbolsOf,
 } from './ir/dims.ts';
-export { Graph, type OutputInit, type Placement, type Revision } from './ir/graph.ts';
+export { Graph, type OutputInit, type Revision } from './ir/graph.ts';
 export { Meta, type MetaKey, metaKey } from './ir/meta.ts';
 export { Model, type ModelFunction, type ModelInit, type ModelOrigin, WORKING_OPSET } from './ir/model.ts';
 export { Node, type NodeInit } from './ir/node.ts';
+export type { Placement } from './ir/node-list.ts';
 export {
   type Dim,
   formatType,
@@ -120,6 +121,7 @@ export {
   createDrift,
   type Drift,
   type DriftAccumulator,
+  type DriftOptions,
   type OutputDrift,
 } from './metrics/drift.ts';
 export { cosineSimilarity, maxAbsError, maxRelative, sqnrDb } from './metrics/tensor-metrics.ts';
