@@ -230,15 +230,23 @@ export function lowerBound(value: Polynomial): number {
   for (const [monomial, coefficient] of value) {
     if (monomial === '') bound += coefficient;
     else if (coefficient < 0) return -Infinity;
-    else bound += coefficient * monomial.split(JOIN).reduce((least, text) => least * atomBound(text), 1);
+    else {
+      const bounds = monomial.split(JOIN).map(atomBound);
+      // A product with a factor that may be negative has no simple bound.
+      if (bounds.some((least) => least < 0)) return -Infinity;
+      bound += coefficient * bounds.reduce((least, factor) => least * factor, 1);
+    }
   }
-  return Number.isNaN(bound) ? -Infinity : bound;
+  return bound;
 }
 
 function atomBound(text: string): number {
-  const highest = /^max\((-?\d+), /.exec(text);
-  if (highest !== null) return Math.max(0, Number(highest[1]));
-  return 0;
+  const operands = isCall(text) ? operandsOf(text) : undefined;
+  if (operands === undefined) return 0;
+  const bounds = operands.map(lowerBound);
+  if (text.startsWith('max')) return Math.max(...bounds);
+  if (text.startsWith('min')) return Math.min(...bounds);
+  return Math.floor((bounds[0] as number) / Number(/\/(\d+)\)$/.exec(text)?.[1]));
 }
 
 export function extreme(which: 'min' | 'max', left: Polynomial, right: Polynomial): Polynomial | null {
