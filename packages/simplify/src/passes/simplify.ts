@@ -18,22 +18,42 @@ import { makeBatchSymbolic } from './symbolic-batch.ts';
 
 const names = simplifyRules.map((rule) => rule.name);
 
-const options = z.strictObject({
-  /** Highest opset of `ai.onnx` that fused operators may need. */
-  maxOpset: z.int().min(7).max(21).default(21),
-  /** Bytes that a folded constant may take beyond the constants it replaces. */
-  growthBytes: z.int().min(0).default(1024),
-  /** Rules to leave out. */
-  skip: z.array(z.enum(names as [string, ...string[]])).default([]),
-  /** Name of a symbol that takes the place of a literal batch size. */
-  batch: z.string().regex(/^[A-Za-z_]\w*$/).optional(),
-});
-
 /** Options of {@link simplify}, as they are given. */
-export type SimplifyOptions = z.input<typeof options>;
+export interface SimplifyOptions {
+  /** Highest opset of `ai.onnx` that fused operators may need; 21, the working opset, by default. */
+  readonly maxOpset?: number | undefined;
+  /** Bytes that a folded constant may take beyond the constants it replaces; 1,024 by default. */
+  readonly growthBytes?: number | undefined;
+  /** Rules to leave out, by name. */
+  readonly skip?: readonly string[] | undefined;
+  /** Name of a symbol that takes the place of a literal batch size; sizes stay as they are by default. */
+  readonly batch?: string | undefined;
+}
 
 /** Options of {@link simplify}, with defaults. */
-export type SimplifySettings = z.output<typeof options>;
+export interface SimplifySettings {
+  /** Highest opset of `ai.onnx` that fused operators may need. */
+  readonly maxOpset: number;
+  /** Bytes that a folded constant may take beyond the constants it replaces. */
+  readonly growthBytes: number;
+  /** Rules to leave out, by name. */
+  readonly skip: readonly string[];
+  /** Name of a symbol that takes the place of a literal batch size. */
+  readonly batch?: string | undefined;
+}
+
+const options: z.ZodType<SimplifySettings, SimplifyOptions> = z.strictObject({
+  maxOpset: z.int().min(7).max(21).default(21),
+  growthBytes: z.int().min(0).default(1024),
+  skip: z
+    .array(z.enum(names as [string, ...string[]]))
+    .readonly()
+    .default([]),
+  batch: z
+    .string()
+    .regex(/^[A-Za-z_]\w*$/)
+    .optional(),
+});
 
 /** Rounds of all phases; each but the last changes something, and what one leaves to the next is little. */
 const MAX_ROUNDS = 20;
@@ -65,7 +85,12 @@ class Run {
       const before = this.#report.appliedCount;
       const skipped: SkippedRule[] = [];
       for (const [index, phase] of phases.entries()) {
-        this.#context.progress({ task: 'simplify', done: round * phases.length + index, total: 0, label: phase });
+        this.#context.progress({
+          task: 'simplify',
+          done: round * phases.length + index,
+          total: 0,
+          label: phase,
+        });
         skipped.push(...(await this.#phase(phase)));
       }
       this.#skipped = skipped;
@@ -93,7 +118,8 @@ class Run {
       .filter((rule) => spent.includes(rule.phase) && rule.opset <= maxOpset && !skip.includes(rule.name))
       .map((rule) => rule.make(settings));
     const done = await rewrite(graph, rules, { signal });
-    for (const item of done.applied) this.#report.apply(`${item.rule.slice('simplify/'.length)}: ${item.what}`);
+    for (const item of done.applied)
+      this.#report.apply(`${item.rule.slice('simplify/'.length)}: ${item.what}`);
     removeDead(graph, opset, this.#report);
     mergeDuplicates(graph, opset, this.#report, await tinyContents(graph, signal));
     await deduplicateConstants(graph, this.#report, signal);
@@ -125,7 +151,8 @@ class Run {
 export const simplify: Pass<SimplifyOptions, SimplifySettings> = definePass({
   name: 'simplify/simplify',
   version: 1,
-  summary: 'Folds constants, normalizations and sizes, removes what has no effect, and fuses written-out patterns.',
+  summary:
+    'Folds constants, normalizations and sizes, removes what has no effect, and fuses written-out patterns.',
   options,
   preserves: 'numerics',
   async run(draft: Model, settings: SimplifySettings, context: PassContext): Promise<PassReport> {
