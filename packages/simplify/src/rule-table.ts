@@ -1,10 +1,30 @@
 import type { OpSet, RewriteRule } from '@lithe/core';
-import { fuseClip, fuseGelu, fuseHardSigmoid, fuseHardSwish, fuseTanhGelu, mergeResidualGate } from './rules/activations.ts';
+import {
+  fuseClip,
+  fuseGelu,
+  fuseHardSigmoid,
+  fuseHardSwish,
+  fuseTanhGelu,
+  mergeResidualGate,
+} from './rules/activations.ts';
 import { type Allowance, affineToBatchNormalization } from './rules/batch-normalization.ts';
-import { foldConstants, foldReshapeTarget, foldShapes, type KnownSizes, sliceSqueezeToGather } from './rules/constants.ts';
+import {
+  foldConstants,
+  foldReshapeTarget,
+  foldShapes,
+  type KnownSizes,
+  sliceSqueezeToGather,
+} from './rules/constants.ts';
 import { inlineConstantIf, unflattenSoftmax } from './rules/control-flow.ts';
 import { foldAffineAfter, foldAffineBefore, foldScaleThroughBias } from './rules/fold-affine.ts';
-import { cancelTransposes, mergeCasts, mergeReshapes, mergeSlices, mergeTransposes, sinkTransposes } from './rules/movement.ts';
+import {
+  cancelTransposes,
+  mergeCasts,
+  mergeReshapes,
+  mergeSlices,
+  mergeTransposes,
+  sinkTransposes,
+} from './rules/movement.ts';
 import { removeNoOps, removeRepeated } from './rules/no-ops.ts';
 import { fuseLayerNormalization, fuseSoftmax } from './rules/normalizations.ts';
 import { foldPad, meanToPool } from './rules/padding.ts';
@@ -72,5 +92,10 @@ export const simplifyRules: readonly SimplifyRule[] = [
   entry(mergePointwise, 'fold'),
   entry(matMulAddToGemm, 'fold', 7),
   entry(mergeResidualGate, 'fold'),
-  { name: 'affine-to-batch-normalization', phase: 'finish', opset: 9, make: ({ allowance }) => affineToBatchNormalization(allowance) },
+  {
+    name: 'affine-to-batch-normalization',
+    phase: 'finish',
+    opset: 9,
+    make: ({ allowance }) => affineToBatchNormalization(allowance),
+  },
 ];

@@ -2,8 +2,8 @@ import {
   type Attribute,
   attribute,
   createRng,
-  type DType,
   type Dim,
+  type DType,
   elementsOf,
   Graph,
   Model,
@@ -18,7 +18,9 @@ import { expect } from 'vitest';
 import { type SimplifyOptions, simplify } from '../src/index.ts';
 
 /** Attributes as plain values: whole numbers become ints, `{ float }` a float. */
-export type PlainAttributes = Readonly<Record<string, number | string | readonly number[] | { readonly float: number } | Attribute>>;
+export type PlainAttributes = Readonly<
+  Record<string, number | string | readonly number[] | { readonly float: number } | Attribute>
+>;
 
 function attributesOf(plain: PlainAttributes): Record<string, Attribute> {
   const made: Record<string, Attribute> = {};
@@ -49,7 +51,10 @@ export class Net {
 
   /** A float32 constant: given numbers, or seeded normal ones. */
   weight(shape: readonly number[], numbers?: readonly number[]): Value {
-    const data = Float32Array.from({ length: elementsOf(shape) }, (_, index) => numbers?.[index % numbers.length] ?? this.#rng.normal());
+    const data = Float32Array.from(
+      { length: elementsOf(shape) },
+      (_, index) => numbers?.[index % numbers.length] ?? this.#rng.normal(),
+    );
     return this.graph.addInitializer(this.graph.uniqueName('w'), Tensor.from('float32', shape, data));
   }
 
@@ -72,7 +77,12 @@ export class Net {
   /** BatchNormalization with seeded parameters. */
   batchNormalization(x: Value, channels: number): Value {
     const positive = Array.from({ length: channels }, (_, index) => 0.5 + 0.1 * index);
-    const parameters = [this.weight([channels]), this.weight([channels]), this.weight([channels]), this.weight([channels], positive)];
+    const parameters = [
+      this.weight([channels]),
+      this.weight([channels]),
+      this.weight([channels]),
+      this.weight([channels], positive),
+    ];
     return this.node('BatchNormalization', [x, ...parameters]);
   }
 
@@ -92,8 +102,14 @@ export function feedsFor(model: Model, seed = 3): Record<string, Tensor> {
     const shape = (input.shape ?? []).map((dim) => (typeof dim === 'number' ? dim : 2));
     const size = elementsOf(shape);
     if (input.dtype === 'bool') feeds[input.name] = Tensor.from('bool', shape, new Uint8Array(size).fill(1));
-    else if (input.dtype === 'int64') feeds[input.name] = Tensor.from('int64', shape, new BigInt64Array(size).fill(1n));
-    else feeds[input.name] = Tensor.from('float32', shape, Float32Array.from({ length: size }, () => 2 * rng.normal()));
+    else if (input.dtype === 'int64')
+      feeds[input.name] = Tensor.from('int64', shape, new BigInt64Array(size).fill(1n));
+    else
+      feeds[input.name] = Tensor.from(
+        'float32',
+        shape,
+        Float32Array.from({ length: size }, () => 2 * rng.normal()),
+      );
   }
   return feeds;
 }
@@ -104,7 +120,11 @@ export function operators(model: Model): string[] {
 }
 
 /** Whether outputs agree: largest difference relative to the largest magnitude. */
-export function expectClose(actual: Readonly<Record<string, Tensor>>, expected: Readonly<Record<string, Tensor>>, tolerance: number): void {
+export function expectClose(
+  actual: Readonly<Record<string, Tensor>>,
+  expected: Readonly<Record<string, Tensor>>,
+  tolerance: number,
+): void {
   expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
   for (const [name, wanted] of Object.entries(expected)) {
     const got = actual[name] as Tensor;
@@ -133,13 +153,19 @@ export interface Simplified {
  * Simplifies a model and checks what must always hold: equal outputs in the reference interpreter, the same names
  * of inputs and outputs, no more nodes, and no change in a second run.
  */
-export async function simplified(model: Model, options: SimplifyOptions = {}, tolerance = 1e-5): Promise<Simplified> {
+export async function simplified(
+  model: Model,
+  options: SimplifyOptions = {},
+  tolerance = 1e-5,
+): Promise<Simplified> {
   const feeds = feedsFor(model);
   const before = await evaluateModel(model, feeds);
   const first = await optimize(model, [simplify(options)]);
   const report = first.report.steps[0] as PassReport;
   expectClose(await evaluateModel(first.model, feeds), before, tolerance);
-  expect(first.model.graph.outputs.map((output) => output.name)).toEqual(model.graph.outputs.map((output) => output.name));
+  expect(first.model.graph.outputs.map((output) => output.name)).toEqual(
+    model.graph.outputs.map((output) => output.name),
+  );
   expect(operators(first.model).length).toBeLessThanOrEqual(operators(model).length);
   const second = await optimize(first.model, [simplify(options)]);
   expect(second.report.steps[0]?.applied).toEqual([]);

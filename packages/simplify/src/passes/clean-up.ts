@@ -25,7 +25,8 @@ function dropOutputs(node: Node, opset: OpSet, report: ReportBuilder): void {
   if (def === undefined) return;
   for (const [index, output] of node.outputs.entries()) {
     const spec = def.outputs[index];
-    if (spec?.optional !== true || spec.variadic !== undefined || !output.isUnused || output.name === '') continue;
+    if (spec?.optional !== true || spec.variadic !== undefined || !output.isUnused || output.name === '')
+      continue;
     const { name } = output;
     node.graph.rename(output, '');
     report.apply(`leave out output "${name}" of ${node.opType} "${node.name}", which nothing reads`);
@@ -83,7 +84,8 @@ function keyOf(
 ): string | undefined {
   const parts = [node.op, node.overload, String(node.outputs.length)];
   for (const output of node.outputs) parts.push(output.name === '' ? '-' : '+');
-  for (const input of node.inputs) parts.push(input === null ? '_' : (tiny.get(input) ?? String(idOf(input))));
+  for (const input of node.inputs)
+    parts.push(input === null ? '_' : (tiny.get(input) ?? String(idOf(input))));
   for (const name of [...node.attributes.keys()].sort()) {
     const text = attributeKey(node.attributes.get(name) as Attribute, idOf);
     if (text === undefined) return undefined;
@@ -112,7 +114,8 @@ function attributeKey(item: Attribute, idOf: (item: object) => number): string |
 /** About how many bytes a graph takes in a file: its constants, and names and overhead of its nodes. */
 export function estimateBytes(graph: Graph): number {
   let bytes = 0;
-  for (const value of graph.initializers) bytes += (value.initializer?.byteLength ?? 0) + value.name.length + 16;
+  for (const value of graph.initializers)
+    bytes += (value.initializer?.byteLength ?? 0) + value.name.length + 16;
   for (const node of graph.nodes()) {
     bytes += 12 + node.name.length + node.opType.length;
     for (const input of node.inputs) bytes += 2 + (input?.name.length ?? 0);

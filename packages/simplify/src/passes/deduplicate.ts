@@ -1,4 +1,11 @@
-import { constantOf, type Graph, type ReportBuilder, type Tensor, type TensorSource, type Value } from '@lithe/core';
+import {
+  constantOf,
+  type Graph,
+  type ReportBuilder,
+  type Tensor,
+  type TensorSource,
+  type Value,
+} from '@lithe/core';
 
 /** A 53-bit hash of bytes (two 32-bit multiply-xor lanes); equality is checked on the bytes themselves. */
 function hashBytes(raw: Uint8Array): string {
@@ -72,7 +79,11 @@ export async function tinyContents(graph: Graph, signal: AbortSignal): Promise<R
  * Merges constants of equal dtype, shape and contents. Tiny ones are left. Only constants that share dtype and shape with another are
  * loaded, one at a time.
  */
-export async function deduplicateConstants(graph: Graph, report: ReportBuilder, signal: AbortSignal): Promise<void> {
+export async function deduplicateConstants(
+  graph: Graph,
+  report: ReportBuilder,
+  signal: AbortSignal,
+): Promise<void> {
   const groups = new Map<string, Value[]>();
   for (const value of constantsOf(graph)) {
     const source = constantOf(value) as TensorSource;
@@ -97,10 +108,16 @@ export async function deduplicateConstants(graph: Graph, report: ReportBuilder, 
       else merge(value, twin, report);
     }
   }
-  for (const node of graph.nodes()) for (const [, inner] of node.subgraphs) await deduplicateConstants(inner, report, signal);
+  for (const node of graph.nodes())
+    for (const [, inner] of node.subgraphs) await deduplicateConstants(inner, report, signal);
 }
 
-async function findTwin(same: readonly Value[], source: TensorSource, tensor: Tensor, signal: AbortSignal): Promise<Value | undefined> {
+async function findTwin(
+  same: readonly Value[],
+  source: TensorSource,
+  tensor: Tensor,
+  signal: AbortSignal,
+): Promise<Value | undefined> {
   for (const candidate of same) {
     const other = constantOf(candidate) as TensorSource;
     if (other === source || equal(await other.load(signal), tensor)) return candidate;

@@ -11,14 +11,21 @@ const CHANNELS = 4;
 function constantFor(net: Net, variant: number): Value {
   const shapes = [[], [1], [CHANNELS, 1, 1], [1, CHANNELS, 1, 1], [5, 5], [1, 1, 1, 1]] as const;
   const numbers = [[0.5], [2], [0.6, 0.8, 1.25, 1.5], [1], [0], [3]] as const;
-  return net.weight(shapes[variant % shapes.length] ?? [], numbers[Math.floor(variant / 6) % numbers.length] ?? [1]);
+  return net.weight(
+    shapes[variant % shapes.length] ?? [],
+    numbers[Math.floor(variant / 6) % numbers.length] ?? [1],
+  );
 }
 
 function convolution(net: Net, x: Value, variant: number): Value {
   const taps = variant % 2 === 0 ? 1 : 3;
   const pad = (taps - 1) / 2;
   const group = [1, 2, 4][variant % 3] ?? 1;
-  const inputs = [x, net.weight([CHANNELS, CHANNELS / group, taps, taps]), variant % 5 < 3 ? net.weight([CHANNELS]) : null];
+  const inputs = [
+    x,
+    net.weight([CHANNELS, CHANNELS / group, taps, taps]),
+    variant % 5 < 3 ? net.weight([CHANNELS]) : null,
+  ];
   return net.node('Conv', inputs, { group, pads: [pad, pad, pad, pad] });
 }
 
@@ -41,7 +48,10 @@ function apply(net: Net, values: readonly Value[], [kind, first, second, variant
     case 2:
       return net.node(binary[variant % 3] ?? 'Add', [constantFor(net, variant), x]);
     case 3:
-      return net.node(binary[variant % 4] ?? 'Add', [x, constantFor(net, variant % 4 === 3 ? 12 + (variant % 12) : variant)]);
+      return net.node(binary[variant % 4] ?? 'Add', [
+        x,
+        constantFor(net, variant % 4 === 3 ? 12 + (variant % 12) : variant),
+      ]);
     case 4:
       return convolution(net, x, variant);
     case 5:
@@ -49,7 +59,9 @@ function apply(net: Net, values: readonly Value[], [kind, first, second, variant
     case 6:
       return spelled(net, x, variant);
     case 7:
-      return net.node('Transpose', [net.node('Tanh', [net.node('Transpose', [x], { perm: [0, 1, 3, 2] })])], { perm: [0, 1, 3, 2] });
+      return net.node('Transpose', [net.node('Tanh', [net.node('Transpose', [x], { perm: [0, 1, 3, 2] })])], {
+        perm: [0, 1, 3, 2],
+      });
     case 8:
       return net.node('Reshape', [net.node('Reshape', [x, net.ints(0, -1)]), net.ints(1, 4, 5, 5)]);
     case 9: {

@@ -1,5 +1,5 @@
-import { evaluateModel } from '@lithe/core/reference';
 import { optimize, Tensor, type Value } from '@lithe/core';
+import { evaluateModel } from '@lithe/core/reference';
 import { describe, expect, it } from 'vitest';
 import { expectClose, feedsFor, Net } from '../../test/net.ts';
 import { simplify } from '../index.ts';
@@ -14,7 +14,10 @@ function net(target: number[]): { net: Net; y: Value } {
 
 describe('a literal batch', () => {
   it('becomes a symbol where the targets of Reshape prove it, and other batches run sample by sample alike', async () => {
-    for (const target of [[1, 3], [1, -1]]) {
+    for (const target of [
+      [1, 3],
+      [1, -1],
+    ]) {
       const { net: made, y } = net(target);
       const model = made.model(y);
       const { model: open } = await optimize(model, [simplify({ batch: 'N' })]);
@@ -26,7 +29,10 @@ describe('a literal batch', () => {
       const twice = Tensor.from('float32', [2, 3, 4, 4], Float32Array.from([...x.data, ...x.data]));
       const [double] = Object.values(await evaluateModel(open, { x: twice }));
       const [single] = Object.values(await evaluateModel(model, one));
-      expect([...(double as Tensor).toFloat64Array()]).toEqual([...(single as Tensor).toFloat64Array(), ...(single as Tensor).toFloat64Array()]);
+      expect([...(double as Tensor).toFloat64Array()]).toEqual([
+        ...(single as Tensor).toFloat64Array(),
+        ...(single as Tensor).toFloat64Array(),
+      ]);
     }
   });
 

@@ -1,4 +1,17 @@
-import { inferShapes, isStaticShape, type Dim, type Model, type Node, type PassContext, type ReportBuilder, Tensor, tensorType, type TensorSource, constantOf, type Value } from '@lithe/core';
+import {
+  constantOf,
+  type Dim,
+  inferShapes,
+  isStaticShape,
+  type Model,
+  type Node,
+  type PassContext,
+  type ReportBuilder,
+  Tensor,
+  type TensorSource,
+  tensorType,
+  type Value,
+} from '@lithe/core';
 
 /** Times that targets are rewritten and types inferred anew: a chain of reshapes opens one by one. */
 const MAX_ROUNDS = 50;
@@ -8,8 +21,15 @@ const MAX_ROUNDS = 50;
  * sizes in the targets of Reshape become copies (0) where the sizes prove that the rest of the target holds what
  * one sample holds. All or nothing: when any node still depends on the literal size, the model stays as it was.
  */
-export async function makeBatchSymbolic(draft: Model, symbol: string, report: ReportBuilder, context: PassContext): Promise<void> {
-  const inputs = draft.graph.inputs.filter((input) => input.initializer === undefined && input.shape !== undefined && input.shape.length > 1);
+export async function makeBatchSymbolic(
+  draft: Model,
+  symbol: string,
+  report: ReportBuilder,
+  context: PassContext,
+): Promise<void> {
+  const inputs = draft.graph.inputs.filter(
+    (input) => input.initializer === undefined && input.shape !== undefined && input.shape.length > 1,
+  );
   const literal = inputs.map((input) => input.shape?.[0]).find((dim) => typeof dim === 'number');
   if (literal === undefined || typeof literal !== 'number') return;
   const trial = draft.clone();
@@ -32,7 +52,8 @@ export async function makeBatchSymbolic(draft: Model, symbol: string, report: Re
 function openInputs(model: Model, literal: number, symbol: string): void {
   for (const input of model.graph.inputs) {
     const { shape, dtype } = input;
-    if (input.initializer !== undefined || shape === undefined || shape.length < 2 || shape[0] !== literal) continue;
+    if (input.initializer !== undefined || shape === undefined || shape.length < 2 || shape[0] !== literal)
+      continue;
     input.type = tensorType(dtype, [symbol, ...shape.slice(1)]);
   }
   // Declared types of outputs hold the literal too, and would contradict what is inferred.
@@ -41,16 +62,29 @@ function openInputs(model: Model, literal: number, symbol: string): void {
 
 function setTarget(model: Model, node: Node, target: readonly number[]): void {
   const name = model.graph.uniqueName(`${node.name}_shape`);
-  const value = model.graph.addInitializer(name, Tensor.from('int64', [target.length], BigInt64Array.from(target, BigInt)));
+  const value = model.graph.addInitializer(
+    name,
+    Tensor.from('int64', [target.length], BigInt64Array.from(target, BigInt)),
+  );
   model.graph.setInput(node, 1, value);
 }
 
 /** Opens the trial; the new targets by node position, or why it cannot be done. */
-async function open(trial: Model, literal: number, symbol: string, context: PassContext): Promise<ReadonlyMap<number, readonly number[]> | string> {
+async function open(
+  trial: Model,
+  literal: number,
+  symbol: string,
+  context: PassContext,
+): Promise<ReadonlyMap<number, readonly number[]> | string> {
   const targets = new Map<number, readonly number[]>();
   openInputs(trial, literal, symbol);
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const inferred = await inferShapes(trial, { opset: context.opset, signal: context.signal, overwrite: true, strict: false });
+    const inferred = await inferShapes(trial, {
+      opset: context.opset,
+      signal: context.signal,
+      overwrite: true,
+      strict: false,
+    });
     let changed = false;
     for (const [index, node] of [...trial.graph.nodes()].entries()) {
       if (!node.is('Reshape')) continue;
@@ -68,7 +102,11 @@ async function open(trial: Model, literal: number, symbol: string, context: Pass
 }
 
 /** A target that copies the batch size, where the first entry is the literal and the rest holds one sample. */
-async function openTarget(node: Node, literal: number, symbol: string): Promise<readonly number[] | undefined> {
+async function openTarget(
+  node: Node,
+  literal: number,
+  symbol: string,
+): Promise<readonly number[] | undefined> {
   const [input, target] = [node.input(0), node.input(1)];
   const source = constantOf(target);
   if (input === null || source === undefined || node.attributes.has('allowzero')) return undefined;
@@ -91,7 +129,8 @@ async function numbersOf(source: TensorSource): Promise<number[]> {
 function verdict(trial: Model, symbol: string): string | undefined {
   for (const node of trial.graph.nodes()) {
     if (!node.is('Reshape') || !startsWith(node.input(0), symbol)) continue;
-    if (!mentions(node.output().shape, symbol)) return `Reshape "${node.name}" has the batch size in its target, in a place that cannot be proved`;
+    if (!mentions(node.output().shape, symbol))
+      return `Reshape "${node.name}" has the batch size in its target, in a place that cannot be proved`;
   }
   const lost = trial.graph.outputs.find((output) => !mentions(output.shape, symbol));
   return lost === undefined ? undefined : `output "${lost.name}" does not follow the batch size`;

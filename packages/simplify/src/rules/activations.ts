@@ -33,11 +33,9 @@ export function fuse(
   const input = match.value('x');
   // Scalars of rank 1 would turn a rank-0 input into a vector, which the fused operator would not.
   if (!sameRank(input, root.output())) return undefined;
-  const made = context.insert(
-    root,
-    { opType, inputs: [input, ...more], attributes, name: root.name },
-    [{ type: root.output().type }],
-  );
+  const made = context.insert(root, { opType, inputs: [input, ...more], attributes, name: root.name }, [
+    { type: root.output().type },
+  ]);
   context.replace(root.output(), made.output());
   return `fuse ${match.nodes.size} nodes into ${opType} "${root.name}"`;
 }
@@ -57,9 +55,14 @@ const tight = { tolerance: 1e-5 };
 const shifted6 = clipped(op('Add', [x, scalar(3)]), 6);
 
 /** `min(max(x + 3, 0), 6) / 6`. */
-const hardSigmoidOfSixths: AnyPatternOf = choice(op('Div', [shifted6, scalar(6)]), op('Mul', [shifted6, scalar(1 / 6, tight)]));
+const hardSigmoidOfSixths: AnyPatternOf = choice(
+  op('Div', [shifted6, scalar(6)]),
+  op('Mul', [shifted6, scalar(1 / 6, tight)]),
+);
 
-const sixthWhere = (node: { readonly attributes: ReadonlyMap<string, { readonly kind: string; readonly value?: unknown }> }): boolean => {
+const sixthWhere = (node: {
+  readonly attributes: ReadonlyMap<string, { readonly kind: string; readonly value?: unknown }>;
+}): boolean => {
   const [alpha, beta] = [node.attributes.get('alpha')?.value, node.attributes.get('beta')?.value ?? 0.5];
   return Math.abs(Number(alpha ?? 0.2) - 1 / 6) < 1e-5 && Math.abs(Number(beta) - 0.5) < 1e-6;
 };
@@ -69,7 +72,8 @@ const typed = <P extends AnyPatternOf>(pattern: P): Pattern<'x', never> => patte
 /** Written-out hard-swish. */
 export const fuseHardSwish: RewriteRule = defineRule({
   name: 'simplify/fuse-hard-swish',
-  summary: 'Makes x * min(max(x + 3, 0), 6) / 6, in any of the spellings of exporters, or x * HardSigmoid(x), a HardSwish.',
+  summary:
+    'Makes x * min(max(x + 3, 0), 6) / 6, in any of the spellings of exporters, or x * HardSigmoid(x), a HardSwish.',
   pattern: typed(
     choice(
       op('Div', [op('Mul', [x, shifted6]), scalar(6)]),
@@ -90,8 +94,14 @@ export const fuseHardSigmoid: RewriteRule = defineRule({
   pattern: typed(
     choice(
       hardSigmoidOfSixths,
-      clipped(op('Add', [op('Mul', [x, scalar(undefined, { as: 'alpha' })]), scalar(undefined, { as: 'beta' })]), 1),
-      clipped(op('Add', [op('Div', [x, scalar(undefined, { as: 'divisor' })]), scalar(undefined, { as: 'beta' })]), 1),
+      clipped(
+        op('Add', [op('Mul', [x, scalar(undefined, { as: 'alpha' })]), scalar(undefined, { as: 'beta' })]),
+        1,
+      ),
+      clipped(
+        op('Add', [op('Div', [x, scalar(undefined, { as: 'divisor' })]), scalar(undefined, { as: 'beta' })]),
+        1,
+      ),
     ),
   ) as Pattern<'x' | 'alpha' | 'beta' | 'divisor', never>,
   apply(match, context) {
@@ -102,9 +112,14 @@ export const fuseHardSigmoid: RewriteRule = defineRule({
     const beta = number('beta') ?? 0.5;
     if (!Number.isFinite(alpha) || !Number.isFinite(beta)) return undefined;
     // The factor of a hard-swish belongs to it, whichever of its nodes is met first.
-    const swish = match.root.output().uses.some(({ node }) => node.is('Mul') && node.inputs.includes(match.value('x')));
+    const swish = match.root
+      .output()
+      .uses.some(({ node }) => node.is('Mul') && node.inputs.includes(match.value('x')));
     if (swish && match.maybe('alpha') === undefined && divisor === undefined) return undefined;
-    return fuse(match, context, 'HardSigmoid', { alpha: attribute.float(alpha), beta: attribute.float(beta) });
+    return fuse(match, context, 'HardSigmoid', {
+      alpha: attribute.float(alpha),
+      beta: attribute.float(beta),
+    });
   },
 });
 
@@ -123,13 +138,19 @@ export const fuseClip: RewriteRule = defineRule({
     const high = match.value('high');
     if (dtype === undefined || isInteger(dtype) || context.constant(high)?.dtype !== dtype) return undefined;
     const low = match.maybe('low');
-    const [least, most] = [context.small(low ?? null)?.toFloat64Array()[0] ?? 0, context.small(high)?.toFloat64Array()[0]];
+    const [least, most] = [
+      context.small(low ?? null)?.toFloat64Array()[0] ?? 0,
+      context.small(high)?.toFloat64Array()[0],
+    ];
     // With bounds that cross, and with NaN as a bound, the spellings differ.
     if (most === undefined || !(least <= most)) return undefined;
     const bound = (item: Value | undefined, number: number): Value | undefined => {
       if (item !== undefined && context.constant(item)?.shape.length === 0) return item;
       if (dtype !== 'float32') return undefined;
-      return context.addConstant(`${match.root.name}_bound`, Tensor.from('float32', [], Float32Array.of(number)));
+      return context.addConstant(
+        `${match.root.name}_bound`,
+        Tensor.from('float32', [], Float32Array.of(number)),
+      );
     };
     if (!sameRank(input, match.root.output())) return undefined;
     const [lower, upper] = [bound(low, least), bound(high, most)];
@@ -141,25 +162,34 @@ export const fuseClip: RewriteRule = defineRule({
 /** A residual of a gate: `x + x * g`. */
 export const mergeResidualGate: RewriteRule = defineRule({
   name: 'simplify/merge-residual-gate',
-  summary: 'Makes x + x * g, where g is a small non-negative gate that is broadcast over x, x * (g + 1): one sweep over x less.',
+  summary:
+    'Makes x + x * g, where g is a small non-negative gate that is broadcast over x, x * (g + 1): one sweep over x less.',
   pattern: op('Add', [value('x', { dtypes: ['float32'] }), op('Mul', [value('x'), value('gate')])]),
   apply(match, context) {
     const [input, gate] = [match.value('x'), match.value('gate')];
     const maker = gate.producer;
     // With a negative gate an infinite x would give NaN in one form and infinity in the other.
-    if (maker === null || maker.domain !== '' || !['Sigmoid', 'HardSigmoid', 'Softmax', 'Relu'].includes(maker.opType)) return undefined;
+    if (
+      maker === null ||
+      maker.domain !== '' ||
+      !['Sigmoid', 'HardSigmoid', 'Softmax', 'Relu'].includes(maker.opType)
+    )
+      return undefined;
     const [whole, small] = [input.shape, gate.shape];
-    if (whole === undefined || small === undefined || small.length !== whole.length || whole.length < 3) return undefined;
-    const flat = small.every((dim, axis) => (axis < 2 ? dim === 1 || (dim !== null && dim === whole[axis]) : dim === 1));
+    if (whole === undefined || small === undefined || small.length !== whole.length || whole.length < 3)
+      return undefined;
+    const flat = small.every((dim, axis) =>
+      axis < 2 ? dim === 1 || (dim !== null && dim === whole[axis]) : dim === 1,
+    );
     if (!flat || !sameRank(input, match.root.output())) return undefined;
     const one = context.addConstant('one', Tensor.from('float32', [], Float32Array.of(1)));
     const { root } = match;
-    const raised = context.insert(root, { opType: 'Add', inputs: [gate, one], name: `${root.name}_gate` }, [{ type: gate.type }]);
-    const made = context.insert(
-      root,
-      { opType: 'Mul', inputs: [input, raised.output()], name: root.name },
-      [{ type: root.output().type }],
-    );
+    const raised = context.insert(root, { opType: 'Add', inputs: [gate, one], name: `${root.name}_gate` }, [
+      { type: gate.type },
+    ]);
+    const made = context.insert(root, { opType: 'Mul', inputs: [input, raised.output()], name: root.name }, [
+      { type: root.output().type },
+    ]);
     context.replace(root.output(), made.output());
     return `make the residual gate at "${root.name}" one multiplication`;
   },
@@ -177,13 +207,16 @@ const cubed = choice(
 );
 const factor = Math.sqrt(2 / Math.PI);
 const onePlusTanh = op('Add', [
-  op('Tanh', [op('Mul', [op('Add', [x, op('Mul', [cubed, scalar(0.044715, tight)])]), scalar(factor, tight)])]),
+  op('Tanh', [
+    op('Mul', [op('Add', [x, op('Mul', [cubed, scalar(0.044715, tight)])]), scalar(factor, tight)]),
+  ]),
   scalar(1),
 ]);
 
 /** x * 0.5 * phi, in any order. */
 function halved(phi: AnyPatternOf): AnyPatternOf {
-  const half = (of: AnyPatternOf): AnyPatternOf => choice(op('Mul', [of, scalar(0.5)]), op('Div', [of, scalar(2)]));
+  const half = (of: AnyPatternOf): AnyPatternOf =>
+    choice(op('Mul', [of, scalar(0.5)]), op('Div', [of, scalar(2)]));
   return choice(half(op('Mul', [x, phi])), op('Mul', [half(x), phi]), op('Mul', [x, half(phi)]));
 }
 
@@ -198,7 +231,8 @@ export const fuseGelu: RewriteRule = defineRule({
 /** Written-out Gelu by tanh. */
 export const fuseTanhGelu: RewriteRule = defineRule({
   name: 'simplify/fuse-tanh-gelu',
-  summary: 'Makes x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) a Gelu with the tanh approximation.',
+  summary:
+    'Makes x * 0.5 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) a Gelu with the tanh approximation.',
   pattern: typed(halved(onePlusTanh)),
   apply: (match, context) => fuse(match, context, 'Gelu', { approximate: attribute.string('tanh') }),
 });

@@ -4,7 +4,14 @@ import { readLinear, readOnlyBy } from '../shared/linear.ts';
 import { allFinite, mapWeight } from '../shared/weights.ts';
 
 /** Operators that runtimes compute in a blocked layout, which element-wise constants would make them leave. */
-const blocked: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose', 'MaxPool', 'AveragePool', 'GlobalAveragePool', 'GlobalMaxPool']);
+const blocked: ReadonlySet<string> = new Set([
+  'Conv',
+  'ConvTranspose',
+  'MaxPool',
+  'AveragePool',
+  'GlobalAveragePool',
+  'GlobalMaxPool',
+]);
 
 const EPSILON = 1e-5;
 /** float32(1 - 1e-5) + float32(1e-5) rounds to 1 exactly, so that the normalization divides by 1. */
@@ -28,21 +35,25 @@ export interface Allowance {
 export function affineToBatchNormalization(allowance: Allowance): RewriteRule {
   return {
     name: 'simplify/affine-to-batch-normalization',
-    summary: 'Makes a scale and shift by constants between convolutions, which neither could take in, one BatchNormalization.',
+    summary:
+      'Makes a scale and shift by constants between convolutions, which neither could take in, one BatchNormalization.',
     anchors: ['Add', 'Sub', 'Mul'],
     depth: 1,
     async apply(node, context) {
       const output = node.output();
       const channels = output.shape?.[1];
-      if (output.dtype !== 'float32' || output.shape?.length !== 4 || typeof channels !== 'number') return undefined;
+      if (output.dtype !== 'float32' || output.shape?.length !== 4 || typeof channels !== 'number')
+        return undefined;
       const readers = output.uses;
-      if (!readers.some((use) => blocked.has(use.node.opType) && use.node.domain === '' && use.index === 0)) return undefined;
+      if (!readers.some((use) => blocked.has(use.node.opType) && use.node.domain === '' && use.index === 0))
+        return undefined;
       const chain = await readChain(node, context, channels);
       if (chain?.shift === undefined || chain.input.producer === null) return undefined;
       const pushed = await pushScale(node, chain, context);
       const { scale, shift } = pushed ?? chain;
       // Means, variances and unit scales are shared by all nodes with as many channels.
-      const bytes = channels * (scale === undefined ? 4 : 8) + (allowance.widths.has(channels) ? 0 : channels * 12);
+      const bytes =
+        channels * (scale === undefined ? 4 : 8) + (allowance.widths.has(channels) ? 0 : channels * 12);
       if (bytes > allowance.bytes) {
         return { skip: { code: 'larger', reason: 'its parameters would make the model larger than it was' } };
       }
@@ -51,10 +62,13 @@ export function affineToBatchNormalization(allowance: Allowance): RewriteRule {
       pushed?.commit();
       const fill = (numbers: Float64Array | undefined, fallback: number): Tensor => {
         const data = new Float32Array(channels).fill(fallback);
-        if (numbers !== undefined) for (let index = 0; index < channels; index++) data[index] = numbers[numbers.length === 1 ? 0 : index]!;
+        if (numbers !== undefined)
+          for (let index = 0; index < channels; index++)
+            data[index] = numbers[numbers.length === 1 ? 0 : index]!;
         return Tensor.from('float32', [channels], data);
       };
-      const constant = (suffix: string, tensor: Tensor): Value => context.addConstant(`${output.name}_${suffix}`, tensor);
+      const constant = (suffix: string, tensor: Tensor): Value =>
+        context.addConstant(`${output.name}_${suffix}`, tensor);
       const made = context.insert(
         node,
         {
@@ -88,13 +102,15 @@ interface Pushed {
 async function pushScale(node: Node, chain: Affine, context: RewriteContext): Promise<Pushed | undefined> {
   const { scale, shift } = chain;
   const output = node.output();
-  if (scale === undefined || shift === undefined || output.outputOf.length > 0 || scale.includes(0)) return undefined;
+  if (scale === undefined || shift === undefined || output.outputOf.length > 0 || scale.includes(0))
+    return undefined;
   const moved = combine(shift, scale, (left, right) => left / right, undefined);
   if (moved === undefined || !allFinite(moved.map(Math.fround))) return undefined;
   const edits: (() => void)[] = [];
   for (const use of output.uses) {
     const linear = use.index === 0 ? readLinear(use.node, context) : undefined;
-    if (linear === undefined || linear.channelAxis !== 1 || !readOnlyBy(linear.weight, use.node)) return undefined;
+    if (linear === undefined || linear.channelAxis !== 1 || !readOnlyBy(linear.weight, use.node))
+      return undefined;
     const weight = await mapWeight(linear.source, (numbers) => linear.scaleInputs(numbers, scale));
     if (weight === undefined) return undefined;
     edits.push(() => {
@@ -122,7 +138,9 @@ async function readChain(node: Node, context: RewriteContext, channels: number):
   const scale = combine(first.scale, last.scale, (left, right) => left * right, 1);
   const moved = combine(first.shift, last.scale, (left, right) => left * right, undefined);
   const shift = combine(moved, last.shift, (left, right) => left + right, 0);
-  const finite = [scale, shift].every((numbers) => numbers === undefined || allFinite(numbers.map(Math.fround)));
+  const finite = [scale, shift].every(
+    (numbers) => numbers === undefined || allFinite(numbers.map(Math.fround)),
+  );
   return finite ? { input: first.input, scale, shift } : last;
 }
 

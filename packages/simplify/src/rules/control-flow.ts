@@ -1,4 +1,12 @@
-import { type Attribute, cloneGraph, type Graph, type Node, type RewriteContext, type RewriteRule, type Value } from '@lithe/core';
+import {
+  type Attribute,
+  cloneGraph,
+  type Graph,
+  type Node,
+  type RewriteContext,
+  type RewriteRule,
+  type Value,
+} from '@lithe/core';
 import { intOf } from '../shared/attributes.ts';
 import { rankOf, sameShape } from '../shared/shapes.ts';
 
@@ -34,10 +42,16 @@ export const inlineConstantIf: RewriteRule = {
 };
 
 /** Copies a branch before its If; the copies by original. */
-function copyInto(node: Node, branch: Graph, inner: readonly Node[], context: RewriteContext): ReadonlyMap<Value, Value> {
+function copyInto(
+  node: Node,
+  branch: Graph,
+  inner: readonly Node[],
+  context: RewriteContext,
+): ReadonlyMap<Value, Value> {
   const mapped = new Map<Value, Value>();
   for (const value of branch.initializers) {
-    if (value.initializer !== undefined) mapped.set(value, context.addConstant(value.name, value.initializer));
+    if (value.initializer !== undefined)
+      mapped.set(value, context.addConstant(value.name, value.initializer));
   }
   for (const item of inner) {
     const inputs = item.inputs.map((input) => (input === null ? null : (mapped.get(input) ?? input)));
@@ -57,7 +71,11 @@ function copyInto(node: Node, branch: Graph, inner: readonly Node[], context: Re
 }
 
 /** Attributes of a branch's node for its copy: subgraphs are copied too, to lie in the other graph. */
-function attributesFor(item: Node, graph: Graph, mapped: ReadonlyMap<Value, Value>): ReadonlyMap<string, Attribute> {
+function attributesFor(
+  item: Node,
+  graph: Graph,
+  mapped: ReadonlyMap<Value, Value>,
+): ReadonlyMap<string, Attribute> {
   if (item.subgraphs.length === 0) return item.attributes;
   const copy = (inner: Graph): Graph => cloneGraph(inner, graph, new Map(mapped));
   const attributes = new Map<string, Attribute>();
@@ -79,18 +97,29 @@ export const unflattenSoftmax: RewriteRule = {
     const softmax = node.input(0)?.producer;
     const flat = softmax?.input(0)?.producer;
     const source = flat?.input(0);
-    if (!softmax || !flat || !source || softmax.graph !== node.graph || flat.graph !== node.graph) return undefined;
-    if (!['Softmax', 'LogSoftmax', 'Hardmax'].some((name) => softmax.is(name)) || !(flat.is('Flatten') || flat.is('Reshape'))) return undefined;
+    if (!softmax || !flat || !source || softmax.graph !== node.graph || flat.graph !== node.graph)
+      return undefined;
+    if (
+      !['Softmax', 'LogSoftmax', 'Hardmax'].some((name) => softmax.is(name)) ||
+      !(flat.is('Flatten') || flat.is('Reshape'))
+    )
+      return undefined;
     const axis = intOf(softmax, 'axis', -1);
     const rank = rankOf(softmax.output());
     if (rank === undefined || axis === undefined || (axis !== -1 && axis !== rank - 1)) return undefined;
     const [before, through] = [source.shape, flat.output().shape];
-    if (!sameShape(before, node.output().shape) || before === undefined || through === undefined) return undefined;
+    if (!sameShape(before, node.output().shape) || before === undefined || through === undefined)
+      return undefined;
     const last = before.at(-1);
     if (last === undefined || last === null || last !== through.at(-1)) return undefined;
     const made = context.insert(
       node,
-      { opType: softmax.opType, inputs: [source], attributes: { axis: { kind: 'int', value: -1n } }, name: softmax.name },
+      {
+        opType: softmax.opType,
+        inputs: [source],
+        attributes: { axis: { kind: 'int', value: -1n } },
+        name: softmax.name,
+      },
       [{ type: node.output().type }],
     );
     context.replace(node.output(), made.output());

@@ -1,4 +1,4 @@
-import { type Node, type RewriteContext, type RewriteRule, type RuleOutcome, type TensorSource, type Value } from '@lithe/core';
+import type { Node, RewriteContext, RewriteRule, RuleOutcome, TensorSource, Value } from '@lithe/core';
 import { type Affine, affineOps, affineRank, readAffine } from '../shared/affine.ts';
 import { type Linear, linearOps, readLinear, readOnlyBy } from '../shared/linear.ts';
 import { allFinite, fromFloat64, mapWeight } from '../shared/weights.ts';
@@ -6,7 +6,9 @@ import { allFinite, fromFloat64, mapWeight } from '../shared/weights.ts';
 const shared = (what: string): RuleOutcome => ({
   skip: { code: 'shared', reason: `${what} has other readers, which would need a second copy` },
 });
-const notFinite: RuleOutcome = { skip: { code: 'not-finite', reason: 'a folded weight would not be finite' } };
+const notFinite: RuleOutcome = {
+  skip: { code: 'not-finite', reason: 'a folded weight would not be finite' },
+};
 
 /** The linear node that computes one of a node's inputs, if any. */
 function linearInput(node: Node, context: RewriteContext): { input: Value; linear: Linear } | undefined {
@@ -32,12 +34,21 @@ async function biasOf(linear: Linear, context: RewriteContext): Promise<Float64A
 }
 
 /** Puts a new weight and bias into a linear node. */
-function setWeights(linear: Linear, context: RewriteContext, weight: TensorSource | undefined, bias: Float64Array | undefined): void {
+function setWeights(
+  linear: Linear,
+  context: RewriteContext,
+  weight: TensorSource | undefined,
+  bias: Float64Array | undefined,
+): void {
   const { node } = linear;
   const biasName = node.input(2)?.name ?? `${linear.weight.name}_bias`;
   if (weight !== undefined) context.setInput(node, 1, context.addConstant(linear.weight.name, weight));
   if (bias === undefined || (node.input(2) === null && bias.every((item) => item === 0))) return;
-  context.setInput(node, 2, context.addConstant(biasName, fromFloat64(linear.source.dtype, [linear.outputs], bias)));
+  context.setInput(
+    node,
+    2,
+    context.addConstant(biasName, fromFloat64(linear.source.dtype, [linear.outputs], bias)),
+  );
 }
 
 /** Folds an affine map of a linear node's result into its weight and bias. */
@@ -58,8 +69,12 @@ export const foldAffineAfter: RewriteRule = {
     if (affine.shift !== undefined && !linear.takesBias) return undefined;
     if (!readOnlyBy(input, node)) return shared(`the result of "${linear.node.name}"`);
     const { scale, shift } = affine;
-    if (scale !== undefined && !readOnlyBy(linear.weight, linear.node)) return shared(`weight "${linear.weight.name}"`);
-    const weight = scale === undefined ? undefined : await mapWeight(linear.source, (numbers) => linear.scaleOutputs(numbers, scale));
+    if (scale !== undefined && !readOnlyBy(linear.weight, linear.node))
+      return shared(`weight "${linear.weight.name}"`);
+    const weight =
+      scale === undefined
+        ? undefined
+        : await mapWeight(linear.source, (numbers) => linear.scaleOutputs(numbers, scale));
     if (scale !== undefined && weight === undefined) return notFinite;
     const bias = linear.takesBias ? await biasOf(linear, context) : undefined;
     if (bias !== undefined) {
@@ -86,7 +101,9 @@ export const foldScaleThroughBias: RewriteRule = {
   anchors: ['Mul', 'Div', 'Neg'],
   depth: 2,
   async apply(node, context) {
-    const biased = node.inputs.map((input) => input?.producer).find((item) => item?.is('Add') === true && item.graph === node.graph);
+    const biased = node.inputs
+      .map((input) => input?.producer)
+      .find((item) => item?.is('Add') === true && item.graph === node.graph);
     if (!biased) return undefined;
     const found = linearInput(biased, context);
     if (found?.linear.node.is('MatMul') !== true) return undefined;
@@ -96,14 +113,19 @@ export const foldScaleThroughBias: RewriteRule = {
     const axis = rank - 1;
     const addition = await readAffine(biased, context, rank, axis, linear.outputs);
     const factor = await readAffine(node, context, rank, axis, linear.outputs);
-    if (addition?.shift === undefined || addition.scale !== undefined || addition.input !== input) return undefined;
-    if (factor?.scale === undefined || factor.shift !== undefined || factor.input !== biased.output()) return undefined;
+    if (addition?.shift === undefined || addition.scale !== undefined || addition.input !== input)
+      return undefined;
+    if (factor?.scale === undefined || factor.shift !== undefined || factor.input !== biased.output())
+      return undefined;
     if (!readOnlyBy(biased.output(), node) || !readOnlyBy(input, biased)) return shared('the product');
     if (!readOnlyBy(linear.weight, linear.node)) return shared(`weight "${linear.weight.name}"`);
     const { scale } = factor;
     const weight = await mapWeight(linear.source, (numbers) => linear.scaleOutputs(numbers, scale));
     const length = Math.max(scale.length, addition.shift.length);
-    const bias = Float64Array.from({ length }, (_, index) => at(addition.shift, index, 0) * at(scale, index, 1));
+    const bias = Float64Array.from(
+      { length },
+      (_, index) => at(addition.shift, index, 0) * at(scale, index, 1),
+    );
     if (weight === undefined || !allFinite(bias)) return notFinite;
     context.setInput(linear.node, 1, context.addConstant(linear.weight.name, weight));
     const old = biased.inputs.findIndex((item) => item !== input);
@@ -132,7 +154,8 @@ export const foldAffineBefore: RewriteRule = {
   async apply(node, context) {
     const input = node.input(0);
     const producer = input?.producer;
-    if (!input || !producer || producer.graph !== node.graph || !affineOps.includes(producer.opType)) return undefined;
+    if (!input || !producer || producer.graph !== node.graph || !affineOps.includes(producer.opType))
+      return undefined;
     const linear = readLinear(node, context);
     const rank = linear?.rank ?? affineRank(producer);
     if (linear === undefined || rank === undefined) return undefined;
@@ -142,12 +165,21 @@ export const foldAffineBefore: RewriteRule = {
     const maker = affine.input.producer;
     // A scale behind a division is most likely the end of a layer normalization that was not recognized;
     // runtimes fuse it only when it stays whole.
-    if (linear.channelAxis === -1 && (maker?.is('Div') === true || maker?.is('Mul') === true)) return undefined;
+    if (linear.channelAxis === -1 && (maker?.is('Div') === true || maker?.is('Mul') === true))
+      return undefined;
     if (affine.shift !== undefined && !linear.takesBias) return undefined;
     if (affine.shift !== undefined && !linear.uniform) {
-      return { skip: { code: 'padded', reason: `"${producer.name}" adds a constant, and the borders are padded after it` } };
+      return {
+        skip: {
+          code: 'padded',
+          reason: `"${producer.name}" adds a constant, and the borders are padded after it`,
+        },
+      };
     }
-    if (input.outputOf.length > 0 || !input.uses.every((use) => absorbs(use.node, use.index, affine, context))) {
+    if (
+      input.outputOf.length > 0 ||
+      !input.uses.every((use) => absorbs(use.node, use.index, affine, context))
+    ) {
       return shared(`the result of "${producer.name}"`);
     }
     const { scale, shift } = affine;
@@ -158,7 +190,10 @@ export const foldAffineBefore: RewriteRule = {
       for (let index = 0; index < bias.length; index++) bias[index] = bias[index]! + sums[index]!;
       if (!allFinite(bias)) return notFinite;
     }
-    const weight = scale === undefined ? undefined : await mapWeight(linear.source, (numbers) => linear.scaleInputs(numbers, scale));
+    const weight =
+      scale === undefined
+        ? undefined
+        : await mapWeight(linear.source, (numbers) => linear.scaleInputs(numbers, scale));
     if (scale !== undefined && weight === undefined) return notFinite;
     setWeights(linear, context, weight, bias);
     context.setInput(node, 0, affine.input);

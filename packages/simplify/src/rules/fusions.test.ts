@@ -8,7 +8,10 @@ const clip: Build = (net, x) => net.node('Clip', [x, net.scalar(0), net.scalar(6
 const minMax: Build = (net, x) => net.node('Min', [net.node('Max', [net.scalar(0), x]), net.scalar(6)]);
 const relu6: Build = (net, x) => net.node('Min', [net.node('Relu', [x]), net.scalar(6, 1)]);
 
-async function opsOf(build: Build, options: Parameters<typeof simplified>[1] = {}): Promise<readonly string[]> {
+async function opsOf(
+  build: Build,
+  options: Parameters<typeof simplified>[1] = {},
+): Promise<readonly string[]> {
   const net = new Net();
   const x = net.node('Tanh', [net.node('Mul', [net.input(['N', 3, 4]), net.input([1])])]);
   return (await simplified(net.model(net.node('Neg', [build(net, x)])), options)).ops.slice(2, -1);
@@ -17,10 +20,17 @@ async function opsOf(build: Build, options: Parameters<typeof simplified>[1] = {
 describe('hard-swish', () => {
   const middle = [clip, minMax, relu6];
   const spellings: Readonly<Record<string, (inner: Build) => Build>> = {
-    'x * clip / 6': (inner) => (net, x) => net.node('Div', [net.node('Mul', [x, inner(net, net.node('Add', [x, net.scalar(3)]))]), net.scalar(6)]),
-    'clip * x * (1/6)': (inner) => (net, x) => net.node('Mul', [net.scalar(1 / 6), net.node('Mul', [inner(net, net.node('Add', [net.scalar(3), x])), x])]),
-    'x * (clip / 6)': (inner) => (net, x) => net.node('Mul', [x, net.node('Div', [inner(net, net.node('Add', [x, net.scalar(3)])), net.scalar(6)])]),
-    '(x / 6) * clip': (inner) => (net, x) => net.node('Mul', [net.node('Div', [x, net.scalar(6)]), inner(net, net.node('Add', [x, net.scalar(3)]))]),
+    'x * clip / 6': (inner) => (net, x) =>
+      net.node('Div', [net.node('Mul', [x, inner(net, net.node('Add', [x, net.scalar(3)]))]), net.scalar(6)]),
+    'clip * x * (1/6)': (inner) => (net, x) =>
+      net.node('Mul', [
+        net.scalar(1 / 6),
+        net.node('Mul', [inner(net, net.node('Add', [net.scalar(3), x])), x]),
+      ]),
+    'x * (clip / 6)': (inner) => (net, x) =>
+      net.node('Mul', [x, net.node('Div', [inner(net, net.node('Add', [x, net.scalar(3)])), net.scalar(6)])]),
+    '(x / 6) * clip': (inner) => (net, x) =>
+      net.node('Mul', [net.node('Div', [x, net.scalar(6)]), inner(net, net.node('Add', [x, net.scalar(3)]))]),
   };
   for (const [name, spelling] of Object.entries(spellings)) {
     it(`is recognized as ${name}, with Clip, Min and Max, or Relu`, async () => {
@@ -29,7 +39,10 @@ describe('hard-swish', () => {
   }
 
   it('is recognized as x * HardSigmoid(x), and only with its own constants', async () => {
-    const by = (alpha: number): Build => (net, x) => net.node('Mul', [x, net.node('HardSigmoid', [x], { alpha: { float: alpha }, beta: { float: 0.5 } })]);
+    const by =
+      (alpha: number): Build =>
+      (net, x) =>
+        net.node('Mul', [x, net.node('HardSigmoid', [x], { alpha: { float: alpha }, beta: { float: 0.5 } })]);
     expect(await opsOf(by(1 / 6))).toEqual(['HardSwish']);
     expect(await opsOf(by(0.2))).toEqual(['HardSigmoid', 'Mul']);
   });
@@ -37,7 +50,8 @@ describe('hard-swish', () => {
   it('is left alone below opset 14, where HardSigmoid serves, and with other constants', async () => {
     const spelled = spellings['x * (clip / 6)']?.(clip) as Build;
     expect(await opsOf(spelled, { maxOpset: 13 })).toEqual(['Add', 'Clip', 'Div', 'Mul']);
-    const other: Build = (net, x) => net.node('Div', [net.node('Mul', [x, clip(net, net.node('Add', [x, net.scalar(2)]))]), net.scalar(6)]);
+    const other: Build = (net, x) =>
+      net.node('Div', [net.node('Mul', [x, clip(net, net.node('Add', [x, net.scalar(2)]))]), net.scalar(6)]);
     expect(await opsOf(other)).toEqual(['Add', 'Clip', 'Mul', 'Div']);
   });
 
@@ -45,14 +59,20 @@ describe('hard-swish', () => {
     const net = new Net();
     const x = net.input([4]);
     const inner = clip(net, net.node('Add', [x, net.scalar(3)]));
-    const { ops } = await simplified(net.model(net.node('Div', [net.node('Mul', [x, inner]), net.scalar(6)]), inner));
+    const { ops } = await simplified(
+      net.model(net.node('Div', [net.node('Mul', [x, inner]), net.scalar(6)]), inner),
+    );
     expect(ops).toEqual(['Add', 'Clip', 'Mul', 'Div']);
   });
 });
 
 describe('other activations', () => {
   it('fuses HardSigmoid from its spellings', async () => {
-    expect(await opsOf((net, x) => net.node('Div', [clip(net, net.node('Add', [x, net.scalar(3)])), net.scalar(6)]))).toEqual(['HardSigmoid']);
+    expect(
+      await opsOf((net, x) =>
+        net.node('Div', [clip(net, net.node('Add', [x, net.scalar(3)])), net.scalar(6)]),
+      ),
+    ).toEqual(['HardSigmoid']);
     const general: Build = (net, x) => {
       const line = net.node('Add', [net.node('Mul', [x, net.scalar(0.3)]), net.scalar(0.4)]);
       return net.node('Clip', [line, net.scalar(0), net.scalar(1)]);
@@ -61,14 +81,18 @@ describe('other activations', () => {
   });
 
   it('fuses Clip from Min and Max, and not with crossing bounds', async () => {
-    const by = (low: number, high: number): Build => (net, x) => net.node('Min', [net.node('Max', [x, net.scalar(low)]), net.scalar(high)]);
+    const by =
+      (low: number, high: number): Build =>
+      (net, x) =>
+        net.node('Min', [net.node('Max', [x, net.scalar(low)]), net.scalar(high)]);
     expect(await opsOf(by(-0.5, 0.5))).toEqual(['Clip']);
     expect(await opsOf(by(0.5, -0.5))).toEqual(['Max', 'Min']);
     expect(await opsOf((net, x) => relu6(net, x))).toEqual(['Clip']);
   });
 
   it('fuses Gelu in several orders, by erf and by tanh, and not below opset 20', async () => {
-    const phi: Build = (net, x) => net.node('Add', [net.node('Erf', [net.node('Div', [x, net.scalar(Math.SQRT2)])]), net.scalar(1)]);
+    const phi: Build = (net, x) =>
+      net.node('Add', [net.node('Erf', [net.node('Div', [x, net.scalar(Math.SQRT2)])]), net.scalar(1)]);
     const orders: Build[] = [
       (net, x) => net.node('Mul', [net.node('Mul', [x, phi(net, x)]), net.scalar(0.5)]),
       (net, x) => net.node('Mul', [net.node('Mul', [net.scalar(0.5), x]), phi(net, x)]),
@@ -79,7 +103,10 @@ describe('other activations', () => {
     const tanh: Build = (net, x) => {
       const cube = net.node('Pow', [x, net.scalar(3)]);
       const inner = net.node('Add', [x, net.node('Mul', [net.scalar(0.044715), cube])]);
-      const outer = net.node('Add', [net.scalar(1), net.node('Tanh', [net.node('Mul', [net.scalar(Math.sqrt(2 / Math.PI)), inner])])]);
+      const outer = net.node('Add', [
+        net.scalar(1),
+        net.node('Tanh', [net.node('Mul', [net.scalar(Math.sqrt(2 / Math.PI)), inner])]),
+      ]);
       return net.node('Mul', [net.node('Mul', [x, outer]), net.scalar(0.5)]);
     };
     expect(await opsOf(tanh)).toEqual(['Gelu']);
@@ -97,13 +124,25 @@ describe('other activations', () => {
 });
 
 describe('normalizations', () => {
-  const layerNorm = (options: { readonly square?: 'Pow' | 'Mul'; readonly axis?: number; readonly width?: number; readonly reciprocal?: boolean } = {}): Build => {
+  const layerNorm = (
+    options: {
+      readonly square?: 'Pow' | 'Mul';
+      readonly axis?: number;
+      readonly width?: number;
+      readonly reciprocal?: boolean;
+    } = {},
+  ): Build => {
     const { square = 'Pow', axis = -1, width = 4, reciprocal = false } = options;
     return (net, x) => {
       const centred = net.node('Sub', [x, net.node('ReduceMean', [x, net.ints(axis)])]);
-      const squared = square === 'Pow' ? net.node('Pow', [centred, net.scalar(2)]) : net.node('Mul', [centred, centred]);
-      const deviation = net.node('Sqrt', [net.node('Add', [net.node('ReduceMean', [squared, net.ints(axis)]), net.scalar(1e-5)])]);
-      const normal = reciprocal ? net.node('Mul', [centred, net.node('Reciprocal', [deviation])]) : net.node('Div', [centred, deviation]);
+      const squared =
+        square === 'Pow' ? net.node('Pow', [centred, net.scalar(2)]) : net.node('Mul', [centred, centred]);
+      const deviation = net.node('Sqrt', [
+        net.node('Add', [net.node('ReduceMean', [squared, net.ints(axis)]), net.scalar(1e-5)]),
+      ]);
+      const normal = reciprocal
+        ? net.node('Mul', [centred, net.node('Reciprocal', [deviation])])
+        : net.node('Div', [centred, deviation]);
       return net.node('Add', [net.node('Mul', [normal, net.weight([width])]), net.weight([width])]);
     };
   };
@@ -119,8 +158,13 @@ describe('normalizations', () => {
     const x = net.input(['N', 3, 4]);
     const centred = net.node('Sub', [x, net.node('ReduceMean', [x, net.ints(-1)])]);
     const squares = net.node('ReduceMean', [net.node('Pow', [centred, net.scalar(2)]), net.ints(-1)]);
-    const normal = net.node('Div', [centred, net.node('Sqrt', [net.node('Add', [squares, net.scalar(1e-5)])])]);
-    expect((await simplified(net.model(net.node('Mul', [normal, net.weight([4])])))).ops).toEqual(['LayerNormalization']);
+    const normal = net.node('Div', [
+      centred,
+      net.node('Sqrt', [net.node('Add', [squares, net.scalar(1e-5)])]),
+    ]);
+    expect((await simplified(net.model(net.node('Mul', [normal, net.weight([4])])))).ops).toEqual([
+      'LayerNormalization',
+    ]);
   });
 
   it('leaves other axes, scales of one element, and opsets below 17', async () => {
@@ -130,10 +174,12 @@ describe('normalizations', () => {
   });
 
   it('fuses Softmax with its maximum taken off, over one axis only', async () => {
-    const softmax = (first: number, second: number): Build => (net, x) => {
-      const powers = net.node('Exp', [net.node('Sub', [x, net.node('ReduceMax', [x, net.ints(first)])])]);
-      return net.node('Div', [powers, net.node('ReduceSum', [powers, net.ints(second)])]);
-    };
+    const softmax =
+      (first: number, second: number): Build =>
+      (net, x) => {
+        const powers = net.node('Exp', [net.node('Sub', [x, net.node('ReduceMax', [x, net.ints(first)])])]);
+        return net.node('Div', [powers, net.node('ReduceSum', [powers, net.ints(second)])]);
+      };
     expect(await opsOf(softmax(-1, 2))).toEqual(['Softmax']);
     expect(await opsOf(softmax(1, 1))).toEqual(['Softmax']);
     expect(await opsOf(softmax(1, 2))).not.toContain('Softmax');

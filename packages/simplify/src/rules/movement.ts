@@ -1,5 +1,14 @@
-import { attribute, type DType, dtypes, type Node, type RewriteContext, type RewriteRule, Tensor, type Value } from '@lithe/core';
-import { intOf, integersOf, intsOf } from '../shared/attributes.ts';
+import {
+  attribute,
+  type DType,
+  dtypes,
+  type Node,
+  type RewriteContext,
+  type RewriteRule,
+  Tensor,
+  type Value,
+} from '@lithe/core';
+import { integersOf, intOf, intsOf } from '../shared/attributes.ts';
 import { readOnlyBy } from '../shared/linear.ts';
 import { rankOf } from '../shared/shapes.ts';
 
@@ -15,7 +24,8 @@ const relabels = ['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze'];
 /** Reshape of a Reshape, Flatten, Squeeze or Unsqueeze. */
 export const mergeReshapes: RewriteRule = {
   name: 'simplify/merge-reshapes',
-  summary: 'Has a Reshape to a constant target read what stands before a Reshape, Flatten, Squeeze or Unsqueeze.',
+  summary:
+    'Has a Reshape to a constant target read what stands before a Reshape, Flatten, Squeeze or Unsqueeze.',
   anchors: ['Reshape'],
   depth: 1,
   apply(node, context) {
@@ -54,19 +64,26 @@ export const mergeTransposes: RewriteRule = {
 };
 
 const unary: ReadonlySet<string> = new Set(
-  'Relu LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Abs Neg Exp Log Sqrt Reciprocal Erf Gelu Elu Selu Softplus Softsign Mish Floor Ceil Round Sign Sin Cos Not Cast Identity Clip Celu ThresholdedRelu'.split(' '),
+  'Relu LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Abs Neg Exp Log Sqrt Reciprocal Erf Gelu Elu Selu Softplus Softsign Mish Floor Ceil Round Sign Sin Cos Not Cast Identity Clip Celu ThresholdedRelu'.split(
+    ' ',
+  ),
 );
 const binary: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min']);
 
 /** The input of an element-wise node that is not a scalar constant, when the node keeps the order of elements. */
 function elementwiseInput(node: Node, context: RewriteContext): number | undefined {
   if (node.domain !== '') return undefined;
-  if (unary.has(node.opType)) return node.is('Clip') && [1, 2].some((index) => node.input(index) !== null && !context.constant(node.input(index))) ? undefined : 0;
+  if (unary.has(node.opType))
+    return node.is('Clip') &&
+      [1, 2].some((index) => node.input(index) !== null && !context.constant(node.input(index)))
+      ? undefined
+      : 0;
   if (!binary.has(node.opType) || node.inputs.length !== 2) return undefined;
   for (const index of [0, 1]) {
     const other = context.constant(node.input(1 - index));
     const rank = rankOf(node.input(index));
-    if (other?.shape.every((dim) => dim === 1) === true && rank !== undefined && other.shape.length <= rank) return index;
+    if (other?.shape.every((dim) => dim === 1) === true && rank !== undefined && other.shape.length <= rank)
+      return index;
   }
   return undefined;
 }
@@ -74,7 +91,8 @@ function elementwiseInput(node: Node, context: RewriteContext): number | undefin
 /** Transposes around element-wise work. */
 export const cancelTransposes: RewriteRule = {
   name: 'simplify/cancel-transposes',
-  summary: 'Takes out two Transposes that undo each other across element-wise operators that nothing else reads.',
+  summary:
+    'Takes out two Transposes that undo each other across element-wise operators that nothing else reads.',
   anchors: ['Transpose'],
   depth: 12,
   apply(node, context) {
@@ -86,7 +104,8 @@ export const cancelTransposes: RewriteRule = {
     for (let steps = 0; steps < 12; steps++) {
       const input = current.input(slot);
       const producer = input?.producer;
-      if (!input || !producer || producer.graph !== node.graph || !readOnlyBy(input, current)) return undefined;
+      if (!input || !producer || producer.graph !== node.graph || !readOnlyBy(input, current))
+        return undefined;
       if (producer.is('Transpose')) {
         const first = intsOf(producer, 'perm');
         const source = producer.input(0);
@@ -128,7 +147,8 @@ export const sinkTransposes: RewriteRule = {
     if (node.inputs.length !== 2 || node.domain !== '') return undefined;
     const [left, right] = [node.input(0), node.input(1)];
     const [first, second] = [left?.producer, right?.producer];
-    if (!left || !right || left === right || !first?.is('Transpose') || !second?.is('Transpose')) return undefined;
+    if (!left || !right || left === right || !first?.is('Transpose') || !second?.is('Transpose'))
+      return undefined;
     if (first.graph !== node.graph || second.graph !== node.graph) return undefined;
     const [perm, other] = [intsOf(first, 'perm'), intsOf(second, 'perm')];
     if (perm === undefined || other === undefined || perm.join() !== other.join()) return undefined;
@@ -136,10 +156,20 @@ export const sinkTransposes: RewriteRule = {
     const [a, b] = [first.input(0), second.input(0)];
     if (a === null || b === null) return undefined;
     const output = node.output();
-    const made = context.insert(node, { opType: node.opType, inputs: [a, b], attributes: node.attributes, name: node.name });
+    const made = context.insert(node, {
+      opType: node.opType,
+      inputs: [a, b],
+      attributes: node.attributes,
+      name: node.name,
+    });
     const turned = context.insert(
       node,
-      { opType: 'Transpose', inputs: [made.output()], attributes: { perm: attribute.ints(perm) }, name: first.name },
+      {
+        opType: 'Transpose',
+        inputs: [made.output()],
+        attributes: { perm: attribute.ints(perm) },
+        name: first.name,
+      },
       [{ type: output.type }],
     );
     context.replace(output, turned.output());
@@ -173,7 +203,14 @@ export const mergeCasts: RewriteRule = {
     const inner = before(node, 'Cast');
     const source = inner?.input(0);
     const [from, through] = [source?.dtype, inner?.output().dtype];
-    if (inner === undefined || !source || from === undefined || through === undefined || !widens(from, through)) return undefined;
+    if (
+      inner === undefined ||
+      !source ||
+      from === undefined ||
+      through === undefined ||
+      !widens(from, through)
+    )
+      return undefined;
     context.setInput(node, 0, source);
     return `have Cast "${node.name}" skip Cast "${inner.name}"`;
   },
@@ -189,11 +226,16 @@ export const mergeSlices: RewriteRule = {
     const inner = before(node, 'Slice');
     const source = inner?.input(0);
     const rank = rankOf(source ?? null);
-    if (inner === undefined || !source || rank === undefined || !readOnlyBy(inner.output(), node)) return undefined;
+    if (inner === undefined || !source || rank === undefined || !readOnlyBy(inner.output(), node))
+      return undefined;
     const [first, second] = [readSlice(inner, rank, context), readSlice(node, rank, context)];
-    if (first === undefined || second === undefined || second.axes.some((axis) => first.axes.includes(axis))) return undefined;
+    if (first === undefined || second === undefined || second.axes.some((axis) => first.axes.includes(axis)))
+      return undefined;
     const list = (numbers: readonly number[], what: string): Value =>
-      context.addConstant(`${node.name}_${what}`, Tensor.from('int64', [numbers.length], BigInt64Array.from(numbers, clampToInt64)));
+      context.addConstant(
+        `${node.name}_${what}`,
+        Tensor.from('int64', [numbers.length], BigInt64Array.from(numbers, clampToInt64)),
+      );
     const joined = (key: keyof SliceRange): number[] => [...first[key], ...second[key]];
     const inputs = [
       source,
@@ -202,7 +244,9 @@ export const mergeSlices: RewriteRule = {
       list(joined('axes'), 'axes'),
       list(joined('steps'), 'steps'),
     ];
-    const made = context.insert(node, { opType: 'Slice', inputs, name: node.name }, [{ type: node.output().type }]);
+    const made = context.insert(node, { opType: 'Slice', inputs, name: node.name }, [
+      { type: node.output().type },
+    ]);
     context.replace(node.output(), made.output());
     return `merge Slices "${inner.name}" and "${node.name}"`;
   },

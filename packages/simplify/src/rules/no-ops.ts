@@ -1,5 +1,5 @@
 import { isStaticShape, type Node, type RewriteContext, type RewriteRule, type Value } from '@lithe/core';
-import { floatOf, intOf, integersOf, intsOf, stringOf } from '../shared/attributes.ts';
+import { floatOf, integersOf, intOf, intsOf, stringOf } from '../shared/attributes.ts';
 import { rankOf, sameShape, sameType } from '../shared/shapes.ts';
 
 type Test = (node: Node, input: Value, context: RewriteContext) => boolean;
@@ -19,7 +19,13 @@ function neutral(node: Node, index: number, wanted: number, context: RewriteCont
 const sameResult: Test = (node, input) => sameType(input, node.output());
 
 /** `coordinate_transformation_mode`s that map a size to itself without moving anything. */
-const stillModes = ['half_pixel', 'half_pixel_symmetric', 'pytorch_half_pixel', 'align_corners', 'asymmetric'];
+const stillModes = [
+  'half_pixel',
+  'half_pixel_symmetric',
+  'pytorch_half_pixel',
+  'align_corners',
+  'asymmetric',
+];
 
 /** For each operator, when its first output is its first input. */
 const tests: Readonly<Record<string, Test>> = {
@@ -35,7 +41,12 @@ const tests: Readonly<Record<string, Test>> = {
     // A target of zeros copies every dim, whatever they are.
     const target = integersOf(context, node, 1);
     const rank = rankOf(input);
-    return target !== undefined && target.length === rank && target.every((dim) => dim === 0) && intOf(node, 'allowzero', 0) === 0;
+    return (
+      target !== undefined &&
+      target.length === rank &&
+      target.every((dim) => dim === 0) &&
+      intOf(node, 'allowzero', 0) === 0
+    );
   },
   Flatten: sameResult,
   Squeeze: sameResult,
@@ -50,7 +61,9 @@ const tests: Readonly<Record<string, Test>> = {
     if (isStaticShape(input.shape) && sameShape(input.shape, node.output().shape)) return true;
     const starts = integersOf(context, node, 1);
     const ends = integersOf(context, node, 2);
-    return starts?.every((start) => start === 0) === true && ends?.every((end) => end >= 2 ** 31 - 1) === true;
+    return (
+      starts?.every((start) => start === 0) === true && ends?.every((end) => end >= 2 ** 31 - 1) === true
+    );
   },
   Concat: (node) => node.inputs.length === 1,
   Sum: (node) => node.inputs.length === 1,
@@ -61,10 +74,18 @@ const tests: Readonly<Record<string, Test>> = {
   Resize: (node, input, context) => {
     const mode = stringOf(node, 'coordinate_transformation_mode', 'half_pixel');
     if (mode === undefined || !stillModes.includes(mode)) return false;
-    if (node.input(3) === null && context.small(node.input(2))?.toFloat64Array().every((scale) => scale === 1) === true) {
+    if (
+      node.input(3) === null &&
+      context
+        .small(node.input(2))
+        ?.toFloat64Array()
+        .every((scale) => scale === 1) === true
+    ) {
       return (context.small(node.input(2))?.size ?? 0) > 0;
     }
-    return node.input(3) !== null && isStaticShape(input.shape) && sameShape(input.shape, node.output().shape);
+    return (
+      node.input(3) !== null && isStaticShape(input.shape) && sameShape(input.shape, node.output().shape)
+    );
   },
   Clip: (node) => node.input(1) === null && node.input(2) === null,
   LeakyRelu: (node) => floatOf(node, 'alpha', 0.01) === 1,

@@ -12,7 +12,7 @@ import {
   type TensorSource,
   value,
 } from '@lithe/core';
-import { intOf, integersOf } from '../shared/attributes.ts';
+import { integersOf, intOf } from '../shared/attributes.ts';
 import { normalizeAxis, rankOf, sameRank } from '../shared/shapes.ts';
 
 const x = value('x', { dtypes: ['float32', 'float64', 'float16'] });
@@ -27,9 +27,15 @@ const squared = choice(
   op('Mul', [again, again]),
 );
 const deviation = op('Sqrt', [
-  op('Add', [op('ReduceMean', [squared, constant('axes2')], { as: 'variance', where: keeps }), scalar(undefined, { as: 'epsilon' })]),
+  op('Add', [
+    op('ReduceMean', [squared, constant('axes2')], { as: 'variance', where: keeps }),
+    scalar(undefined, { as: 'epsilon' }),
+  ]),
 ]);
-const normalized = choice(op('Div', [centred, deviation]), op('Mul', [centred, op('Reciprocal', [deviation])]));
+const normalized = choice(
+  op('Div', [centred, deviation]),
+  op('Mul', [centred, op('Reciprocal', [deviation])]),
+);
 const vector = (source: TensorSource): boolean => source.shape.length === 1;
 const scaled = op('Mul', [normalized, constant('scale', vector)]);
 
@@ -42,7 +48,8 @@ function lastAxisOnly(node: Node, rank: number, context: RewriteContext): boolea
 /** Written-out layer normalization. */
 export const fuseLayerNormalization: RewriteRule = defineRule({
   name: 'simplify/fuse-layer-normalization',
-  summary: 'Makes (x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in the spellings of exporters, a LayerNormalization.',
+  summary:
+    'Makes (x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in the spellings of exporters, a LayerNormalization.',
   pattern: choice(op('Add', [scaled, constant('bias', vector)]), scaled) as Pattern<
     'x' | 'scale' | 'bias' | 'epsilon' | 'axes' | 'axes2',
     'mean' | 'variance' | 'centred' | 'again'
@@ -52,7 +59,11 @@ export const fuseLayerNormalization: RewriteRule = defineRule({
     const rank = rankOf(input);
     const { root } = match;
     if (rank === undefined || !sameRank(input, root.output())) return undefined;
-    if (!lastAxisOnly(match.node('mean'), rank, context) || !lastAxisOnly(match.node('variance'), rank, context)) return undefined;
+    if (
+      !lastAxisOnly(match.node('mean'), rank, context) ||
+      !lastAxisOnly(match.node('variance'), rank, context)
+    )
+      return undefined;
     const [scale, bias] = [match.value('scale'), match.maybe('bias')];
     // A scale alone may be the first half of scale and bias: the addition that follows is the better place.
     const follower = root.output().uses.length === 1 ? root.output().uses[0]?.node : undefined;
@@ -63,7 +74,8 @@ export const fuseLayerNormalization: RewriteRule = defineRule({
     const width = context.constant(scale)?.shape[0];
     const last = input.shape?.[rank - 1];
     // Scale and bias of one element would be broadcast, which the operator does not do.
-    if (last !== width || (bias !== undefined && context.constant(bias)?.shape[0] !== width)) return undefined;
+    if (last !== width || (bias !== undefined && context.constant(bias)?.shape[0] !== width))
+      return undefined;
     const epsilon = context.small(match.value('epsilon'))?.toFloat64Array()[0];
     if (epsilon === undefined || !(epsilon >= 0)) return undefined;
     const made = context.insert(
@@ -82,7 +94,11 @@ export const fuseLayerNormalization: RewriteRule = defineRule({
 });
 
 const logits = value('x', { dtypes: ['float32', 'float64', 'float16'] });
-const powers = op('Exp', [op('Sub', [logits, op('ReduceMax', [logits, constant('axes')], { as: 'max', where: keeps })])], { as: 'powers' });
+const powers = op(
+  'Exp',
+  [op('Sub', [logits, op('ReduceMax', [logits, constant('axes')], { as: 'max', where: keeps })])],
+  { as: 'powers' },
+);
 
 /** Written-out softmax. */
 export const fuseSoftmax: RewriteRule = defineRule({

@@ -1,8 +1,17 @@
-import { constant, defineRule, elementsOf, op, type RewriteRule, type Tensor, type Value, value } from '@lithe/core';
+import {
+  constant,
+  defineRule,
+  elementsOf,
+  op,
+  type RewriteRule,
+  type Tensor,
+  type Value,
+  value,
+} from '@lithe/core';
 import { intOf, intsOf, isUnpadded } from '../shared/attributes.ts';
 import { readLinear, readOnlyBy } from '../shared/linear.ts';
 import { rankOf } from '../shared/shapes.ts';
-import { foldableDTypes, fromFloat64, allFinite } from '../shared/weights.ts';
+import { allFinite, foldableDTypes, fromFloat64 } from '../shared/weights.ts';
 
 /** Multiplications that merging two weights may cost. */
 const MAX_MERGE_MACS = 4e9;
@@ -38,7 +47,8 @@ export const matMulAddToGemm: RewriteRule = defineRule({
 /** Conv followed by a 1x1 Conv, with nothing in between. */
 export const mergePointwise: RewriteRule = {
   name: 'simplify/merge-pointwise-convolution',
-  summary: 'Merges a 1x1 Conv into the Conv before it where nothing stands between them and the product of the weights is smaller.',
+  summary:
+    'Merges a 1x1 Conv into the Conv before it where nothing stands between them and the product of the weights is smaller.',
   anchors: ['Conv'],
   depth: 1,
   async apply(node, context) {
@@ -47,7 +57,10 @@ export const mergePointwise: RewriteRule = {
     const [outer, inner] = [readLinear(node, context), readLinear(first, context)];
     if (outer === undefined || inner === undefined) return undefined;
     const [rows, middle, ...taps] = outer.source.shape as readonly [number, number, ...number[]];
-    const plain = taps.every((tap) => tap === 1) && isUnpadded(node) && (intsOf(node, 'strides') ?? []).every((step) => step === 1);
+    const plain =
+      taps.every((tap) => tap === 1) &&
+      isUnpadded(node) &&
+      (intsOf(node, 'strides') ?? []).every((step) => step === 1);
     if (!plain || intOf(node, 'group', 1) !== 1 || intOf(first, 'group', 1) !== 1) return undefined;
     if (!readOnlyBy(first.output(), node)) return undefined;
     if (!readOnlyBy(outer.weight, node) || !readOnlyBy(inner.weight, first)) return undefined;
@@ -58,13 +71,16 @@ export const mergePointwise: RewriteRule = {
     const left = (await context.load(outer.weight)).toFloat64Array();
     const right = (await context.load(inner.weight)).toFloat64Array();
     const weight = multiply(left, right, rows, middle, columns);
-    const bias = await mergedBias(left, rows, middle, [first.input(2), node.input(2)], (item) => context.load(item));
+    const bias = await mergedBias(left, rows, middle, [first.input(2), node.input(2)], (item) =>
+      context.load(item),
+    );
     if (!allFinite(weight) || (bias !== undefined && !allFinite(bias))) return undefined;
     const { dtype } = outer.source;
     const shape = [rows, ...inner.source.shape.slice(1)];
     const name = outer.weight.name;
     context.setInput(first, 1, context.addConstant(name, fromFloat64(dtype, shape, weight)));
-    if (bias !== undefined) context.setInput(first, 2, context.addConstant(`${name}_bias`, fromFloat64(dtype, [rows], bias)));
+    if (bias !== undefined)
+      context.setInput(first, 2, context.addConstant(`${name}_bias`, fromFloat64(dtype, [rows], bias)));
     const output = first.output();
     output.type = node.output().type;
     context.replace(node.output(), output);
@@ -72,14 +88,21 @@ export const mergePointwise: RewriteRule = {
   },
 };
 
-function multiply(left: Float64Array, right: Float64Array, rows: number, middle: number, columns: number): Float64Array {
+function multiply(
+  left: Float64Array,
+  right: Float64Array,
+  rows: number,
+  middle: number,
+  columns: number,
+): Float64Array {
   const out = new Float64Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     for (let inner = 0; inner < middle; inner++) {
       const factor = left[row * middle + inner]!;
       const from = inner * columns;
       const to = row * columns;
-      for (let column = 0; column < columns; column++) out[to + column] = out[to + column]! + factor * right[from + column]!;
+      for (let column = 0; column < columns; column++)
+        out[to + column] = out[to + column]! + factor * right[from + column]!;
     }
   }
   return out;

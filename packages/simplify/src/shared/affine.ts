@@ -1,4 +1,4 @@
-import { type Node, type RewriteContext, type Value } from '@lithe/core';
+import type { Node, RewriteContext, Value } from '@lithe/core';
 import { floatOf, intOf } from './attributes.ts';
 import { rankOf, spanOnAxis } from './shapes.ts';
 import { allFinite } from './weights.ts';
@@ -75,12 +75,18 @@ export function isInferenceBatchNormalization(node: Node): boolean {
 
 async function readBatchNormalization(node: Node, context: RewriteContext): Promise<Affine | undefined> {
   const [input, scale, bias, mean, variance] = [0, 1, 2, 3, 4].map((index) => node.input(index));
-  if (!isInferenceBatchNormalization(node) || !input || !scale || !bias || !mean || !variance) return undefined;
+  if (!isInferenceBatchNormalization(node) || !input || !scale || !bias || !mean || !variance)
+    return undefined;
   if ([scale, bias, mean, variance].some((item) => context.constant(item) === undefined)) return undefined;
   const epsilon = floatOf(node, 'epsilon', 1e-5);
   if (epsilon === undefined) return undefined;
   const load = async (item: Value): Promise<Float64Array> => (await context.load(item)).toFloat64Array();
-  const [gamma, beta, mu, sigma] = [await load(scale), await load(bias), await load(mean), await load(variance)];
+  const [gamma, beta, mu, sigma] = [
+    await load(scale),
+    await load(bias),
+    await load(mean),
+    await load(variance),
+  ];
   const factor = gamma.map((item, index) => item / Math.sqrt(sigma[index]! + epsilon));
   const shift = beta.map((item, index) => item - mu[index]! * factor[index]!);
   return allFinite(factor) && allFinite(shift) ? { input, scale: factor, shift } : undefined;

@@ -32,7 +32,9 @@ export function isUnpadded(node: Node): boolean {
   const mode = stringOf(node, 'auto_pad', 'NOTSET');
   if (mode === 'VALID') return true;
   if (mode !== 'NOTSET') return false;
-  return node.attributes.get('pads') === undefined || intsOf(node, 'pads')?.every((pad) => pad === 0) === true;
+  return (
+    node.attributes.get('pads') === undefined || intsOf(node, 'pads')?.every((pad) => pad === 0) === true
+  );
 }
 
 /** The numbers of a small constant integer input; `undefined` when it is left out, not constant or not loaded. */

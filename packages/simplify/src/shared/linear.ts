@@ -49,7 +49,11 @@ export function readLinear(node: Node, context: RewriteContext): Linear | undefi
 
 type Layout = Omit<Linear, 'node' | 'weight' | 'source'>;
 
-function layoutOf(node: Node, shape: readonly number[], bias: readonly number[] | undefined): Layout | undefined {
+function layoutOf(
+  node: Node,
+  shape: readonly number[],
+  bias: readonly number[] | undefined,
+): Layout | undefined {
   switch (node.opType) {
     case 'Conv':
       return convolution(node, shape);
@@ -59,7 +63,8 @@ function layoutOf(node: Node, shape: readonly number[], bias: readonly number[] 
       return shape.length === 2 ? matrix(shape, false, undefined, false) : undefined;
     default: {
       const plain = intOf(node, 'transA', 0) === 0 && floatOf(node, 'alpha', 1) === 1;
-      if (!plain || shape.length !== 2 || (bias !== undefined && floatOf(node, 'beta', 1) !== 1)) return undefined;
+      if (!plain || shape.length !== 2 || (bias !== undefined && floatOf(node, 'beta', 1) !== 1))
+        return undefined;
       const flipped = intOf(node, 'transB', 0) === 1;
       const width = shape[flipped ? 0 : 1] as number;
       if (bias !== undefined) {
@@ -116,7 +121,11 @@ interface Indexing {
 /** Weights of shape `[rows, columns, ...taps]`. */
 function strided(rows: number, columns: number, taps: number, indexing: Indexing): Layout {
   const { rank, outputs, inputs, uniform, outputOf, inputOf } = indexing;
-  const scale = (numbers: Float64Array, factors: Float64Array, of: (row: number, column: number) => number): void => {
+  const scale = (
+    numbers: Float64Array,
+    factors: Float64Array,
+    of: (row: number, column: number) => number,
+  ): void => {
     let offset = 0;
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
@@ -141,7 +150,8 @@ function strided(rows: number, columns: number, taps: number, indexing: Indexing
         for (let column = 0; column < columns; column++) {
           const summand = shift[shift.length === 1 ? 0 : inputOf(row, column)]!;
           const output = outputOf(row, column);
-          for (let tap = 0; tap < taps; tap++, offset++) sums[output] = sums[output]! + numbers[offset]! * summand;
+          for (let tap = 0; tap < taps; tap++, offset++)
+            sums[output] = sums[output]! + numbers[offset]! * summand;
         }
       }
       return sums;
@@ -150,7 +160,12 @@ function strided(rows: number, columns: number, taps: number, indexing: Indexing
 }
 
 /** Weights of a matrix product, `[inputs, outputs]` or flipped. */
-function matrix(shape: readonly number[], flipped: boolean, rank: number | undefined, takesBias: boolean): Layout {
+function matrix(
+  shape: readonly number[],
+  flipped: boolean,
+  rank: number | undefined,
+  takesBias: boolean,
+): Layout {
   const [rows, columns] = shape as readonly [number, number];
   const layout = strided(rows, columns, 1, {
     rank: rank ?? 2,

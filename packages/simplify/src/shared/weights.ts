@@ -65,7 +65,12 @@ export async function mapWeight(
 }
 
 /** Scales a weight along one axis: element `[..., i, ...]` by `factors[index(i)]`. */
-export function scaleAxis(numbers: Float64Array, shape: readonly number[], axis: number, factors: Float64Array): void {
+export function scaleAxis(
+  numbers: Float64Array,
+  shape: readonly number[],
+  axis: number,
+  factors: Float64Array,
+): void {
   const inner = elementsOf(shape.slice(axis + 1));
   const length = shape[axis] as number;
   for (let offset = 0; offset < numbers.length; offset++) {
