@@ -4,6 +4,9 @@ import { openDataset } from '@lithe/data/node';
 import { UsageError } from './exit-codes.ts';
 import type { Shapes } from './options.ts';
 
+/** Random samples that drift is taken on. */
+const RANDOM_SAMPLES = 4;
+
 /** Inputs that a model is measured on. */
 export interface Inputs {
   /** The samples. */
@@ -29,6 +32,18 @@ function inputSpecs(model: Model, shapes: Shapes | undefined): InputSpec[] {
     .map((value) => ({ name: value.name, dtype: value.dtype, shape: shapes?.[value.name] ?? value.shape }));
 }
 
+/** How `--shape` is written for the inputs of a model whose sizes are not all known. */
+function shapeExamples(model: Model): string {
+  const open = model.graph.inputs.filter(
+    (value) => value.initializer === undefined && value.shape?.some((dim) => typeof dim !== 'number'),
+  );
+  const examples = open.map((value) => {
+    const dims = value.shape?.map((dim) => (typeof dim === 'number' ? String(dim) : '?')).join('x');
+    return `--shape ${value.name}=${dims ?? '?'}`;
+  });
+  return `such as ${examples.join(' ')} with a number for each "?"`;
+}
+
 /**
  * The samples at `path`, or without one seeded random inputs of the declared shapes.
  *
@@ -46,14 +61,12 @@ export async function openInputs(
     return { data, random: false };
   }
   try {
-    return { data: randomDataset(model, { shapes, seed }), random: true };
+    return { data: randomDataset(model, { shapes, seed, samples: RANDOM_SAMPLES }), random: true };
   } catch (error) {
     if (!isLitheError(error, 'OPTIONS_INVALID')) throw error;
-    const example = model.graph.inputs[0]?.name ?? 'x';
-    throw new UsageError(
-      `${error.message}\nhint: give sizes, such as --shape ${example}=1x3x320x320, or real inputs.`,
-      { cause: error },
-    );
+    throw new UsageError(`${error.message}\nhint: give sizes, ${shapeExamples(model)}, or real inputs.`, {
+      cause: error,
+    });
   }
 }
 

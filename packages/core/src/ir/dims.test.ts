@@ -74,6 +74,15 @@ describe('arithmetic of sizes', () => {
     expect(productOfDims([0, null, 'N'])).toBe(0);
   });
 
+  test('reads deeply nested text in one pass', () => {
+    const nested = `${'max(0, '.repeat(20)}N - 1${')'.repeat(20)}`;
+    expect(nested.length).toBeLessThan(200);
+    expect(addDims(nested, 0)).toBe(nested);
+    let size: Dim = 'N';
+    for (let level = 0; level < 12; level++) size = maxDims(subtractDims(size, 'M'), minDims(size, 'K'));
+    expect(size).toBeNull();
+  });
+
   test('agrees with numbers for random expressions', () => {
     const rng = createRng(7);
     const pick = (count: number): number => rng.integer(count);

@@ -482,3 +482,22 @@ describe('constants', () => {
     expect(constantOf(null)).toBeUndefined();
   });
 });
+
+describe('names across a nest of graphs', () => {
+  it('keeps new names clear of those in subgraphs, and frees them with the subgraph', () => {
+    const graph = new Graph();
+    const condition = graph.addInput('condition');
+    const inner = new Graph('then', graph);
+    inner.setOutputs([
+      inner.addNode({ opType: 'Constant', inputs: [] }, [{ name: 'Mul_0_output' }]).output(),
+    ]);
+    const branch = graph.addNode({
+      opType: 'If',
+      inputs: [condition],
+      attributes: { then_branch: attribute.graph(inner) },
+    });
+    expect(graph.uniqueName('Mul_0_output')).toBe('Mul_0_output_1');
+    graph.remove(branch);
+    expect(graph.uniqueName('Mul_0_output')).toBe('Mul_0_output');
+  });
+});

@@ -2,6 +2,7 @@ import { errors, invariant } from '../errors/catalogue.ts';
 import type { TensorSource } from '../tensor/tensor.ts';
 import { type Attribute, subgraphsOf } from './attribute.ts';
 import { Meta } from './meta.ts';
+import { NameTable } from './name-table.ts';
 import { Node, type NodeInit, type NodeLinks, nodeLinks } from './node.ts';
 import { NodeList, type Placement } from './node-list.ts';
 import { tensorType, type ValueType } from './types.ts';
@@ -49,7 +50,7 @@ export class Graph {
   readonly #outputs: Value[] = [];
   readonly #inputSet = new Set<Value>();
   readonly #initializers = new Set<Value>();
-  readonly #values = new Map<string, Value>();
+  readonly #values: NameTable;
   readonly #nextNumber = new Map<string, number>();
   readonly #nodes = new NodeList();
 
@@ -61,6 +62,7 @@ export class Graph {
     this.name = name;
     this.parent = parent;
     this.revision = parent === null ? { count: 0 } : parent.revision;
+    this.#values = new NameTable(parent?.#values);
   }
 
   /** Inputs, in order. */
@@ -127,12 +129,12 @@ export class Graph {
     return linksOf(value).outputOf.has(this);
   }
 
-  /** A name that no value here or in a graph around has: `base`, or `base_1`, `base_2`, … */
+  /** A name that no value here, in a graph around or in a subgraph has: `base`, or `base_1`, `base_2`, … */
   uniqueName(base: string): string {
-    if (base !== '' && this.value(base, { outer: true }) === undefined) return base;
+    if (base !== '' && !this.#values.isTaken(base)) return base;
     const stem = base === '' ? 'value' : base;
     let number = this.#nextNumber.get(stem) ?? 1;
-    while (this.value(`${stem}_${number}`, { outer: true }) !== undefined) number++;
+    while (this.#values.isTaken(`${stem}_${number}`)) number++;
     this.#nextNumber.set(stem, number + 1);
     return `${stem}_${number}`;
   }
@@ -519,6 +521,7 @@ export class Graph {
       });
     }
     this.#nodes.clear();
+    this.#values.clear();
   }
 }
 
