@@ -10,6 +10,8 @@ const server = await createServer({
   logLevel: 'error',
   appType: 'custom',
   server: { middlewareMode: true, ws: false, hmr: false, watch: null },
+  // Node 20 does not know `using`.
+  oxc: { target: 'node20' },
   optimizeDeps: { noDiscovery: true },
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions }, noExternal: [/^@lithe/] },

@@ -11,7 +11,7 @@ import {
 } from '@lithe/core';
 import { parseProfile, type RuntimeProfile } from './profile.ts';
 import { checkFeeds, packTensors, unpackTensors } from './wire.ts';
-import type { WireResults, WireStateSize, WireValueInfo } from './worker/protocol.ts';
+import type { ValueInfo, WireResults, WireStateSize } from './worker/protocol.ts';
 import type { WorkerClient } from './worker-client.ts';
 
 /** A model compiled for onnxruntime. It has a worker of its own, so that stopping it loses nobody else's state. */
@@ -28,9 +28,6 @@ export interface OnnxRuntimeExecutable extends Executable {
    */
   profile(): Promise<RuntimeProfile>;
 }
-
-/** A graph input or output as the runtime declares it. */
-export type ValueInfo = WireValueInfo;
 
 /** How an executable is made. */
 export interface ExecutableInit {

@@ -34,6 +34,23 @@ export function onnxruntimeWeb(options: OnnxRuntimeOptions & WebFiles = {}): Pro
  * @param options providers, threads and the like
  * @returns the backend; its `name` says which one it is. The caller disposes it
  * @throws {LitheError} BACKEND_UNAVAILABLE when neither is installed
+ *
+ * @example
+ * ```ts
+ * import { Graph, Model, Tensor, tensorType } from '@lithe/core';
+ * import { onnxruntime } from '@lithe/backend-onnxruntime';
+ *
+ * const graph = new Graph();
+ * const x = graph.addInput('x', tensorType('float32', [2]));
+ * const node = graph.addNode({ opType: 'Relu', inputs: [x] }, [{ name: 'y', type: tensorType('float32', [2]) }]);
+ * graph.setOutputs([node.output(0)]);
+ *
+ * const backend = await onnxruntime();
+ * const executable = await backend.compile(new Model({ graph }));
+ * const { y } = await executable.run({ x: Tensor.from('float32', [2], new Float32Array([-1, 2])) });
+ * y?.data[1]; // => 2
+ * await backend.dispose();
+ * ```
  */
 export function onnxruntime(options: OnnxRuntimeOptions = {}): Promise<OnnxRuntimeBackend> {
   return openBest(options);

@@ -11,7 +11,8 @@ import {
   type Support,
   type Value,
 } from '@lithe/core';
-import type { OnnxRuntimeExecutable, ValueInfo } from './executable.ts';
+import type { OnnxRuntimeExecutable } from './executable.ts';
+import type { ValueInfo } from './worker/protocol.ts';
 
 /** Operator sets that onnxruntime ships kernels for. */
 const domains: ReadonlySet<string> = new Set([

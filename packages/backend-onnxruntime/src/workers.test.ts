@@ -148,9 +148,12 @@ describe('the process', () => {
       }),
     );
 
-  it.each(['idle', 'disposed', 'running'])('ends by itself with a worker that is %s', async (how) => {
-    expect(await leave(how)).toEqual({ code: 0, stdout: 'left', stderr: '' });
-  });
+  it.each(['idle', 'disposed', 'running', 'closing'])(
+    'ends by itself with a worker that is %s',
+    async (how) => {
+      expect(await leave(how)).toEqual({ code: 0, stdout: 'left', stderr: '' });
+    },
+  );
 
   it('keeps its exit code when it is ended during a run', async () => {
     expect(await leave('exiting')).toEqual({ code: 7, stdout: '', stderr: '' });

@@ -4,7 +4,7 @@
  *
  * @import { InferenceSession, Tensor, Env } from 'onnxruntime-web'
  * @import { NumericArray } from '@lithe/core'
- * @import { WireEnvironment, WireMessage, WireReply, WireRequest, WireResults, WireState, WireStateSize, WireTensor, WireTensors, WireValueInfo } from './protocol.ts'
+ * @import { WireEnvironment, WireMessage, WireReply, WireRequest, WireResults, WireState, WireStateSize, WireTensor, WireTensors, ValueInfo } from './protocol.ts'
  */
 
 /**
@@ -305,7 +305,7 @@ function result(results, name) {
 
 /**
  * @param {InferenceSession.ValueMetadata} value
- * @returns {WireValueInfo}
+ * @returns {ValueInfo}
  */
 function valueInfo(value) {
   if (!value.isTensor) return { name: value.name, dtype: undefined, shape: undefined };

@@ -20,7 +20,7 @@ export interface WireTensor {
 export type WireTensors = Readonly<Record<string, WireTensor>>;
 
 /** A graph input or output as the runtime declares it. */
-export interface WireValueInfo {
+export interface ValueInfo {
   /** Name. */
   readonly name: string;
   /** Element type; `undefined` for what is not a tensor. */
@@ -96,7 +96,7 @@ export interface WireResults {
     readonly device: string | undefined;
   };
   /** The model is ready. */
-  compile: { readonly inputs: readonly WireValueInfo[]; readonly outputs: readonly WireValueInfo[] };
+  compile: { readonly inputs: readonly ValueInfo[]; readonly outputs: readonly ValueInfo[] };
   /** One run. */
   run: { readonly outputs: WireTensors; readonly state: WireStateSize };
   /** Milliseconds of each run. */

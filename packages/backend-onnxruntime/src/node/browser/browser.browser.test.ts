@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { compareOutputs, createRunContext, type Feeds, isLitheError, Tensor } from '@lithe/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -149,5 +152,15 @@ describe.each([
       (error) => isLitheError(error, 'BACKEND_FAILED'),
     );
     expect(backend.stats()).toEqual({ executables: 0, liveTensors: 0, liveBytes: 0 });
+  });
+});
+
+describe('the process', () => {
+  it.each(['browser', 'browser-idle'])('ends by itself after it measured in a %s', async (how) => {
+    const script = fileURLToPath(new URL('../../../test/leave.mjs', import.meta.url));
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [script, how], {
+      timeout: 60_000,
+    });
+    expect({ stdout, stderr }).toEqual({ stdout: 'left', stderr: '' });
   });
 });
