@@ -75,14 +75,20 @@ export async function tinyContents(graph: Graph, signal: AbortSignal): Promise<R
   return found;
 }
 
+/** Content keys of constants that were loaded once, kept between runs: large models are read once, not once a run. */
+export type ContentKeys = WeakMap<TensorSource, string>;
+
 /**
- * Merges constants of equal dtype, shape and contents. Tiny ones are left. Only constants that share dtype and shape with another are
- * loaded, one at a time.
+ * Merges constants of equal dtype, shape and contents. Tiny ones are left. Only constants that share dtype and shape
+ * with another are loaded, one at a time, and each once.
+ *
+ * @param keys what is known of contents already; added to
  */
 export async function deduplicateConstants(
   graph: Graph,
   report: ReportBuilder,
   signal: AbortSignal,
+  keys: ContentKeys,
 ): Promise<void> {
   const groups = new Map<string, Value[]>();
   for (const value of constantsOf(graph)) {
@@ -99,28 +105,28 @@ export async function deduplicateConstants(
     for (const value of group) {
       signal.throwIfAborted();
       const source = constantOf(value) as TensorSource;
-      const tensor = await source.load(signal);
-      const key = contentKey(tensor);
+      const key = keys.get(source) ?? contentKey(await source.load(signal));
+      keys.set(source, key);
       const same = byContent.get(key) ?? [];
       byContent.set(key, same);
-      const twin = await findTwin(same, source, tensor, signal);
+      const twin = await findTwin(same, source, signal);
       if (twin === undefined) same.push(value);
       else merge(value, twin, report);
     }
   }
   for (const node of graph.nodes())
-    for (const [, inner] of node.subgraphs) await deduplicateConstants(inner, report, signal);
+    for (const [, inner] of node.subgraphs) await deduplicateConstants(inner, report, signal, keys);
 }
 
+/** The constant among those of equal key that really holds the same. */
 async function findTwin(
   same: readonly Value[],
   source: TensorSource,
-  tensor: Tensor,
   signal: AbortSignal,
 ): Promise<Value | undefined> {
   for (const candidate of same) {
     const other = constantOf(candidate) as TensorSource;
-    if (other === source || equal(await other.load(signal), tensor)) return candidate;
+    if (other === source || equal(await other.load(signal), await source.load(signal))) return candidate;
   }
   return undefined;
 }

@@ -144,17 +144,18 @@ export const fuseClip: RewriteRule = defineRule({
     ];
     // With bounds that cross, and with NaN as a bound, the spellings differ.
     if (most === undefined || !(least <= most)) return undefined;
-    const bound = (item: Value | undefined, number: number): Value | undefined => {
-      if (item !== undefined && context.constant(item)?.shape.length === 0) return item;
-      if (dtype !== 'float32') return undefined;
+    if (!sameRank(input, match.root.output())) return undefined;
+    const isScalar = (item: Value | undefined): boolean => context.constant(item)?.shape.length === 0;
+    // Clip takes scalars of rank 0 only; a bound that is none is made anew, for the usual dtype.
+    if (dtype !== 'float32' && !(isScalar(low) && isScalar(high))) return undefined;
+    const bound = (item: Value | undefined, number: number): Value => {
+      if (item !== undefined && isScalar(item)) return item;
       return context.addConstant(
         `${match.root.name}_bound`,
         Tensor.from('float32', [], Float32Array.of(number)),
       );
     };
-    if (!sameRank(input, match.root.output())) return undefined;
     const [lower, upper] = [bound(low, least), bound(high, most)];
-    if (lower === undefined || upper === undefined) return undefined;
     return fuse(match as Match, context, 'Clip', {}, [lower, upper]);
   },
 });

@@ -20,6 +20,9 @@ import { allowsZero } from './movement.ts';
 /** Largest result, in bytes, that is computed without knowing its size first. */
 const UNKNOWN_SIZE_INPUT = 4096;
 
+/** Larger results are not computed: they would have to be held in memory until the model is written. */
+const MAX_FOLDED_BYTES = 256 * 1024 * 1024;
+
 /** Operators whose results can be far larger than their inputs. */
 const growing: ReadonlySet<string> = new Set([
   'ConstantOfShape',
@@ -73,6 +76,9 @@ export function foldConstants({ opset, growthBytes }: FoldOptions): RewriteRule 
         skip: { code: 'larger', reason: `the result takes more than the ${freed} bytes it replaces` },
       };
       if (expected !== undefined && expected > freed + growthBytes) return larger;
+      if (read > MAX_FOLDED_BYTES) {
+        return { skip: { code: 'too-large', reason: `it reads ${read} bytes, which would stay in memory` } };
+      }
       const loaded = new Array<Tensor | null>(node.inputs.length).fill(null);
       for (const [index, input] of node.inputs.entries())
         if (input !== null) loaded[index] = await context.load(input);
