@@ -62,7 +62,7 @@ export class Graph {
     this.name = name;
     this.parent = parent;
     this.revision = parent === null ? { count: 0 } : parent.revision;
-    this.#values = new NameTable(parent?.#values);
+    this.#values = new NameTable(parent === null ? undefined : parent.#values);
   }
 
   /** Inputs, in order. */
