@@ -14,7 +14,7 @@ import {
 } from '@lithe/core';
 import type { OpenChannel } from './channel.ts';
 import { type OnnxRuntimeExecutable, RemoteExecutable } from './executable.ts';
-import { type OnnxRuntimeOptions, runtimeOptions, sessionOptions } from './options.ts';
+import { type OnnxRuntimeOptions, runtimeOptions, type SessionOptions, sessionOptions } from './options.ts';
 import { checkDomains, compileOnReference, supportsDomain, unsupportedOf } from './unsupported.ts';
 import { packTensor } from './wire.ts';
 import type { WireEnvironment, WireResults, WireState } from './worker/protocol.ts';
@@ -44,12 +44,26 @@ export interface RuntimeInit {
   readonly options: OnnxRuntimeOptions;
   /** Reads a file that is given by its path; left out where the runtime does that itself. */
   readonly readFile?: ((path: string) => Promise<Uint8Array>) | undefined;
+  /** Saves a model that is too large for one piece, with its weights beside it; left out where there are no files. */
+  readonly saveModel?: ((model: Model, signal: AbortSignal | undefined) => Promise<ModelFile>) | undefined;
+  /** Bytes of weights from which a model is saved instead of sent in one piece. */
+  readonly saveFromBytes?: number | undefined;
+  /** Session options that the runtime would ignore. */
+  readonly ignores?: readonly (keyof SessionOptions)[] | undefined;
   /** Features beyond those that every runtime has. */
   readonly features?: readonly string[] | undefined;
   /** Added to the version, such as the browser the runtime runs in. */
   readonly where?: string | undefined;
   /** Called when the backend is disposed, after its workers have ended. */
   readonly onDispose?: (() => Promise<void>) | undefined;
+}
+
+/** A model as a worker takes it. */
+export interface ModelFile {
+  /** Bytes that can be given away, or a path. */
+  readonly file: Uint8Array | string;
+  /** Removes the file, when it was made for this. */
+  readonly remove?: (() => Promise<void>) | undefined;
 }
 
 /** The largest model that crosses in one piece: protobuf's limit, and that of onnxruntime. */
@@ -145,8 +159,9 @@ class RuntimeBackend implements OnnxRuntimeBackend {
       { executionProviders: this.#init.defaultProviders, ...definedOf(this.#init.options) },
       options.extra,
     );
+    checkIgnored(this.name, session, this.#init.ignores ?? []);
     const profiling = session.profiling === true;
-    const file = await this.#fileOf(model, signal);
+    const { file, remove } = await this.#fileOf(model, signal);
     const { wire, transfer } = packState(state);
     if (typeof file !== 'string') transfer.push(file.buffer as ArrayBuffer);
     const client = this.#idle.pop() ?? (await this.#startWorker());
@@ -171,6 +186,7 @@ class RuntimeBackend implements OnnxRuntimeBackend {
         onDispose: async () => {
           this.#executables.delete(executable);
           await this.#retire(client);
+          await remove?.();
         },
       });
       this.#executables.add(executable);
@@ -178,7 +194,7 @@ class RuntimeBackend implements OnnxRuntimeBackend {
     } catch (error) {
       // What a cancelled or failed compilation leaves behind in a worker is not worth keeping. Not waited for: the
       // worker may be deep in native code.
-      void this.#drop(client);
+      void this.#drop(client).then(remove);
       throw unsupportedOf(this.name, error) ?? error;
     }
   }
@@ -209,21 +225,18 @@ class RuntimeBackend implements OnnxRuntimeBackend {
     await this.#init.onDispose?.();
   }
 
-  async #fileOf(model: Model | EncodedModel, signal: AbortSignal | undefined): Promise<Uint8Array | string> {
-    if ('graph' in model) return this.#encode(model, signal);
-    const { file } = model;
-    if (typeof file === 'string') {
-      if (this.#init.readFile === undefined) return file;
-      return new Uint8Array(this.#checkSize(await this.#init.readFile(file)));
+  async #fileOf(model: Model | EncodedModel, signal: AbortSignal | undefined): Promise<ModelFile> {
+    const { readFile, saveModel, saveFromBytes = maxModelBytes } = this.#init;
+    if ('graph' in model) {
+      if (saveModel !== undefined && weightBytes(model) >= saveFromBytes) return saveModel(model, signal);
+      const { writeOnnx } = await import('@lithe/onnx');
+      // Copied, because an unchanged model gives the bytes that it was read from, and they are somebody's.
+      return { file: new Uint8Array(await writeOnnx(model, { signal })) };
     }
+    const { file } = model;
     // Copied, because the buffer is given away; not by slice(), which on a Node Buffer makes a view.
-    return new Uint8Array(this.#checkSize(file));
-  }
-
-  async #encode(model: Model, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const { writeOnnx } = await import('@lithe/onnx');
-    // Copied, because an unchanged model gives the bytes that it was read from, and they are somebody's.
-    return new Uint8Array(await writeOnnx(model, { signal }));
+    if (typeof file !== 'string') return { file: new Uint8Array(this.#checkSize(file)) };
+    return { file: readFile === undefined ? file : new Uint8Array(this.#checkSize(await readFile(file))) };
   }
 
   #checkSize(bytes: Uint8Array): Uint8Array {
@@ -312,4 +325,23 @@ function checkState(backend: string, state: readonly StatePair[], compiled: Wire
     if (!outputs.has(output)) problems.push(`State output "${output}" is not an output of the model.`);
   }
   if (problems.length > 0) throw errors.optionsInvalid(`compile of backend "${backend}"`, problems);
+}
+
+/** Bytes of all constants. */
+function weightBytes(model: Model): number {
+  let bytes = 0;
+  for (const value of model.graph.initializers) bytes += value.initializer?.byteLength ?? 0;
+  for (const node of model.graph.nodesDeep()) bytes += node.constantSource()?.byteLength ?? 0;
+  return bytes;
+}
+
+function checkIgnored(
+  backend: string,
+  session: SessionOptions,
+  ignored: readonly (keyof SessionOptions)[],
+): void {
+  const problems = ignored
+    .filter((key) => session[key] !== undefined && session[key] !== false)
+    .map((key) => `"${key}" has no effect in ${backend}.`);
+  if (problems.length > 0) throw errors.optionsInvalid('compile', problems);
 }

@@ -1,7 +1,10 @@
+import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { attribute, type DType, type Feeds, Graph, isLitheError, Tensor } from '@lithe/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { reluModel, Sketch, trainingStepModel } from '../test/models.ts';
 import { type OnnxRuntimeBackend, onnxruntimeNode, onnxruntimeWeb } from './index.ts';
+import { openNode } from './node/platform.ts';
 
 const floats = (shape: readonly number[], values: readonly number[]): Tensor =>
   Tensor.from('float32', shape, new Float32Array(values));
@@ -30,7 +33,7 @@ const samples: readonly Tensor[] = [
 describe.each([
   ['onnxruntime-node', onnxruntimeNode],
   ['onnxruntime-web', onnxruntimeWeb],
-] as const)('an executable of %s', (_name, open) => {
+] as const)('an executable of %s', (name, open) => {
   let backend: OnnxRuntimeBackend;
   beforeAll(async () => {
     backend = await open({ threads: 1 });
@@ -182,6 +185,13 @@ describe.each([
     );
   });
 
+  it('refuses options that the runtime would ignore', async () => {
+    const extra = name === 'onnxruntime-node' ? { freeDimensionOverrides: { N: 1 } } : { profiling: true };
+    await expect(backend.compile(reluModel(), { extra })).rejects.toSatisfy(
+      code('OPTIONS_INVALID', /has no effect/),
+    );
+  });
+
   it('runs subgraphs', async () => {
     const sketch = new Sketch();
     const flag = sketch.input('flag', 'bool', []);
@@ -206,6 +216,29 @@ describe.each([
     expect(await run(1)).toEqual(new Float32Array([-1, 2]));
     expect(await run(0)).toEqual(new Float32Array([1, 2]));
   });
+});
+
+it('a model with too many bytes for one piece goes through a file, which is removed again', async () => {
+  const left = async (): Promise<readonly string[]> =>
+    (await readdir(tmpdir())).filter((one) => one.startsWith('lithe-model-'));
+  const before = await left();
+  await using backend = await openNode({}, undefined, { saveFromBytes: 1000 });
+  const sketch = new Sketch();
+  const product = sketch.node('MatMul', [
+    sketch.input('x', 'float32', [1, 64]),
+    sketch.random('w', [64, 64]),
+  ]);
+  const executable = await backend.compile(sketch.model({ y: [product, 'float32', [1, 64]] }));
+  expect((await left()).length).toBe(before.length + 1);
+  const weights = sketch.graph.value('w')?.initializer as Tensor<'float32'>;
+  const first = new Float32Array(64);
+  first[0] = 1;
+  // The first row of the weights.
+  expect((await executable.run({ x: floats([1, 64], [...first]) }))['y']?.data).toEqual(
+    weights.data.slice(0, 64),
+  );
+  await executable.dispose();
+  expect(await left()).toEqual(before);
 });
 
 describe('a profile', () => {

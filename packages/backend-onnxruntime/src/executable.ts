@@ -23,8 +23,7 @@ export interface OnnxRuntimeExecutable extends Executable {
   /**
    * Ends profiling and gives what was recorded: which node ran where, for how long. Once only.
    *
-   * @throws {LitheError} OPTIONS_INVALID when the model was not compiled with `profiling`; BACKEND_FAILED when this
-   *   runtime writes no profile (onnxruntime-web)
+   * @throws {LitheError} OPTIONS_INVALID when the model was not compiled with `profiling`
    */
   profile(): Promise<RuntimeProfile>;
 }

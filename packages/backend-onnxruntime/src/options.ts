@@ -52,6 +52,9 @@ const sessionKeys: readonly (keyof SessionOptions)[] = [
   'config',
 ];
 
+/** What onnxruntime-web takes without complaint, and without effect that could be seen. */
+export const ignoredOnWeb: readonly (keyof SessionOptions)[] = ['optimizedModelFilePath', 'profiling'];
+
 /**
  * Joins the options of a backend with those of one model, which come from a contract that leaves them untyped.
  *

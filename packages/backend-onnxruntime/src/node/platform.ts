@@ -1,18 +1,28 @@
-import { isLitheError, type RunContext } from '@lithe/core';
-import { type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
-import type { OnnxRuntimeOptions, WebFiles } from '../options.ts';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { isLitheError, type Model, type RunContext } from '@lithe/core';
+import { type ModelFile, type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
+import { ignoredOnWeb, type OnnxRuntimeOptions, type WebFiles } from '../options.ts';
 import type { BrowserTargetOptions } from '../targets/wasm.ts';
 import { onnxruntimeBrowser } from './browser/open-browser.ts';
 import { ThreadHost } from './thread-channel.ts';
 
 export { machine } from './machine.ts';
 
+/** Weights from which a model goes through a file: protobuf ends at 2 GiB, and the graph needs some of that. */
+const saveFromBytes = 1.9e9;
+
 /** onnxruntime-node, in worker threads. */
 export function openNode(
   options: OnnxRuntimeOptions,
   module = 'onnxruntime-node',
+  limits: { readonly saveFromBytes: number } = { saveFromBytes },
 ): Promise<OnnxRuntimeBackend> {
   return openRuntime({
+    ...limits,
+    saveModel,
+    ignores: ['freeDimensionOverrides'],
     name: 'onnxruntime-node',
     install:
       'Install it: npm install onnxruntime-node (behind a proxy: npm install --ignore-scripts onnxruntime-node).',
@@ -51,6 +61,7 @@ export function openWeb(
     defaultProviders: ['wasm'],
     options,
     where: 'WASM in Node',
+    ignores: ignoredOnWeb,
   });
 }
 
@@ -65,6 +76,21 @@ export async function openBest(
     if (!isLitheError(error, 'BACKEND_UNAVAILABLE')) throw error;
     // The providers of one are not those of the other.
     return openWeb({ ...options, executionProviders: undefined });
+  }
+}
+
+/** Saves a model in a folder of its own. */
+async function saveModel(model: Model, signal: AbortSignal | undefined): Promise<ModelFile> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'lithe-model-'));
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  try {
+    const file = path.join(folder, 'model.onnx');
+    const { saveOnnx } = await import('@lithe/onnx/node');
+    await saveOnnx(model, file, { signal });
+    return { file, remove };
+  } catch (error) {
+    await remove();
+    throw error;
   }
 }
 

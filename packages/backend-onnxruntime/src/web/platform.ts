@@ -1,6 +1,6 @@
 import { errors, type RunContext } from '@lithe/core';
 import { type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
-import type { OnnxRuntimeOptions, WebFiles } from '../options.ts';
+import { ignoredOnWeb, type OnnxRuntimeOptions, type WebFiles } from '../options.ts';
 import type { BrowserTargetOptions } from '../targets/wasm.ts';
 import { webWorkerChannel } from './worker-channel.ts';
 
@@ -38,6 +38,7 @@ export function openWeb(options: OnnxRuntimeOptions & WebFiles): Promise<OnnxRun
       powerPreference: undefined,
     },
     sessionThreads: undefined,
+    ignores: ignoredOnWeb,
     defaultProviders: ['wasm'],
     options,
   });
