@@ -159,6 +159,16 @@ export {
   standardOps,
 } from './ops/standard-ops.ts';
 export { definePass, type StandardOptions } from './pass/define-pass.ts';
+export {
+  noFunctions,
+  noOperator,
+  noSubgraphs,
+  opsetAtLeast,
+  shapesInferred,
+  staticShapes,
+  topologicallySorted,
+  validModel,
+} from './pass/invariants.ts';
 export { type OptimizeOptions, type OptimizeResult, optimize, type StepList } from './pass/optimize.ts';
 export type {
   Invariant,

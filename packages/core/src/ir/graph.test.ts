@@ -237,12 +237,10 @@ describe('Graph', () => {
     expect(graph.inputs).toEqual([x]);
   });
 
-  it('takes very long lists of inputs and outputs', () => {
-    const graph = new Graph();
-    const values = Array.from({ length: 200_000 }, (_, index) => graph.addInput(`i${index}`));
-    graph.setOutputs(values);
-    graph.setInputs(values.toReversed());
-    expect([graph.outputs.length, graph.inputs[0]?.name]).toEqual([200_000, 'i199999']);
+  it('takes very long lists of outputs', () => {
+    const { graph, x } = chain('a');
+    graph.setOutputs(Array<Value>(300_000).fill(x));
+    expect([graph.outputs.length, x.outputOf]).toEqual([300_000, [graph]]);
   });
 });
 
