@@ -19,3 +19,4 @@ export {
 export { type UpgradeNote, upgradeNotes } from './upgrade/upgrade.ts';
 export type { ValueInfoChoice } from './write/write-graph.ts';
 export { type WriteOptions, writeOnnx } from './write/write-onnx.ts';
+export { type WriteValueOptions, writeTensorProto, writeValueProto } from './write/write-value-proto.ts';

@@ -22,7 +22,7 @@ export interface ReadLimits {
   /** Nodes, those of subgraphs and functions included. Default 500,000: five times the largest models in use. */
   readonly maxNodes: number;
   /**
-   * Numbers and texts in repeated fields (`ints`, `int64_data`, names, …). Default 2^25: one takes a byte in a file
+   * Numbers and texts in repeated fields (`ints`, `int64_data`, names, …). Default 2^24: one takes a byte in a file
    * and up to 32 in memory. Large weights come as raw bytes, which are not counted.
    */
   readonly maxListItems: number;
@@ -43,7 +43,7 @@ export const defaultReadLimits: ReadLimits = {
   maxDepth: 100,
   maxMessages: 4_000_000,
   maxNodes: 500_000,
-  maxListItems: 2 ** 25,
+  maxListItems: 2 ** 24,
   maxRank: 64,
   maxTensorElements: 2 ** 40,
   maxExternalFiles: 10_000,

@@ -68,16 +68,19 @@ export const realModels: readonly RealModel[] = [
   voice('silero_vad_op18_ifless.onnx', 18, 576, rate),
 ];
 
+/** Optimizations could differ between two forms of one model; errors are expected in some tests. */
+const sessionOptions = {
+  graphOptimizationLevel: 'disabled',
+  logSeverityLevel: 4,
+  intraOpNumThreads: 1,
+} as const;
+
 /** Runs a model in onnxruntime, without optimizations that could differ between two forms of one model. */
 export async function runOriginal(
   bytes: Uint8Array,
   feeds: Record<string, Tensor>,
 ): Promise<Record<string, Tensor>> {
-  const session = await InferenceSession.create(bytes, {
-    graphOptimizationLevel: 'disabled',
-    logSeverityLevel: 3,
-    intraOpNumThreads: 1,
-  });
+  const session = await InferenceSession.create(bytes, sessionOptions);
   try {
     const outputs = await session.run(
       Object.fromEntries(Object.entries(feeds).filter(([name]) => session.inputNames.includes(name))),
@@ -106,4 +109,21 @@ export function agreement(expected: Record<string, Tensor>, actual: Record<strin
     }
   }
   return worst;
+}
+
+/** Runs a model on inputs in the order in which it declares them. */
+export async function runInOrder(
+  bytes: Uint8Array,
+  feeds: readonly Tensor[],
+): Promise<Record<string, Tensor>> {
+  const session = await InferenceSession.create(bytes, sessionOptions);
+  try {
+    const named = session.inputNames.flatMap((name, index) => {
+      const tensor = feeds[index];
+      return tensor === undefined ? [] : [[name, tensor] as const];
+    });
+    return (await session.run(Object.fromEntries(named))) as Record<string, Tensor>;
+  } finally {
+    await session.release();
+  }
 }

@@ -34,18 +34,27 @@ export async function writeOnnx(model: Model, options: WriteOptions = {}): Promi
   const original = await unchangedBytes(model, options);
   if (original !== undefined && model.meta.get(modelExtras)?.locations.length === 0) return original;
   const rope = await encodeFor(model, options);
+  return ropeBytes(rope, options.signal);
+}
+
+/**
+ * Loads the weights of an encoded message and puts everything into one array.
+ *
+ * @throws {LitheError} LIMIT_EXCEEDED when it would pass 2 GiB
+ */
+export async function ropeBytes(rope: Rope, signal: AbortSignal | undefined): Promise<Uint8Array> {
   if (rope.byteLength > maxProtobufBytes) {
     throw errors.limitExceeded(
       'maxFileBytes',
       maxProtobufBytes,
       rope.byteLength,
-      'The model as one ONNX file',
+      'What would be one ONNX file',
     );
   }
   const bytes = new Uint8Array(rope.byteLength);
   let offset = 0;
   for (const piece of rope.pieces) {
-    bytes.set(await pieceBytes(piece, options.signal), offset);
+    bytes.set(await pieceBytes(piece, signal), offset);
     offset += piece.byteLength;
   }
   return bytes;
