@@ -322,5 +322,4 @@ export const normalizationKernels: KernelTable = {
   LpNormalization: lpNormalization,
   MeanVarianceNormalization: meanVarianceNormalization,
   SimplifiedLayerNormalization: simplifiedLayerNormalization,
-  'com.microsoft.SimplifiedLayerNormalization': simplifiedLayerNormalization,
 };

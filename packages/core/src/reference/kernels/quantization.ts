@@ -219,7 +219,7 @@ const convInteger: ReferenceKernel = (context) => {
 };
 
 /** ONNX `QLinearConv` (opset 10): a quantized `Conv`; weights may have a scale per output channel. */
-const qLinearConv: ReferenceKernel = (context) => {
+export const qLinearConv: ReferenceKernel = (context) => {
   const [x, w] = [context.tensor(0), context.tensor(3)];
   const result = convolve(
     context,

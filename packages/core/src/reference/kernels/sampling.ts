@@ -36,7 +36,8 @@ function axisTaps(normalized: number, dim: number, { mode, padding, alignCorners
   const raw = alignCorners ? ((normalized + 1) / 2) * (dim - 1) : ((normalized + 1) * dim - 1) / 2;
   const [low, high] = alignCorners ? [0, dim - 1] : [-0.5, dim - 0.5];
   let x = mode === 'nearest' ? roundHalfEven(raw) : raw;
-  if (x < low || x > high) {
+  // Cubic weights reach over the edge: runtimes fold the pixels that they read, not the place itself.
+  if (mode !== 'cubic' && (x < low || x > high)) {
     if (padding === 'border') x = Math.min(Math.max(x, 0), dim - 1);
     else if (padding === 'reflection') x = reflected(x, low, high);
   }

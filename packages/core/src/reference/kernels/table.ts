@@ -10,6 +10,9 @@ import { gatherKernels } from './gather.ts';
 import { logicKernels } from './logic.ts';
 import { lossKernels } from './loss.ts';
 import { matMulKernels } from './matmul.ts';
+import { microsoftFusedKernels } from './microsoft-fused.ts';
+import { microsoftMatMulKernels } from './microsoft-matmul.ts';
+import { microsoftQuantizedKernels } from './microsoft-quantized.ts';
 import { movementKernels } from './movement.ts';
 import { normalizationKernels } from './normalization.ts';
 import { poolingKernels } from './pooling.ts';
@@ -39,6 +42,9 @@ export const referenceKernels: KernelTable = {
   ...logicKernels,
   ...lossKernels,
   ...matMulKernels,
+  ...microsoftFusedKernels,
+  ...microsoftMatMulKernels,
+  ...microsoftQuantizedKernels,
   ...movementKernels,
   ...normalizationKernels,
   ...poolingKernels,
