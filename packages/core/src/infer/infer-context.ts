@@ -97,6 +97,32 @@ function bindOne(
   }
 }
 
+/** The dtype that an operator's table gives an output. */
+function outputDType(def: AnyOpDef, index: number, bound: ReadonlyMap<string, DType>): DType | undefined {
+  const parameter = def.outputs[Math.min(index, def.outputs.length - 1)];
+  if (parameter === undefined) return undefined;
+  const fromVariable = parameter.variable === undefined ? undefined : bound.get(parameter.variable);
+  return fromVariable ?? (parameter.dtypes.length === 1 ? parameter.dtypes[0] : undefined);
+}
+
+/** The dtypes of a node's outputs alone, where its shape rule has failed. */
+export function inferDTypes(
+  node: Node,
+  def: AnyOpDef,
+  inputs: readonly (Known | null)[],
+): readonly Inferred[] {
+  const bound = new Map<string, DType>();
+  inputs.forEach((known, index) => {
+    const variable = def.inputs[Math.min(index, def.inputs.length - 1)]?.variable;
+    const dtype = known?.type?.kind === 'tensor' ? known.type.dtype : undefined;
+    if (variable !== undefined && dtype !== undefined) bound.set(variable, dtype);
+  });
+  return node.outputs.map((_, index) => {
+    const dtype = outputDType(def, index, bound);
+    return { type: dtype === undefined ? undefined : tensorType(dtype), sizes: undefined };
+  });
+}
+
 /** Runs an operator's rule on a node. Throws {@link Contradiction} when the node contradicts the operator. */
 export function inferNode(node: Node, def: AnyOpDef, scope: InferScope): readonly Inferred[] {
   const { inputs } = scope;
@@ -107,12 +133,7 @@ export function inferNode(node: Node, def: AnyOpDef, scope: InferScope): readonl
     const type = typeAt(index);
     return type?.kind === 'tensor' ? type : undefined;
   };
-  const dtypeOfOutput = (index: number): DType | undefined => {
-    const parameter = def.outputs[Math.min(index, def.outputs.length - 1)];
-    if (parameter === undefined) return undefined;
-    const fromVariable = parameter.variable === undefined ? undefined : bound.get(parameter.variable);
-    return fromVariable ?? (parameter.dtypes.length === 1 ? parameter.dtypes[0] : undefined);
-  };
+  const dtypeOfOutput = (index: number): DType | undefined => outputDType(def, index, bound);
   const context: InferContext<unknown> = {
     node,
     attributes: readAttributes(node, def.attributes, scope.resolve),
@@ -131,7 +152,10 @@ export function inferNode(node: Node, def: AnyOpDef, scope: InferScope): readonl
     sizes: (index) => inputs[index]?.sizes ?? sizesOfTensor(inputs[index]?.constant),
     output: (index, dtype, shape) => {
       const slot = inferred[index];
-      if (slot !== undefined) slot.type = tensorType(dtype ?? dtypeOfOutput(index), checkedShape(def, shape));
+      if (slot === undefined) return;
+      const element = dtype ?? dtypeOfOutput(index);
+      const dims = checkedShape(def, shape);
+      slot.type = element === undefined && dims === undefined ? undefined : tensorType(element, dims);
     },
     outputType: (index, type) => {
       const slot = inferred[index];

@@ -15,6 +15,7 @@ import {
   contradictionError,
   type Inferred,
   type InferScope,
+  inferDTypes,
   inferNode,
   type Known,
 } from './infer-context.ts';
@@ -142,7 +143,7 @@ export class Walk {
       this.#contradictions++;
       if (this.#strict && this.#run === 'always') throw problem;
       if (this.#run !== 'never') this.#problems.add(problem.message);
-      this.#store(node, [], 'operator');
+      this.#store(node, def === undefined ? [] : inferDTypes(node, def, inputs), 'operator');
     }
   }
 

@@ -194,7 +194,8 @@ export function parse(dim: number | string): Polynomial {
   return value !== null && render(value) === dim ? value : atom(dim);
 }
 
-function greatestCommonDivisor(left: number, right: number): number {
+/** The largest number that divides both. */
+export function greatestCommonDivisor(left: number, right: number): number {
   let [a, b] = [Math.abs(left), Math.abs(right)];
   while (b !== 0) [a, b] = [b, a % b];
   return a;

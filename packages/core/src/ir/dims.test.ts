@@ -60,6 +60,7 @@ describe('arithmetic of sizes', () => {
 
   test('broadcasts and merges by the rules of ONNX', () => {
     expect([broadcastDims('N', 1), broadcastDims('N', 4), broadcastDims('N', 'M')]).toEqual(['N', 4, null]);
+    expect(broadcastDims(floorDivideDim('H', 3), multiplyDims('N', 2))).toBe('2*N');
     expect([broadcastDims(2, 3), broadcastDims(0, 1)]).toEqual([undefined, 0]);
     expect([mergeDims('N', 4), mergeDims(null, 'N'), mergeDims('N', 'M')]).toEqual([4, 'N', 'N']);
     expect([mergeDims(3, 4), mergeDims('N', addDims('N', 1))]).toEqual([undefined, undefined]);

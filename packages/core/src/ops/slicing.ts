@@ -206,6 +206,8 @@ function fromFront(size: Dim, index: Dim): Dim {
 function slicedDim(size: Dim, { start, end, step }: SliceRange): Dim {
   if (step < 0) return reversedDim(size, { start, end, step });
   const isWhole = typeof end === 'number' && end >= FAR;
+  if (isWhole && typeof start === 'number' && start < 0 && start > -FAR)
+    return ceilDivideDim(minDims(-start, size), step);
   const first = typeof start === 'number' && start <= -FAR ? 0 : fromFront(size, start);
   const from = typeof start === 'number' && start >= 0 ? first : start === null ? null : maxDims(first, 0);
   const last = isWhole ? size : fromFront(size, end);
@@ -219,8 +221,9 @@ function slicedDim(size: Dim, { start, end, step }: SliceRange): Dim {
 function reversedDim(size: Dim, { start, end, step }: SliceRange): Dim {
   const last = addDims(size, -1);
   const isFar = (index: Dim): boolean => typeof index === 'number' && Math.abs(index) >= 2 ** 31 - 1;
-  const from =
-    isFar(start) && (start as number) > 0 ? last : minDims(maxDims(fromFront(size, start), 0), last);
+  const isLast = start === -1 || (isFar(start) && (start as number) > 0);
+  if (isLast && isFar(end) && (end as number) < 0) return ceilDivideDim(size, -step);
+  const from = isLast ? last : minDims(maxDims(fromFront(size, start), 0), last);
   const to = isFar(end) && (end as number) < 0 ? -1 : minDims(maxDims(fromFront(size, end), -1), last);
   const length = subtractDims(from, to);
   return ceilDivideDim(length === size ? size : maxDims(length, 0), -step);
