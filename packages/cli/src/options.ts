@@ -24,6 +24,21 @@ export function parseShape(text: string, previous: Shapes = {}): Shapes {
   return { ...previous, [name]: dims === 'scalar' ? [] : dims.split(/[x,]/).map(Number) };
 }
 
+/** Contents of inputs by name, as given by `--value`. */
+export type Values = Readonly<Record<string, readonly number[]>>;
+
+/** Reads one `--value sr=16000`; the option may be repeated. */
+export function parseValue(text: string, previous: Values = {}): Values {
+  const match = /^(.+?)=(-?[\d.]+(?:e[-+]?\d+)?(?:,-?[\d.]+(?:e[-+]?\d+)?)*)$/i.exec(text);
+  if (match === null) throw new InvalidArgumentError('Write it as NAME=16000 or NAME=1,2,3.');
+  const [, name, list] = match as unknown as [string, string, string];
+  const numbers = list.split(',').map(Number);
+  if (numbers.some((number) => !Number.isFinite(number)))
+    throw new InvalidArgumentError('All values must be numbers.');
+  if (Object.hasOwn(previous, name)) throw new InvalidArgumentError(`Input "${name}" is given twice.`);
+  return { ...previous, [name]: numbers };
+}
+
 /** Reads a number in a range. */
 export function parseNumber(minimum: number, maximum: number): (text: string) => number {
   return (text) => {
@@ -55,6 +70,13 @@ export const shapeOption = (): Option =>
     'size of an input with symbolic dims, such as x=1x3x320x320 (repeat for more inputs)',
   ).argParser(parseShape);
 
+/** `--value`, the same in every command. */
+export const valueOption = (): Option =>
+  new Option(
+    '--value <name=numbers>',
+    'contents of an input that must not be random, such as sr=16000 (repeat for more inputs)',
+  ).argParser(parseValue);
+
 /** `--target`, the same in every command. */
 export const targetOption = (): Option =>
   new Option('--target <runtime>', 'runtime to compress for and measure in')
@@ -75,3 +97,9 @@ export const preprocessOption = (): Option =>
     '--preprocess <file>',
     'JSON file with the image preprocessing (default: preprocessing.json beside the images)',
   );
+
+/** `--rounds`, the same in every command that measures. */
+export const roundsOption = (): Option =>
+  new Option('--rounds <n>', 'rounds of a measurement; in each the models take turns')
+    .argParser(parseInteger(1, 100_000))
+    .default(31);

@@ -1,18 +1,20 @@
 import { createRunContext, type Feeds, type LatencyEntry, measureLatency } from '@lithe/core';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { exitCodes } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import { type ModelFile, openModel } from '../model-file.ts';
 import {
   jsonOption,
-  parseInteger,
   preprocessOption,
+  roundsOption,
   type Shapes,
   seedOption,
   shapeOption,
   type TargetName,
   targetOption,
   threadsOption,
+  type Values,
+  valueOption,
 } from '../options.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
@@ -26,6 +28,7 @@ interface BenchCommandOptions {
   readonly rounds: number;
   readonly preprocess?: string;
   readonly shape?: Shapes;
+  readonly value?: Values;
   readonly threads: number;
   readonly seed: number;
   readonly json?: boolean;
@@ -71,13 +74,10 @@ export function addBench(program: Command, context: CommandContext): void {
       '--data <data>',
       'inputs: .npy, .npz, IDX, an image, or a folder of them (the first sample is used)',
     )
-    .addOption(
-      new Option('--rounds <n>', 'rounds; in each the models take turns')
-        .argParser(parseInteger(1, 100_000))
-        .default(30),
-    )
+    .addOption(roundsOption())
     .addOption(preprocessOption())
     .addOption(shapeOption())
+    .addOption(valueOption())
     .addOption(threadsOption())
     .addOption(seedOption())
     .addOption(jsonOption())
@@ -110,6 +110,7 @@ async function benchFiles(
   const first = files[0] as ModelFile;
   const inputs = await openInputs(first.model, options.data, {
     shapes: options.shape,
+    values: options.value,
     preprocess: options.preprocess,
     seed: options.seed,
   });

@@ -11,12 +11,15 @@ import {
   parseInteger,
   parseNumber,
   preprocessOption,
+  roundsOption,
   type Shapes,
   seedOption,
   shapeOption,
   type TargetName,
   targetOption,
   threadsOption,
+  type Values,
+  valueOption,
 } from '../options.ts';
 import { outputPath } from '../output-path.ts';
 import { printJson, runCommand } from '../run-command.ts';
@@ -35,7 +38,9 @@ interface CompressCommandOptions {
   readonly samples: number;
   readonly preprocess?: string;
   readonly shape?: Shapes;
+  readonly value?: Values;
   readonly threads: number;
+  readonly rounds: number;
   readonly seed: number;
   readonly json?: boolean;
 }
@@ -85,7 +90,9 @@ export function addCompress(program: Command, context: CommandContext): void {
     )
     .addOption(preprocessOption())
     .addOption(shapeOption())
+    .addOption(valueOption())
     .addOption(threadsOption())
+    .addOption(roundsOption())
     .addOption(seedOption())
     .addOption(jsonOption())
     .addHelpText('after', examples)
@@ -107,6 +114,7 @@ async function compress(
     const file = await openModel(path, signal);
     const inputs = await openInputs(file.model, options.calibrate, {
       shapes: options.shape,
+      values: options.value,
       preprocess: options.preprocess,
       seed: options.seed,
     });
@@ -126,6 +134,7 @@ async function compress(
       random: inputs.random,
       evaluate,
       driftSamples: options.samples,
+      rounds: options.rounds,
       output,
       seed: options.seed,
       signal,

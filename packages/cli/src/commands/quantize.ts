@@ -20,6 +20,8 @@ import {
   shapeOption,
   type TargetName,
   targetOption,
+  type Values,
+  valueOption,
 } from '../options.ts';
 import { outputPath } from '../output-path.ts';
 import { printJson, runCommand } from '../run-command.ts';
@@ -88,6 +90,7 @@ interface QuantizeOptions {
   readonly simplify: boolean;
   readonly preprocess?: string;
   readonly shape?: Shapes;
+  readonly value?: Values;
   readonly seed: number;
   readonly json?: boolean;
 }
@@ -133,6 +136,7 @@ export function addQuantize(program: Command, context: CommandContext): void {
     .option('--no-simplify', 'quantize the graph as it is')
     .addOption(preprocessOption())
     .addOption(shapeOption())
+    .addOption(valueOption())
     .addOption(seedOption())
     .addOption(jsonOption())
     .addHelpText('after', help)
@@ -180,6 +184,7 @@ async function quantize(
   const { model } = await openModel(path, io.signal);
   const inputs = await openInputs(model, options.calibrate, {
     shapes: options.shape,
+    values: options.value,
     preprocess: options.preprocess,
     seed: options.seed,
   });

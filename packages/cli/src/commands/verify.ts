@@ -11,12 +11,15 @@ import {
   parseInteger,
   parseNumber,
   preprocessOption,
+  roundsOption,
   type Shapes,
   seedOption,
   shapeOption,
   type TargetName,
   targetOption,
   threadsOption,
+  type Values,
+  valueOption,
 } from '../options.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
@@ -39,7 +42,9 @@ interface VerifyOptions {
   readonly samples: number;
   readonly preprocess?: string;
   readonly shape?: Shapes;
+  readonly value?: Values;
   readonly threads: number;
+  readonly rounds: number;
   readonly seed: number;
   readonly json?: boolean;
 }
@@ -102,7 +107,9 @@ export function addVerify(program: Command, context: CommandContext): void {
     )
     .addOption(preprocessOption())
     .addOption(shapeOption())
+    .addOption(valueOption())
     .addOption(threadsOption())
+    .addOption(roundsOption())
     .addOption(seedOption())
     .addOption(jsonOption())
     .addHelpText('after', examples)
@@ -133,6 +140,7 @@ async function verifyFiles(
   const [first, second] = [await openModel(beforePath, io.signal), await openModel(afterPath, io.signal)];
   const inputs = await openInputs(first.model, options.data, {
     shapes: options.shape,
+    values: options.value,
     preprocess: options.preprocess,
     seed: options.seed,
   });
@@ -162,7 +170,7 @@ async function verifyFiles(
       samples += batch.size;
     }
     progress.phase('measuring latency');
-    const latency = await latencyChange(before, after, feeds ?? {}, 'confirm', context);
+    const latency = await latencyChange(before, after, feeds ?? {}, options.rounds, context);
     const accuracy =
       labelled === undefined
         ? undefined

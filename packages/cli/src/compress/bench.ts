@@ -40,7 +40,7 @@ export interface Bench {
   /** Accuracy of the original and the candidate; `undefined` without labelled data. */
   accuracy(candidate: Executable): Promise<AccuracyChange | undefined>;
   /** Measures original and candidate in turn. */
-  latency(candidate: Executable, effort: 'first' | 'confirm'): Promise<LatencyChange>;
+  latency(candidate: Executable, rounds: number): Promise<LatencyChange>;
   /** Frees the original. The backend is the caller's. */
   dispose(): Promise<void>;
 }
@@ -84,7 +84,7 @@ export async function openBench(
         after: await evaluateTop1(candidate, options.evaluate, context),
       };
     },
-    latency: (candidate, effort) => latencyChange(executable, candidate, first, effort, context),
+    latency: (candidate, rounds) => latencyChange(executable, candidate, first, rounds, context),
     dispose: () => executable.dispose(),
   };
 }
@@ -111,7 +111,7 @@ export async function latencyChange(
   before: Executable,
   after: Executable,
   feeds: Feeds,
-  effort: 'first' | 'confirm',
+  rounds: number,
   context: RunContext,
 ): Promise<LatencyChange> {
   const entries = [
@@ -119,8 +119,8 @@ export async function latencyChange(
     { name: 'candidate', executable: after },
   ] as const;
   const report = await measureLatency(entries, feeds, {
-    rounds: effort === 'first' ? 11 : 31,
-    minMilliseconds: effort === 'first' ? 20 : 40,
+    rounds,
+    minMilliseconds: 20,
     signal: context.signal,
     onRound: (done, total) => {
       context.progress({ task: 'latency', done, total });

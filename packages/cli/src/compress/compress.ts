@@ -36,12 +36,22 @@ export interface CompressOptions extends RunOptions {
   readonly random: boolean;
   /** Labelled inputs for the accuracy. */
   readonly evaluate?: Dataset | undefined;
+  /** Rounds of the measurement that confirms the choice; 31 by default. A first look takes a third of them. */
+  readonly rounds?: number | undefined;
   /** Samples that drift is taken on; 32 by default. */
   readonly driftSamples?: number | undefined;
   /** Path to write the result to. */
   readonly output: string;
   /** Told when a new phase begins. */
   readonly onPhase?: ((text: string) => void) | undefined;
+}
+
+/** Rounds of the measurement that confirms the choice. */
+const DEFAULT_ROUNDS = 31;
+
+/** Rounds of the first look at a candidate. */
+function firstRounds({ rounds = DEFAULT_ROUNDS }: CompressOptions): number {
+  return Math.max(6, Math.ceil(rounds / 3));
 }
 
 interface Work {
@@ -124,7 +134,7 @@ async function tryCandidate(
       const size = { before: file.bytes, after: result.bytes, ratio: file.bytes / result.bytes };
       const drift = await bench.drift(executable);
       const accuracy = await bench.accuracy(executable);
-      const latency = await bench.latency(executable, 'first');
+      const latency = await bench.latency(executable, firstRounds(options));
       return {
         name,
         summary,
@@ -166,7 +176,7 @@ async function confirm(
     options.onPhase?.(`confirming ${best.name}`);
     const executable = await bench.compile((built.get(best.name) as BuiltCandidate).encoded);
     try {
-      const latency = await bench.latency(executable, 'confirm');
+      const latency = await bench.latency(executable, options.rounds ?? DEFAULT_ROUNDS);
       const index = results.indexOf(best);
       const confirmed: CandidateResult = { ...best, latency };
       results[index] = confirmed;
