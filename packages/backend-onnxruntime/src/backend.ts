@@ -15,7 +15,7 @@ import {
 import type { OpenChannel } from './channel.ts';
 import { type OnnxRuntimeExecutable, RemoteExecutable } from './executable.ts';
 import { type OnnxRuntimeOptions, runtimeOptions, type SessionOptions, sessionOptions } from './options.ts';
-import { checkDomains, compileOnReference, supportsDomain, unsupportedOf } from './unsupported.ts';
+import { checkDomains, compileErrorOf, compileOnReference, supportsDomain } from './unsupported.ts';
 import { packTensor } from './wire.ts';
 import type { WireEnvironment, WireResults, WireState } from './worker/protocol.ts';
 import { WorkerClient } from './worker-client.ts';
@@ -195,7 +195,7 @@ class RuntimeBackend implements OnnxRuntimeBackend {
       // What a cancelled or failed compilation leaves behind in a worker is not worth keeping. Not waited for: the
       // worker may be deep in native code.
       void this.#drop(client).then(remove);
-      throw unsupportedOf(this.name, error) ?? error;
+      throw compileErrorOf(this.name, error);
     }
   }
 

@@ -185,6 +185,13 @@ describe.each([
     );
   });
 
+  it('says that an execution provider is not there', async () => {
+    const extra = { executionProviders: ['xnnpack-that-is-not-there'] };
+    await expect(backend.compile(reluModel(), { extra })).rejects.toSatisfy(
+      code('BACKEND_UNAVAILABLE', /provider is missing/),
+    );
+  });
+
   it('refuses options that the runtime would ignore', async () => {
     const extra = name === 'onnxruntime-node' ? { freeDimensionOverrides: { N: 1 } } : { profiling: true };
     await expect(backend.compile(reluModel(), { extra })).rejects.toSatisfy(
@@ -216,6 +223,12 @@ describe.each([
     expect(await run(1)).toEqual(new Float32Array([-1, 2]));
     expect(await run(0)).toEqual(new Float32Array([1, 2]));
   });
+});
+
+it('WebGPU of onnxruntime-web is not to be had in Node, and the error says where it is', async () => {
+  await expect(onnxruntimeWeb({ executionProviders: ['webgpu'] })).rejects.toSatisfy(
+    (error) => isLitheError(error, 'BACKEND_UNAVAILABLE') && error.hint?.includes('webgpuTarget()') === true,
+  );
 });
 
 it('a model with too many bytes for one piece goes through a file, which is removed again', async () => {

@@ -5,7 +5,6 @@ import {
   errors,
   type Graph,
   isLitheError,
-  type LitheError,
   type Model,
   type Node,
   type Support,
@@ -62,9 +61,13 @@ const complaints: readonly RegExp[] = [
   /No Op registered for (\S+) with domain_version/,
 ];
 
-/** The failure to compile as OP_UNSUPPORTED, where it is one; `undefined` otherwise. */
-export function unsupportedOf(backend: string, error: unknown): LitheError | undefined {
-  if (!isLitheError(error, 'BACKEND_FAILED')) return undefined;
+/** How onnxruntime says that an execution provider cannot be had on this machine. */
+const missingProvider =
+  /Failed to get a WebGPU adapter|Failed to load shared library|backend not found|no available backend found/i;
+
+/** The failure to compile under its proper code: OP_UNSUPPORTED, BACKEND_UNAVAILABLE, or as it is. */
+export function compileErrorOf(backend: string, error: unknown): unknown {
+  if (!isLitheError(error, 'BACKEND_FAILED')) return error;
   for (const complaint of complaints) {
     const match = complaint.exec(error.message);
     if (match === null) continue;
@@ -77,7 +80,14 @@ export function unsupportedOf(backend: string, error: unknown): LitheError | und
       hint,
     );
   }
-  return undefined;
+  if (!missingProvider.test(error.message)) return error;
+  const { message } = error.cause instanceof Error ? error.cause : error;
+  return errors.backendUnavailable(
+    backend,
+    `an execution provider is missing: ${message}`,
+    'Leave it out of `executionProviders`, or install what it needs: drivers, a GPU, its libraries.',
+    error,
+  );
 }
 
 /** Compiles a model on the reference interpreter instead. */

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { isLitheError, type Model, type RunContext } from '@lithe/core';
+import { errors, isLitheError, type Model, type RunContext } from '@lithe/core';
 import { type ModelFile, type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
 import { ignoredOnWeb, type OnnxRuntimeOptions, type WebFiles } from '../options.ts';
 import type { BrowserTargetOptions } from '../targets/wasm.ts';
@@ -46,6 +46,15 @@ export function openWeb(
   options: OnnxRuntimeOptions & WebFiles,
   module = 'onnxruntime-web',
 ): Promise<OnnxRuntimeBackend> {
+  if (options.executionProviders?.some((one) => (typeof one === 'string' ? one : one.name) === 'webgpu')) {
+    return Promise.reject(
+      errors.backendUnavailable(
+        'onnxruntime-web',
+        'its WebGPU needs a browser, and this is Node.',
+        "Use webgpuTarget(), onnxruntimeBrowser('webgpu') of @lithe/backend-onnxruntime/node, or onnxruntimeNode().",
+      ),
+    );
+  }
   return openRuntime({
     name: 'onnxruntime-web',
     install: 'Install it: npm install onnxruntime-web.',

@@ -19,6 +19,9 @@ import {
   wasmTarget,
   webgpuTarget,
 } from '../../index.ts';
+import { WorkerClient } from '../../worker-client.ts';
+import { BrowserHost } from './browser-host.ts';
+import { findBrowser } from './find-browser.ts';
 
 const relu = { x: Tensor.from('float32', [1, 3], new Float32Array([-1, 0, 2])) };
 
@@ -153,6 +156,29 @@ describe.each([
     );
     expect(backend.stats()).toEqual({ executables: 0, liveTensors: 0, liveBytes: 0 });
   });
+});
+
+it('a browser that ends takes its runs with it, as errors', async () => {
+  const program = await findBrowser('test');
+  const host = await BrowserHost.start({ backend: 'test', program, kind: 'wasm', softwareGpu: false });
+  const client = await WorkerClient.start(host.open, { name: 'test', install: '', graceMilliseconds: 1000 });
+  const opening = client.request({
+    type: 'open',
+    environment: {
+      logSeverityLevel: 3,
+      threads: 1,
+      wasmPaths: undefined,
+      wasmBinary: undefined,
+      powerPreference: undefined,
+    },
+  });
+  await Promise.all([
+    expect(opening).rejects.toSatisfy((error) => isLitheError(error, 'BACKEND_FAILED')),
+    host.close(),
+  ]);
+  await expect(client.request({ type: 'release' })).rejects.toSatisfy((error) =>
+    isLitheError(error, 'BACKEND_FAILED'),
+  );
 });
 
 describe('the process', () => {
