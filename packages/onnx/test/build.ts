@@ -1,34 +1,27 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import {
-  type GraphProtoSchema,
-  ModelProtoSchema,
-  type NodeProtoSchema,
-  type ValueInfoProtoSchema,
-} from '../src/proto/onnx_pb.ts';
+import { ModelProtoSchema } from '../src/proto/onnx_pb.ts';
 
-/** A message as the generated code takes it. */
-export type GraphInit = MessageInitShape<typeof GraphProtoSchema>;
-/** A message as the generated code takes it. */
-export type ModelInit = MessageInitShape<typeof ModelProtoSchema>;
-/** A message as the generated code takes it. */
-export type NodeInit = MessageInitShape<typeof NodeProtoSchema>;
+/** Fields of a `GraphProto`; not typed further, because hostile ones are wanted too. */
+export type GraphInit = Readonly<Record<string, unknown>>;
+/** Fields of a `ModelProto`. */
+export type ModelInit = Readonly<Record<string, unknown>>;
+/** Fields of a `NodeProto`. */
+export type NodeInit = Readonly<Record<string, unknown>>;
 
 /** A model file around a graph. */
 export function modelBytes(graph: GraphInit, opset = 21, more: ModelInit = {}): Uint8Array {
-  const init: ModelInit = {
-    irVersion: 10n,
-    opsetImport: [{ domain: '', version: BigInt(opset) }],
-    graph,
-    ...more,
-  };
-  return toBinary(ModelProtoSchema, create(ModelProtoSchema, init));
+  const init = { irVersion: 10n, opsetImport: [{ domain: '', version: BigInt(opset) }], graph, ...more };
+  return toBinary(
+    ModelProtoSchema,
+    create(ModelProtoSchema, init as MessageInitShape<typeof ModelProtoSchema>),
+  );
 }
 
 /** A float32 value of some dims. */
 export function floats(
   name: string,
   ...dims: readonly (number | string)[]
-): MessageInitShape<typeof ValueInfoProtoSchema> {
+): Readonly<Record<string, unknown>> {
   const dim = dims.map((size) =>
     typeof size === 'number'
       ? { value: { case: 'dimValue' as const, value: BigInt(size) } }
@@ -43,6 +36,6 @@ export function around(...node: readonly NodeInit[]): GraphInit {
 }
 
 /** Raw bytes of float32 numbers. */
-export function floatBytes(...values: readonly number[]): Uint8Array {
+export function floatBytes(...values: readonly number[]): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new Float32Array(values).buffer);
 }
