@@ -23,8 +23,10 @@ import type { InferConflict, InferOptions, InferReport } from './infer-report.ts
 import { elementOf } from './known-values.ts';
 import { mergeTypes, withSymbols } from './merge-types.ts';
 
-/** Nodes of functions and repeated loop bodies that are walked in all; more is taken for a hostile file. */
-const MAX_REPEATED = 200_000;
+/** Nodes of functions and subgraphs that are walked in all, beyond a few times those of the model: more is taken for hostile. */
+const MAX_REPEATED = 100_000;
+/** How often each node of the model may be walked. */
+const MAX_WALKS = 10;
 /** Nesting of subgraphs and function calls. */
 const MAX_DEPTH = 100;
 
@@ -48,6 +50,7 @@ export class Walk {
   readonly #strict: boolean;
   readonly #signal: AbortSignal | undefined;
   #repeated = 0;
+  #size = 0;
   #contradictions = 0;
   #run: 'always' | 'maybe' | 'never' = 'always';
 
@@ -70,6 +73,7 @@ export class Walk {
 
   /** Symbols that made-up names must keep clear of. */
   #collectSymbols(graph: Graph): void {
+    this.#size += graph.nodeCount;
     for (const value of graph.values()) {
       for (const dim of value.shape ?? []) {
         if (typeof dim !== 'string') continue;
@@ -197,10 +201,11 @@ export class Walk {
 
   #count(graph: Graph): void {
     this.#repeated += graph.nodeCount;
-    if (this.#repeated > MAX_REPEATED) {
+    const limit = MAX_REPEATED + MAX_WALKS * this.#size;
+    if (this.#repeated > limit) {
       throw errors.limitExceeded(
         'nodes of functions and loop bodies',
-        MAX_REPEATED,
+        limit,
         this.#repeated,
         `Graph "${graph.name}"`,
       );

@@ -4,6 +4,7 @@ import type { CostContext, InferContext } from '../op/op-def.ts';
 import { elementsOf } from '../tensor/dtype.ts';
 import { type AnyContext, mergedDim, requireRank, unknownDims, windowedDim } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
+import { lengthOf } from './shape.ts';
 
 /** Schemas of the convolutions. */
 export const convolutionSchemas = {
@@ -279,7 +280,7 @@ function inferCol2Im(context: InferContext<{ readonly dilations: readonly number
   const data = requireRank(context, 0, 3, true);
   const image = context.sizes(1);
   const block = context.sizes(2);
-  const count = image?.length ?? block?.length ?? numberOf(context.shape(1)?.[0]);
+  const count = image?.length ?? block?.length ?? lengthOf(context, 1);
   if (count === undefined) {
     context.output(0, undefined, undefined);
     return;
@@ -287,8 +288,6 @@ function inferCol2Im(context: InferContext<{ readonly dilations: readonly number
   const channels = block === undefined ? null : (divideDims(data?.[1] ?? null, productOfDims(block)) ?? null);
   context.output(0, undefined, [data?.[0] ?? null, channels, ...(image ?? unknownDims(count))]);
 }
-
-const numberOf = (dim: Dim | undefined): number | undefined => (typeof dim === 'number' ? dim : undefined);
 
 /** Definitions of the convolutions. */
 export const convolutionOps: OpFamily<typeof convolutionSchemas> = opFamily(convolutionSchemas, {

@@ -7,6 +7,7 @@ import {
   axesOf,
   axisOf,
   broadcastShapes,
+  exactQuotient,
   knownIntegers,
   requireRank,
   staticShape,
@@ -74,10 +75,14 @@ export const shapeSchemas = {
   },
 } as const;
 
-/** The number of entries of a one-dimensional input. */
+/** More dims than a tensor of a real model has; a file that asks for more gets a shape of unknown rank. */
+const MAX_RANK = 64;
+
+/** The number of entries of a one-dimensional input that lists dims or axes; `undefined` when it is not known, or absurd. */
 export function lengthOf(context: AnyContext, index: number): number | undefined {
   const [length] = context.shape(index) ?? [];
-  return typeof length === 'number' ? length : context.sizes(index)?.length;
+  const count = typeof length === 'number' ? length : context.sizes(index)?.length;
+  return count === undefined || count > MAX_RANK ? undefined : count;
 }
 
 /** Output 0 has the known elements of input 0, in the same order. */
@@ -91,7 +96,7 @@ function inferReshape(context: InferContext<{ readonly allowzero: boolean }>): v
   const target = context.sizes(1);
   if (target === undefined) {
     const rank = lengthOf(context, 1);
-    context.output(0, undefined, rank === undefined || rank > 64 ? undefined : unknownDims(rank));
+    context.output(0, undefined, rank === undefined ? undefined : unknownDims(rank));
     return;
   }
   const { allowzero } = context.attributes;
@@ -143,7 +148,7 @@ function openDim(
     left.splice(found, 1);
     right.splice(index, 1);
   }
-  return divideDims(productOfDims(left), productOfDims(right)) ?? null;
+  return exactQuotient(productOfDims(left), productOfDims(right)) ?? null;
 }
 
 function inferShape(
@@ -225,11 +230,7 @@ function inferUnsqueeze(context: AnyContext): void {
   }
   if (given === undefined) {
     const count = lengthOf(context, 1);
-    context.output(
-      0,
-      undefined,
-      count === undefined || count > 64 ? undefined : unknownDims(shape.length + count),
-    );
+    context.output(0, undefined, count === undefined ? undefined : unknownDims(shape.length + count));
     return;
   }
   const rank = shape.length + given.length;
@@ -268,7 +269,7 @@ function inferExpand(context: AnyContext): void {
   const target = context.sizes(1);
   if (target === undefined || shape === undefined) {
     const rank = lengthOf(context, 1);
-    const known = rank !== undefined && shape !== undefined && rank <= 64;
+    const known = rank !== undefined && shape !== undefined;
     context.output(0, undefined, known ? unknownDims(Math.max(rank, shape.length)) : undefined);
     return;
   }
@@ -292,7 +293,7 @@ function inferDepthToSpace(context: InferContext<BlockAttributes>): void {
   const shape = requireRank(context, 0, 4, true) ?? unknownDims(4);
   const { blocksize } = context.attributes;
   if (blocksize < 1) context.fail(`blocksize must be at least 1, not ${blocksize}`);
-  const channels = divideDims(shape[1] ?? null, blocksize * blocksize);
+  const channels = exactQuotient(shape[1] ?? null, blocksize * blocksize);
   if (channels === undefined)
     context.fail(`${shape[1]} channels can not be spread over blocks of ${blocksize}`);
   context.output(0, undefined, [
@@ -307,7 +308,7 @@ function inferSpaceToDepth(context: InferContext<BlockAttributes>): void {
   const { blocksize } = context.attributes;
   if (blocksize < 1) context.fail(`blocksize must be at least 1, not ${blocksize}`);
   const spatial = shape.slice(2).map((dim) => {
-    const part = divideDims(dim, blocksize);
+    const part = exactQuotient(dim, blocksize);
     return part === undefined ? context.fail(`${dim} can not be split into blocks of ${blocksize}`) : part;
   });
   context.output(0, undefined, [

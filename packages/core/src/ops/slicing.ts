@@ -243,6 +243,7 @@ function inferSlice(context: AnyContext): void {
     context.output(0, undefined, unknownDims(shape.length));
     return;
   }
+  if (count > shape.length) context.fail(`${count} axes can not be sliced of [${shape.join(', ')}]`);
   const axes = axesOf(context, given ?? Array.from({ length: count }, (_, axis) => axis), shape.length);
   if (axes.length !== count) context.fail(`starts has ${count} entries, axes ${axes.length}`);
   const result: Dim[] = [...shape];
