@@ -21,6 +21,8 @@ export interface ReferenceOptions {
   readonly maxOutputBytes?: number | undefined;
   /** Depth of nested subgraphs and function calls; 64 by default. */
   readonly maxDepth?: number | undefined;
+  /** How often one run may run subgraphs and functions: an end for loops that have none. 10^6 by default. */
+  readonly maxSubgraphRuns?: number | undefined;
 }
 
 /** How a program is run once. */
@@ -41,6 +43,13 @@ type Slot = ReferenceValue | null;
 interface Frame {
   readonly values: Map<Value, Slot>;
   readonly outer: Frame | undefined;
+}
+
+/** What all graphs of one run share. */
+interface Shared {
+  readonly rng: Rng;
+  /** Subgraphs and functions run so far. */
+  subgraphRuns: number;
 }
 
 /** A model with its functions bound, ready to run. */
@@ -82,7 +91,8 @@ export class Program {
     const { graph } = this.#model;
     const frame: Frame = { values: new Map<Value, Slot>(request.feeds), outer: undefined };
     const schedule = makeSchedule(graph, request.outputs);
-    const around = this.#surroundings(createRng(this.#options.seed ?? 0), frame, 0);
+    const shared: Shared = { rng: createRng(this.#options.seed ?? 0), subgraphRuns: 0 };
+    const around = this.#surroundings(shared, frame, 0);
     let turn = request.now();
     for (const step of schedule) {
       request.signal?.throwIfAborted();
@@ -176,19 +186,23 @@ export class Program {
     return tensor;
   }
 
-  #surroundings(rng: Rng, frame: Frame, depth: number): Surroundings {
+  #surroundings(shared: Shared, frame: Frame, depth: number): Surroundings {
     return {
       opset: this.#model.opset,
-      rng,
+      rng: shared.rng,
       maxOutputBytes: this.#options.maxOutputBytes ?? MAX_OUTPUT_BYTES,
       attributeTensor: (source) => this.#loaded.get(source),
       run: (graph, inputs, node) => {
         const limit = this.#options.maxDepth ?? 64;
         if (depth >= limit)
           throw errors.limitExceeded('maxDepth', limit, depth + 1, `The nesting at node "${node.name}"`);
+        const most = this.#options.maxSubgraphRuns ?? 1e6;
+        shared.subgraphRuns++;
+        if (shared.subgraphRuns > most)
+          throw errors.limitExceeded('maxSubgraphRuns', most, shared.subgraphRuns, `Node "${node.name}"`);
         // A function body sees nothing of its caller; a subgraph sees the graphs around it.
         const outer = graph.parent === null ? undefined : frame;
-        return this.#runInner(graph, inputs, { rng, outer, depth: depth + 1, node });
+        return this.#runInner(graph, inputs, { shared, outer, depth: depth + 1, node });
       },
     };
   }
@@ -197,7 +211,7 @@ export class Program {
     graph: Graph,
     inputs: readonly Slot[],
     caller: {
-      readonly rng: Rng;
+      readonly shared: Shared;
       readonly outer: Frame | undefined;
       readonly depth: number;
       readonly node: Node;
@@ -215,7 +229,7 @@ export class Program {
       if (inputs[index] !== undefined || input.initializer === undefined)
         frame.values.set(input, inputs[index] ?? null);
     }
-    const around = this.#surroundings(caller.rng, frame, caller.depth);
+    const around = this.#surroundings(caller.shared, frame, caller.depth);
     for (const node of graph.nodes()) this.#step(node, frame, around);
     return graph.outputs.map((value) => this.#read(value, frame));
   }

@@ -128,6 +128,7 @@ const roiAlign: ReferenceKernel = (context) => {
     const [binHeight, binWidth] = [regionHeight / rows, regionWidth / columns];
     const downs = options.sampling_ratio > 0 ? options.sampling_ratio : Math.ceil(binHeight);
     const acrosses = options.sampling_ratio > 0 ? options.sampling_ratio : Math.ceil(binWidth);
+    context.guard('float64', [downs, acrosses, 8]);
     for (let bin = 0; bin < rows * columns; bin++) {
       const [row, column] = [Math.floor(bin / columns), bin % columns];
       const samples: (readonly (readonly [number, number])[])[] = [];

@@ -6,16 +6,16 @@ import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 
 /** Labels of the axes of one operand; an ellipsis is written out as `…0`, `…1` and so on, counted from its end. */
 function labelsOf(context: KernelContext, term: string, rank: number): string[] {
-  const [before, after, ...rest] = term.split('...');
-  if (rest.length > 0 || !/^[A-Za-z]*$/.test((before ?? '') + (after ?? '')))
+  const [before = '', after, ...rest] = term.split('...');
+  if (rest.length > 0 || !/^[A-Za-z]*$/.test(before + (after ?? '')))
     context.fail(`the term "${term}" is not valid`);
   if (after === undefined) {
     if (term.length !== rank) context.fail(`the term "${term}" names ${term.length} axes of ${rank}`);
     return [...term];
   }
-  const hidden = rank - before!.length - after.length;
+  const hidden = rank - before.length - after.length;
   if (hidden < 0) context.fail(`the term "${term}" names more axes than ${rank}`);
-  return [...before!, ...Array.from({ length: hidden }, (_, index) => `…${hidden - 1 - index}`), ...after];
+  return [...before, ...Array.from({ length: hidden }, (_, index) => `…${hidden - 1 - index}`), ...after];
 }
 
 /** ONNX `Einsum` (opset 12): sums of products over the labels that the output leaves out. */
@@ -69,10 +69,11 @@ interface Contraction {
 }
 
 function contract(context: KernelContext, operands: readonly Tensor[], plan: Contraction): Tensor {
-  const sizesOf = (names: readonly string[]): number[] => names.map((name) => plan.dims.get(name)!);
+  const sizesOf = (names: readonly string[]): number[] => names.map((name) => plan.dims.get(name) ?? 0);
   const shape = sizesOf(plan.output);
   const { dtype } = operands[0]!;
   const total = context.guard(dtype, shape);
+  context.guard('int32', sizesOf(plan.summed));
   const walks = operands.map((operand, index) => {
     const own = stridesOf(operand.shape);
     const strideOf = (name: string): number =>

@@ -273,15 +273,18 @@ const gatherBlockQuantized: ReferenceKernel = (context) => {
  */
 const dynamicQuantizeLstm: ReferenceKernel = (context) => {
   const tables = { input: [1, 8, 9], recurrent: [2, 10, 11] } as const;
-  const layer = layerOf(context, 4, () => (which, direction, rows) => {
+  const layer = layerOf(context, 4, (hidden) => (which, direction, rows) => {
     const [weights, scales, zeros] = tables[which].map((index) => context.tensor(index)) as [
       Tensor,
       Tensor,
       Tensor,
     ];
-    const [, k, n] = weights.shape as [number, number, number];
+    const [directions, k, n] = weights.shape as [number, number, number];
+    if (weights.shape.length !== 3 || n !== 4 * hidden || !Number.isInteger(rows.length / k)) {
+      context.fail(`weights [${weights.shape.join(', ')}] do not fit hidden_size ${hidden}`);
+    }
     const part = (tensor: Tensor): Float64Array => {
-      const each = tensor.size / weights.shape[0]!;
+      const each = tensor.size / directions;
       return tensor.toFloat64Array().slice(direction * each, (direction + 1) * each);
     };
     const [shifts, factors] = [part(zeros), part(scales)];

@@ -143,9 +143,10 @@ function* gramsOf(
     max_skip_count: skips,
   }: { readonly min_gram_length: number; readonly max_gram_length: number; readonly max_skip_count: number },
 ): IterableIterator<(string | number)[]> {
-  for (let length = least; length <= most; length++) {
+  for (let length = Math.max(1, least); length <= Math.min(most, words.length); length++) {
     // Single tokens have no gaps: they count once.
-    for (let skip = 0; skip <= (length === 1 ? 0 : skips); skip++) {
+    const widest = length === 1 ? 0 : Math.min(skips, words.length);
+    for (let skip = 0; skip <= widest; skip++) {
       const step = skip + 1;
       for (let start = 0; start + (length - 1) * step < words.length; start++) {
         yield Array.from({ length }, (_, index) => words[start + index * step]!);
