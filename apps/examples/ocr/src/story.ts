@@ -92,6 +92,8 @@ export interface StoryOptions {
   readonly calibrationLines: number;
   /** Other lines, that the results are checked on. */
   readonly testLines: number;
+  /** Rounds of the measurements that confirm a choice; the command's own number by default. */
+  readonly rounds?: number;
   /** Told what is going on. */
   readonly onPhase?: (text: string) => void;
 }
@@ -136,6 +138,7 @@ async function compressOne(
     data,
     random: false,
     output,
+    rounds: options.rounds,
     onPhase: options.onPhase,
   });
   const [before, after] = [await runSamples(model, held), await runSamples(output, held)];

@@ -68,7 +68,7 @@ export function addCompress(program: Command, context: CommandContext): void {
     .addOption(
       new Option(
         '--max-drop <share>',
-        'largest drop of accuracy (with --evaluate) or of top-1 agreement; 0.01 is one point',
+        'largest drop of accuracy with --evaluate, 0.01 being one point; without labels three times this share of predictions may change',
       )
         .argParser(parseNumber(0, 1))
         .default(0.01),

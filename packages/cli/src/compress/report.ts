@@ -50,7 +50,10 @@ export interface AccuracyChange {
 
 /** How much a result may differ. */
 export interface Limits {
-  /** Largest drop of the metric (0.01 is one point), or of top-1 agreement where there are no labels. */
+  /**
+   * Largest drop of the metric, 0.01 being one point. Where there are no labels, three times this share of predictions
+   * may change.
+   */
   readonly maxDrop: number;
   /** Smallest signal to noise ratio of the outputs, in decibels, where there are no labels. */
   readonly minSqnrDb: number;

@@ -30,13 +30,19 @@ export function refusalOf(result: CandidateResult, objective: Objective, limits:
 }
 
 /**
- * Whether more predictions differ than are allowed. One of few may: with 32 samples, one that hung in the balance is
- * three points, and says nothing.
+ * Share of predictions that may change for each point of accuracy that may be lost: those that change hung in the
+ * balance, and as many of them were wrong before as are wrong now.
+ */
+const CHANGES_PER_DROP = 3;
+
+/**
+ * Whether more predictions differ than are allowed. One of few may: with 32 samples, a single one is three points, and
+ * says nothing.
  */
 function disagrees({ top1Agreement, rows = 0 }: DriftFigures, maxDrop: number): boolean {
   if (top1Agreement === undefined) return false;
   const differing = Math.round((1 - top1Agreement) * rows);
-  return differing > Math.max(1, maxDrop * rows);
+  return differing > Math.max(1, CHANGES_PER_DROP * maxDrop * rows);
 }
 
 /** Whether a measured latency is worse than the original's by more than noise. */
