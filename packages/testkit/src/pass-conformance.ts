@@ -63,7 +63,7 @@ const numericsLimit = 1e-3;
  *   describe: (_name, body) => body(),
  *   it: (name) => { tests.push(name); },
  * });
- * tests.length; // => 6
+ * tests.length; // => 7
  * ```
  */
 export function passConformance(
