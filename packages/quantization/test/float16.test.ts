@@ -9,7 +9,10 @@ function layers(): Model {
   const x = n.input('x', [2, 32]);
   const hidden = n.add('Relu', [n.add('Gemm', [x, n.weight([32, 64]), n.weight([64])])]);
   const normalized = n.add('LayerNormalization', [hidden, n.weight([64]), n.weight([64])]);
-  const sorted = n.graph.addNode({ opType: 'TopK', inputs: [normalized, n.integers(5)] }, [{ name: 'values' }, { name: 'indices', type: tensorType('int64') }]);
+  const sorted = n.graph.addNode({ opType: 'TopK', inputs: [normalized, n.integers(5)] }, [
+    { name: 'values' },
+    { name: 'indices', type: tensorType('int64') },
+  ]);
   return n.model(n.add('MatMul', [normalized, n.weight([64, 8])]), sorted.output(0), sorted.output(1));
 }
 
@@ -57,15 +60,24 @@ describe('float16 compute', () => {
     const branch = (name: string, opType: string): Graph => {
       const inner = new Graph(name, graph);
       const make = (type: string, inputs: readonly Value[]): Value =>
-        inner.addNode({ opType: type, inputs, name: `${name}_${type}` }, [{ name: `${name}_${type}_out`, type: tensorType('float32', [2, 32]) }]).output();
+        inner
+          .addNode({ opType: type, inputs, name: `${name}_${type}` }, [
+            { name: `${name}_${type}_out`, type: tensorType('float32', [2, 32]) },
+          ])
+          .output();
       const product = make('MatMul', [make(opType, [outer]), weight]);
       // CumSum stays float32 and reads a captured value that became float16.
       const axis = inner.addInitializer(`${name}_axis`, Tensor.from('int64', [], BigInt64Array.of(1n)));
       inner.setOutputs([make('Add', [product, make('CumSum', [outer, axis])])]);
       return inner;
     };
-    const attributes = { then_branch: attribute.graph(branch('yes', 'Tanh')), else_branch: attribute.graph(branch('no', 'Relu')) };
-    const choice = graph.addNode({ opType: 'If', inputs: [condition], attributes }, [{ name: 'y', type: tensorType('float32', [2, 32]) }]);
+    const attributes = {
+      then_branch: attribute.graph(branch('yes', 'Tanh')),
+      else_branch: attribute.graph(branch('no', 'Relu')),
+    };
+    const choice = graph.addNode({ opType: 'If', inputs: [condition], attributes }, [
+      { name: 'y', type: tensorType('float32', [2, 32]) },
+    ]);
     graph.setOutputs([choice.output()]);
     const model = new Model({ graph });
     const { model: small } = await apply(model, float16Compute());

@@ -1,4 +1,15 @@
-import { type Attribute, attribute, createRng, type Dim, Graph, Model, type Rng, Tensor, tensorType, type Value } from '@lithe/core';
+import {
+  type Attribute,
+  attribute,
+  createRng,
+  type Dim,
+  Graph,
+  Model,
+  type Rng,
+  Tensor,
+  tensorType,
+  type Value,
+} from '@lithe/core';
 
 /** Writes a graph node by node, with weights drawn from a seed. */
 export interface Author {
@@ -7,7 +18,11 @@ export interface Author {
   /** Adds an input. */
   input(name: string, shape: readonly Dim[]): Value;
   /** Adds a node with one output. */
-  add(opType: string, inputs: readonly (Value | null)[], attributes?: Readonly<Record<string, Attribute>>): Value;
+  add(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    attributes?: Readonly<Record<string, Attribute>>,
+  ): Value;
   /** A normal weight of the standard deviation `deviation`. */
   weight(shape: readonly number[], deviation: number): Value;
   /** A constant vector. */
@@ -22,7 +37,8 @@ export interface Author {
 export function author(name: string, seed: number): Author {
   const graph = new Graph(name);
   const rng: Rng = createRng(seed);
-  const constant = (stem: string, tensor: Tensor): Value => graph.addInitializer(graph.uniqueName(stem), tensor);
+  const constant = (stem: string, tensor: Tensor): Value =>
+    graph.addInitializer(graph.uniqueName(stem), tensor);
   return {
     graph,
     input: (label, shape) => graph.addInput(label, tensorType('float32', shape)),
@@ -32,8 +48,10 @@ export function author(name: string, seed: number): Author {
       for (let index = 0; index < data.length; index++) data[index] = rng.normal() * deviation;
       return constant('weight', Tensor.from('float32', shape, data));
     },
-    fill: (length, value) => constant('vector', Tensor.from('float32', [length], new Float32Array(length).fill(value))),
-    integers: (values) => constant('sizes', Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt))),
+    fill: (length, value) =>
+      constant('vector', Tensor.from('float32', [length], new Float32Array(length).fill(value))),
+    integers: (values) =>
+      constant('sizes', Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt))),
     model: (outputs) => {
       graph.setOutputs(outputs);
       for (const value of outputs) value.type ??= tensorType('float32');

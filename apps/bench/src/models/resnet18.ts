@@ -1,7 +1,11 @@
 import { attribute, type Model, type Value } from '@lithe/core';
 import { type Author, author, window } from './author.ts';
 
-function convolution(net: Author, x: Value, sizes: { from: number; to: number; kernel: number; stride: number }): Value {
+function convolution(
+  net: Author,
+  x: Value,
+  sizes: { from: number; to: number; kernel: number; stride: number },
+): Value {
   const { from, to, kernel, stride } = sizes;
   const weight = net.weight([to, from, kernel, kernel], Math.sqrt(2 / (from * kernel * kernel)));
   return net.add('Conv', [x, weight, net.fill(to, 0.01)], window(kernel, stride, (kernel - 1) / 2));
@@ -31,6 +35,8 @@ export function resnet18(seed = 1): Model {
     from = to;
   }
   x = net.add('Flatten', [net.add('GlobalAveragePool', [x])]);
-  x = net.add('Gemm', [x, net.weight([1000, 512], Math.sqrt(1 / 512)), net.fill(1000, 0)], { transB: attribute.int(1) });
+  x = net.add('Gemm', [x, net.weight([1000, 512], Math.sqrt(1 / 512)), net.fill(1000, 0)], {
+    transB: attribute.int(1),
+  });
   return net.model([x]);
 }

@@ -16,18 +16,25 @@ export interface TransformerSizes {
 }
 
 function linear(net: Author, x: Value, from: number, to: number): Value {
-  return net.add('Add', [net.add('MatMul', [x, net.weight([from, to], Math.sqrt(1 / from))]), net.fill(to, 0.01)]);
+  return net.add('Add', [
+    net.add('MatMul', [x, net.weight([from, to], Math.sqrt(1 / from))]),
+    net.fill(to, 0.01),
+  ]);
 }
 
 function norm(net: Author, x: Value, width: number): Value {
-  return net.add('LayerNormalization', [x, net.fill(width, 1), net.fill(width, 0)], { axis: attribute.int(-1) });
+  return net.add('LayerNormalization', [x, net.fill(width, 1), net.fill(width, 0)], {
+    axis: attribute.int(-1),
+  });
 }
 
 function attention(net: Author, x: Value, sizes: Required<TransformerSizes>): Value {
   const { width, heads, tokens } = sizes;
   const split = net.integers([1, tokens, heads, width / heads]);
   const head = (order: readonly number[]): Value =>
-    net.add('Transpose', [net.add('Reshape', [linear(net, x, width, width), split])], { perm: attribute.ints(order) });
+    net.add('Transpose', [net.add('Reshape', [linear(net, x, width, width), split])], {
+      perm: attribute.ints(order),
+    });
   const query = head([0, 2, 1, 3]);
   const key = head([0, 2, 3, 1]);
   const value = head([0, 2, 1, 3]);
@@ -35,8 +42,12 @@ function attention(net: Author, x: Value, sizes: Required<TransformerSizes>): Va
     net.graph.uniqueName('factor'),
     Tensor.from('float32', [], new Float32Array([1 / Math.sqrt(width / heads)])),
   );
-  const weights = net.add('Softmax', [net.add('Mul', [net.add('MatMul', [query, key]), factor])], { axis: attribute.int(-1) });
-  const mixed = net.add('Transpose', [net.add('MatMul', [weights, value])], { perm: attribute.ints([0, 2, 1, 3]) });
+  const weights = net.add('Softmax', [net.add('Mul', [net.add('MatMul', [query, key]), factor])], {
+    axis: attribute.int(-1),
+  });
+  const mixed = net.add('Transpose', [net.add('MatMul', [weights, value])], {
+    perm: attribute.ints([0, 2, 1, 3]),
+  });
   return linear(net, net.add('Reshape', [mixed, net.integers([1, tokens, width])]), width, width);
 }
 

@@ -11,7 +11,11 @@ const INT32_ROOM = 2 ** 31 - 2 ** 8;
  * @param weightScales one per channel, or one for all; changed in place
  * @returns number of scales raised
  */
-export function raiseScalesForBias(weightScales: Float32Array, bias: Float32Array, inputScale: number): number {
+export function raiseScalesForBias(
+  weightScales: Float32Array,
+  bias: Float32Array,
+  inputScale: number,
+): number {
   let raised = 0;
   const perChannel = weightScales.length > 1;
   for (let channel = 0; channel < bias.length; channel++) {
@@ -34,7 +38,11 @@ export interface QuantizedBias {
 }
 
 /** Quantizes a bias. Call {@link raiseScalesForBias} before, so that it fits. */
-export function quantizeBias(bias: Float32Array, inputScale: number, weightScales: Float32Array): QuantizedBias {
+export function quantizeBias(
+  bias: Float32Array,
+  inputScale: number,
+  weightScales: Float32Array,
+): QuantizedBias {
   const scales = new Float32Array(weightScales.length);
   for (let group = 0; group < scales.length; group++) scales[group] = inputScale * weightScales[group]!;
   const values = new Int32Array(bias.length);

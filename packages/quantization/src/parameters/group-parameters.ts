@@ -54,6 +54,7 @@ export function groupParameters(
     return { scales, zeroPoints: undefined, middle };
   }
   const magnitudes = groupMagnitudes(data, layout, what);
-  for (let group = 0; group < layout.groups; group++) scales[group] = symmetricParameters(magnitudes[group]!, range).scale;
+  for (let group = 0; group < layout.groups; group++)
+    scales[group] = symmetricParameters(magnitudes[group]!, range).scale;
   return { scales, zeroPoints: undefined, middle };
 }

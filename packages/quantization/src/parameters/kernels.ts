@@ -64,7 +64,11 @@ export function quantizeGroups(
 }
 
 /** Expands integers back: `(integer - zeroPoint) * scale`, in float32. */
-export function dequantizeGroups(data: IntegerArray, layout: GroupLayout, parameters: GroupParameters): Float32Array {
+export function dequantizeGroups(
+  data: IntegerArray,
+  layout: GroupLayout,
+  parameters: GroupParameters,
+): Float32Array {
   const { outer, axis, size, inner, groupStride, lanes } = layout;
   const { scales, zeroPoints, middle } = parameters;
   const out = new Float32Array(data.length);

@@ -1,7 +1,7 @@
 import { errors } from '@lithe/core';
+import { groupLayout } from './group-layout.ts';
 import type { GroupParameters, GroupScheme } from './group-parameters.ts';
 import { groupParameters } from './group-parameters.ts';
-import { groupLayout } from './group-layout.ts';
 import { integerRange } from './integer-range.ts';
 import { quantizeGroups } from './kernels.ts';
 
@@ -30,13 +30,17 @@ export interface NBitsOptions {
 }
 
 /**
- * Transposes `[K, N]` (row-major) to `[N, columns]`, in tiles that stay in the cache. `columns` is at least K; the
- * rest of each row is zero.
+ * Transposes `[K, N]` (row-major) to `[N, padded]`, `padded` at least K; the rest of each row is zero. Tiles of 16 keep
+ * the lines that are read in the cache (measured: faster than a buffered square, or than larger or smaller tiles).
  */
-export function transposeTo(data: Float32Array, rows: number, columns: { readonly from: number; readonly padded: number }): Float32Array {
+function transposeTo(
+  data: Float32Array,
+  rows: number,
+  columns: { readonly from: number; readonly padded: number },
+): Float32Array {
   const { from, padded } = columns;
   const out = new Float32Array(from * padded);
-  const tile = 32;
+  const tile = 16;
   for (let k0 = 0; k0 < rows; k0 += tile) {
     const k1 = Math.min(rows, k0 + tile);
     for (let n0 = 0; n0 < from; n0 += tile) {
@@ -50,7 +54,11 @@ export function transposeTo(data: Float32Array, rows: number, columns: { readonl
   return out;
 }
 
-function padRows(data: Float32Array, rows: number, columns: { readonly from: number; readonly padded: number }): Float32Array {
+function padRows(
+  data: Float32Array,
+  rows: number,
+  columns: { readonly from: number; readonly padded: number },
+): Float32Array {
   const { from, padded } = columns;
   if (from === padded) return data;
   const out = new Float32Array(rows * padded);
@@ -96,7 +104,8 @@ export function packNBits(
 /** Packs nibbles into the front half of the array itself: reading runs ahead of writing. */
 function packInPlace(levels: Uint8Array): Uint8Array {
   const bytes = levels.length >> 1;
-  for (let byte = 0, at = 0; byte < bytes; byte++, at += 2) levels[byte] = levels[at]! | (levels[at + 1]! << 4);
+  for (let byte = 0, at = 0; byte < bytes; byte++, at += 2)
+    levels[byte] = levels[at]! | (levels[at + 1]! << 4);
   return levels.slice(0, bytes);
 }
 

@@ -4,9 +4,9 @@ import type { CalibrationStats } from '../calibration/statistics.ts';
 import { findWeights } from '../weights/find-weights.ts';
 import { halfFit } from '../weights/half-weight.ts';
 import { float32Data } from '../weights/lazy-parts.ts';
-import { calibrationStats } from './stats-schema.ts';
 import { convertToHalf } from './float16/convert.ts';
 import { float32Operators } from './float16/operators.ts';
+import { calibrationStats } from './stats-schema.ts';
 
 /** Options of {@link float16Compute}. */
 export interface Float16ComputeOptions {
