@@ -106,7 +106,9 @@ async function passThrough(folder: string): Promise<LargeRow> {
   const model = await loadOnnx(file);
   const loadMilliseconds = performance.now() - start;
   start = performance.now();
-  const { bytes } = await saveOnnx(touched(model), path.join(folder, 'copy.onnx'), { externalData: 'always' });
+  const { bytes } = await saveOnnx(touched(model), path.join(folder, 'copy.onnx'), {
+    externalData: 'always',
+  });
   const saveSeconds = (performance.now() - start) / 1000;
   return {
     megabytes: bytes / 1e6,
@@ -131,10 +133,14 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     await saveOnnx(large(weights), path.join(folder, 'large.onnx'), { externalData: 'always' });
     const tool = fileURLToPath(new URL('../../../tools/ts.mjs', import.meta.url));
-    const child = spawnSync(process.execPath, [tool, fileURLToPath(import.meta.url), 'pass-through', folder], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const child = spawnSync(
+      process.execPath,
+      [tool, fileURLToPath(import.meta.url), 'pass-through', folder],
+      {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
     const size = (await stat(path.join(folder, 'large.onnx_data'))).size;
     const row: unknown = JSON.parse(child.stdout);
     process.stdout.write(
