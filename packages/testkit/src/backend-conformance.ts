@@ -17,7 +17,7 @@ export interface BackendConformanceOptions extends SuiteRunner {
 /**
  * The acceptance test of a backend: operator cases as data, and the life of what it compiles: names, feeds that do not
  * fit, dynamic shapes, concurrent runs, cancellation, timing, state, disposal and leaks. One backend is opened for
- * each group of tests, and must hold nothing at its end.
+ * all operator cases, and one for each test of the rest.
  *
  * @param createBackend opens a new backend
  * @param options the test runner's `describe` and `it`, cases, known gaps
@@ -43,14 +43,24 @@ export function backendConformance(
   const { cases = standardCases, gaps = [], describe, it } = options;
   describe('backend conformance', () => {
     describe('operators', () => {
+      // One backend for all cases: opening one can mean starting a worker or asking for a device.
+      let opened: Promise<Backend> | undefined;
       for (const item of cases) {
         it(item.name, async () => {
-          await runWithGaps(item, gaps, async () => {
-            await using backend = await createBackend();
-            await checkCase(item, (built) => runOnce(backend, built), options.opset);
-          });
+          opened ??= createBackend();
+          const backend = await opened;
+          await runWithGaps(item, gaps, () =>
+            checkCase(item, (built) => runOnce(backend, built), options.opset),
+          );
         });
       }
+      it('holds nothing after the cases', async () => {
+        await using backend = await (opened ?? createBackend());
+        opened = undefined;
+        const { executables } = backend.stats();
+        if (executables > 0)
+          throw errors.conformanceFailed('The operator cases', `${executables} executables are left.`);
+      });
       it('has no gap that covers no case', () => {
         const [unused] = unusedGaps(gaps, cases);
         if (unused !== undefined)
