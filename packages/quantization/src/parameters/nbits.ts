@@ -1,7 +1,6 @@
 import { errors } from '@lithe/core';
 import { groupLayout } from './group-layout.ts';
-import type { GroupParameters, GroupScheme } from './group-parameters.ts';
-import { groupParameters } from './group-parameters.ts';
+import { type GroupScheme, groupParameters } from './group-parameters.ts';
 import { integerRange } from './integer-range.ts';
 import { quantizeGroups } from './kernels.ts';
 
@@ -96,7 +95,10 @@ export function packNBits(
   return {
     packed: bits === 4 ? packInPlace(levels) : levels,
     scales: parameters.scales,
-    zeroPoints: symmetric ? undefined : packZeroPoints(parameters, { n, blocks, bits }),
+    zeroPoints:
+      parameters.zeroPoints === undefined
+        ? undefined
+        : packZeroPoints(parameters.zeroPoints, { n, blocks, bits }),
     blocks,
   };
 }
@@ -110,11 +112,10 @@ function packInPlace(levels: Uint8Array): Uint8Array {
 }
 
 function packZeroPoints(
-  parameters: GroupParameters,
+  zeroPoints: Int32Array,
   size: { readonly n: number; readonly blocks: number; readonly bits: 4 | 8 },
 ): Uint8Array {
   const { n, blocks, bits } = size;
-  const zeroPoints = parameters.zeroPoints!;
   if (bits === 8) return Uint8Array.from(zeroPoints);
   const width = (blocks + 1) >> 1;
   const packed = new Uint8Array(n * width);
