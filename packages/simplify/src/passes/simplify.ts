@@ -68,6 +68,8 @@ class Run {
   readonly #report: ReportBuilder;
   readonly #bytes: number;
   readonly #widths = new Set<number>();
+  /** Bytes that rules were allowed to add so far. */
+  #spent = 0;
   readonly #contents: ContentKeys = new WeakMap();
   #skipped: readonly SkippedRule[] = [];
   #problems: readonly string[] = [];
@@ -113,14 +115,16 @@ class Run {
     const inferred = await inferShapes(this.#draft, { opset, signal, strict: false });
     this.#problems = inferred.problems;
     const spent = phases.slice(0, phases.indexOf(phase) + 1);
-    // The estimate leaves out what files add per node, so a part of what was saved is held back.
-    const saved = this.#bytes - estimateBytes(graph);
-    const allowance = { bytes: Math.floor(0.75 * saved), widths: this.#widths };
+    // The estimate leaves out some of what files add per node, so a part of what was saved is held back.
+    const saved = this.#bytes - estimateBytes(graph) + this.#spent;
+    const granted = Math.floor(0.75 * saved) - this.#spent;
+    const allowance = { bytes: granted, widths: this.#widths };
     const settings = { opset, sizes: inferred.sizes, growthBytes, allowance };
     const rules = simplifyRules
       .filter((rule) => spent.includes(rule.phase) && rule.opset <= maxOpset && !skip.includes(rule.name))
       .map((rule) => rule.make(settings));
     const done = await rewrite(graph, rules, { signal });
+    this.#spent += granted - allowance.bytes;
     for (const item of done.applied)
       this.#report.apply(`${item.rule.slice('simplify/'.length)}: ${item.what}`);
     removeDead(graph, opset, this.#report);

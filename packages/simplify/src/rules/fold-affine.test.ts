@@ -187,7 +187,7 @@ describe('folding before a product', () => {
       net.model(net.node('Conv', [shifted, net.weight([8, 1, 3, 3])], { group: 8, pads: [1, 1, 1, 1] }));
       return net;
     };
-    const roomy = build(400);
+    const roomy = build(800);
     expect((await simplified(roomy.model(...roomy.graph.outputs))).ops).toEqual([
       'Conv',
       'HardSwish',
