@@ -17,7 +17,12 @@ export {
   SMALLEST_SCALE,
   symmetricParameters,
 } from './parameters/affine.ts';
-export { type QuantizedBias, quantizeBias, raiseScalesForBias } from './parameters/bias.ts';
+export {
+  freeScalesOfEmptyChannels,
+  type QuantizedBias,
+  quantizeBias,
+  raiseScalesForBias,
+} from './parameters/bias.ts';
 export { type Granularity, granularity } from './parameters/granularity.ts';
 export { type GroupLayout, groupLayout } from './parameters/group-layout.ts';
 export { type GroupParameters, type GroupScheme, groupParameters } from './parameters/group-parameters.ts';

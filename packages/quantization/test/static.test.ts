@@ -126,6 +126,32 @@ describe('static int8', () => {
     expect((await tensor(bias?.input(0))).dtype).toBe('int32');
   });
 
+  it('keeps the bias of a channel whose weights are all zero', async () => {
+    const n = net();
+    const weight = normal([16, 8, 3, 3], 5, 0.2).data.slice();
+    weight.fill(0, 0, 4 * 72);
+    const x = n.input('x', [1, 8, 6, 6]);
+    const bias = Float32Array.from({ length: 16 }, (_, channel) => 0.3 + channel * 0.001);
+    const inputs = [
+      x,
+      n.constant(Tensor.from('float32', [16, 8, 3, 3], weight)),
+      n.constant(Tensor.from('float32', [16], bias)),
+    ];
+    const model = n.model(n.add('Conv', inputs, window));
+    const feeds = { x: normal([1, 8, 6, 6], 1, 20) };
+    const { model: small } = await quantize(model, {}, [feeds]);
+    const conv = [...small.graph.nodes()].find((node) => node.is('Conv'));
+    const [levels, scales] = await Promise.all(
+      [0, 1].map(async (index) =>
+        (await conv?.input(2)?.producer?.input(index)?.initializer?.load())?.toFloat64Array(),
+      ),
+    );
+    for (let channel = 0; channel < 16; channel++) {
+      expect(levels![channel]! * scales![channel]!).toBeCloseTo(bias[channel]!, channel < 4 ? 6 : 2);
+    }
+    expect(operators(await optimizedModel(small))['QLinearConv']).toBe(1);
+  });
+
   it('takes the type of activations from the target, and leaves what it does not fuse', async () => {
     const profile = { formats: [], unsignedActivations: false, channelMultiple: 1 };
     const refuse = (node: { opType: string }) =>

@@ -1,3 +1,4 @@
+import { SMALLEST_SCALE } from './affine.ts';
 import { HALF_EVEN } from './rounding.ts';
 
 /** Largest int32, less the rounding of a float32 quotient near it, so that a bias on the edge still fits. */
@@ -27,6 +28,23 @@ export function raiseScalesForBias(
     raised++;
   }
   return raised;
+}
+
+/**
+ * Lowers the scale of channels without weights, so that {@link raiseScalesForBias} finds the one that holds their bias
+ * best: the scale 1 that a range of nothing gets would round the bias of a pruned channel to whole input steps.
+ *
+ * @param weightScales one per channel; changed in place
+ * @param magnitudes largest magnitude of each channel's weights
+ */
+export function freeScalesOfEmptyChannels(
+  weightScales: Float32Array,
+  magnitudes: Float32Array,
+  bias: Float32Array,
+): void {
+  for (let channel = 0; channel < magnitudes.length; channel++) {
+    if (magnitudes[channel] === 0 && bias[channel] !== 0) weightScales[channel] = SMALLEST_SCALE;
+  }
 }
 
 /** A bias as int32 at scale `inputScale * weightScale`, zero point 0, as integer convolutions add it. */

@@ -22,9 +22,6 @@ export interface WeightSpec {
   readonly what: string;
 }
 
-/** Computes the parameters of a weight. The seam for other ways than the largest magnitude. */
-export type ParameterRule = (data: Float32Array, spec: WeightSpec) => GroupParameters;
-
 /** A weight as integers; nothing is computed before it is loaded. */
 export interface QuantizedWeight {
   /** The integers, packed two a byte for 4-bit types. */

@@ -9,9 +9,11 @@ import {
 } from '@lithe/core';
 import { inserter } from '../../graph/replace-node.ts';
 import type { AffineParameters } from '../../parameters/affine.ts';
-import { quantizeBias, raiseScalesForBias } from '../../parameters/bias.ts';
+import { freeScalesOfEmptyChannels, quantizeBias, raiseScalesForBias } from '../../parameters/bias.ts';
 import { granularity } from '../../parameters/granularity.ts';
+import { groupLayout } from '../../parameters/group-layout.ts';
 import type { IntegerRange } from '../../parameters/integer-range.ts';
+import { groupMagnitudes } from '../../parameters/reduce.ts';
 import { float32Data } from '../../weights/lazy-parts.ts';
 import {
   elementParameters,
@@ -135,18 +137,23 @@ async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<v
     scheme: 'symmetric',
     what,
   };
-  const parameters = elementParameters(
-    float32Data(await source.load(rewrite.signal), what),
-    spec,
-    source.shape,
-  );
+  const data = float32Data(await source.load(rewrite.signal), what);
+  const parameters = elementParameters(data, spec, source.shape);
   const biasSource = constantOf(bias);
   const input = rewrite.ranges.get(node.input(0) as Value) as AffineParameters;
   const biasData =
     biasSource === undefined
       ? undefined
       : float32Data(await biasSource.load(rewrite.signal), `bias of "${node.name}"`);
-  const raised = biasData === undefined ? 0 : raiseScalesForBias(parameters.scales, biasData, input.scale);
+  let raised = 0;
+  if (biasData !== undefined) {
+    // Scale 1 is what a channel without weights gets; few others have it.
+    if (parameters.scales.includes(1)) {
+      const magnitudes = groupMagnitudes(data, groupLayout(source.shape, spec.granularity), what);
+      freeScalesOfEmptyChannels(parameters.scales, magnitudes, biasData);
+    }
+    raised = raiseScalesForBias(parameters.scales, biasData, input.scale);
+  }
   const insert = inserter(graph, node);
   const constant = (name: string, sources: readonly TensorSource[], along: number): Value => {
     const [values, scales, zeroPoints] = sources as readonly [TensorSource, TensorSource, TensorSource];
