@@ -1,7 +1,15 @@
 import { errors } from '@lithe/core';
 
-/** An execution provider: its name, or its name with options as onnxruntime takes them. */
-export type ExecutionProvider = string | { readonly name: string; readonly [option: string]: unknown };
+/** An execution provider with options as onnxruntime takes them, such as `{ name: 'webgpu', preferredLayout: 'NCHW' }`. */
+export interface ProviderOptions {
+  /** Its name. */
+  readonly name: string;
+  /** Anything else it takes. */
+  readonly [option: string]: unknown;
+}
+
+/** An execution provider: its name, or its name with options. */
+export type ExecutionProvider = string | ProviderOptions;
 
 /** How onnxruntime prepares and runs a model. */
 export interface SessionOptions {
