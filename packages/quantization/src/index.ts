@@ -25,15 +25,26 @@ export {
 } from './parameters/bias.ts';
 export { type Granularity, granularity } from './parameters/granularity.ts';
 export { type GroupLayout, groupLayout } from './parameters/group-layout.ts';
-export { type GroupParameters, type GroupScheme, groupParameters } from './parameters/group-parameters.ts';
+export {
+  type GroupParameterOptions,
+  type GroupParameters,
+  type GroupScheme,
+  groupParameters,
+} from './parameters/group-parameters.ts';
 export {
   type IntegerRange,
   integerRange,
   type QuantizedDType,
   type RangeOptions,
 } from './parameters/integer-range.ts';
-export { dequantizeGroups, type IntegerArray, integerArray, quantizeGroups } from './parameters/kernels.ts';
-export { type NBitsOptions, type NBitsWeight, packNBits } from './parameters/nbits.ts';
+export {
+  dequantizeGroups,
+  type IntegerArray,
+  integerArray,
+  type QuantizeOptions,
+  quantizeGroups,
+} from './parameters/kernels.ts';
+export { type NBitsOptions, type NBitsWeight, type ProductSize, packNBits } from './parameters/nbits.ts';
 export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from './parameters/reduce.ts';
 export { roundHalfEven } from './parameters/rounding.ts';
 export { type DynamicInt8Options, dynamicInt8 } from './passes/dynamic-int8.ts';

@@ -15,6 +15,8 @@ import { type CalibrationStats, minMaxObserver, type Observer, type TensorStatis
 
 /** How activations are observed. */
 export interface ObserveOptions {
+  /** Runs the model. */
+  readonly backend: Backend;
   /** Names of the values to observe; by default every computed or fed tensor of the main graph that may be float32. */
   readonly values?: readonly string[] | undefined;
   /** At most this many samples; 100 by default. */
@@ -108,7 +110,7 @@ async function sizesOf(executable: Executable, feeds: Feeds, found: Probe): Prom
 export async function observe(
   model: Model,
   data: Dataset,
-  options: ObserveOptions & { readonly backend: Backend },
+  options: ObserveOptions,
 ): Promise<CalibrationStats> {
   const {
     backend,

@@ -16,6 +16,16 @@ export interface NBitsWeight {
   readonly blocks: number;
 }
 
+/** The sizes of a matrix product's weight. */
+export interface ProductSize {
+  /** Length of the sums. */
+  readonly k: number;
+  /** Number of columns of the result. */
+  readonly n: number;
+  /** Whether the elements come as `[N, K]` instead of `[K, N]`. */
+  readonly transposed: boolean;
+}
+
 /** How weights are packed for `MatMulNBits`. */
 export interface NBitsOptions {
   /** Bits per weight. */
@@ -72,11 +82,7 @@ function padRows(
  * @param data `[K, N]` as `MatMul` reads it, or `[N, K]` with `transposed`
  * @throws {LitheError} VALUE_OUT_OF_RANGE when an element is NaN or infinite, or the block size cannot be used
  */
-export function packNBits(
-  data: Float32Array,
-  size: { readonly k: number; readonly n: number; readonly transposed: boolean },
-  options: NBitsOptions,
-): NBitsWeight {
+export function packNBits(data: Float32Array, size: ProductSize, options: NBitsOptions): NBitsWeight {
   const { bits, blockSize, symmetric, what } = options;
   if (blockSize < 16 || (blockSize & (blockSize - 1)) !== 0) {
     throw errors.valueOutOfRange('The block size', blockSize, 'the powers of two from 16 on');
