@@ -2,7 +2,7 @@ import type { Graph } from '../ir/graph.ts';
 import { type Dim, tensorType, type ValueType } from '../ir/types.ts';
 import { constantOf, type Value } from '../ir/value.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { type AnyContext, axisOf, mergedDim } from './rules.ts';
+import { type AnyInferContext, axisOf, mergedDim } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the operators with subgraphs. */
@@ -93,14 +93,14 @@ function inferIf(context: InferContext<IfAttributes>): void {
   }
 }
 
-function elementLimit(context: AnyContext): Dim {
+function elementLimit(context: AnyInferContext): Dim {
   const [count = null] = context.has(0) ? (context.sizes(0) ?? []) : [];
   return typeof count === 'number' && count >= 0 && Number.isSafeInteger(count) ? count : null;
 }
 
 /** The types of loop state that hold in every iteration: dims that the body changes are unknown. */
 function stableState(
-  context: AnyContext,
+  context: AnyInferContext,
   body: Graph,
   before: readonly (ValueType | undefined)[],
   inputs: (state: readonly (ValueType | undefined)[]) => readonly (ValueType | undefined)[],
@@ -130,7 +130,7 @@ function sameType(left: ValueType | undefined, right: ValueType | undefined): bo
 }
 
 /** Whether the condition of a loop holds in every iteration: there is none, or it is true and handed on as it is. */
-function runsToTheEnd(context: AnyContext, body: Graph): boolean {
+function runsToTheEnd(context: AnyInferContext, body: Graph): boolean {
   if (context.has(1) && context.sizes(1)?.[0] !== 1) return false;
   let condition: Value | null | undefined = body.outputs[0];
   while (condition?.producer?.is('Identity') === true) condition = condition.producer.input(0);
