@@ -95,12 +95,16 @@ async function ratios(
   return Object.fromEntries(entries.slice(1).map(({ name, minMs }) => [name, baseline / minMs]));
 }
 
-/** Prints a table: times as fast as float32, by model, format and target. */
+/**
+ * Prints a table: times as fast as float32, by model, format and target.
+ *
+ * @param args rounds, 11 by default; a part of the names of the models to measure, all by default
+ */
 export async function main(args: readonly string[]): Promise<number> {
   const rounds = Number(args[0] ?? 11);
   const targets = [nodeCpuTarget(), wasmTarget()];
   const rows: string[][] = [['model', 'target', ...Object.keys(formats), 'fastest']];
-  for (const subject of await subjects()) {
+  for (const subject of (await subjects()).filter((one) => one.name.includes(args[1] ?? ''))) {
     for (const target of targets) {
       const found = await ratios(subject, target, rounds);
       const best = Object.entries(found).reduce((a, b) => (b[1] > a[1] ? b : a), ['float32', 1] as [
