@@ -31,7 +31,6 @@ const kinds: Readonly<Record<string, OperatorKind>> = {
   Reshape: 'pass-through',
   Resize: 'pass-through',
   Slice: 'pass-through',
-  SpaceToDepth: 'pass-through',
   Split: 'pass-through',
   Squeeze: 'pass-through',
   Tile: 'pass-through',
