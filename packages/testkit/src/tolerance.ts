@@ -94,7 +94,6 @@ export function toleranceOf(op: string, dtype: DType): Tolerance {
 /**
  * Compares a result with what is expected: dtype, shape, and every element. NaN equals NaN, infinities their like.
  *
- * @param label what is compared, for the message
  * @throws {LitheError} CONFORMANCE_FAILED naming the first element that is off, and the largest error
  */
 export function expectClose(actual: Tensor, expected: Tensor, options: CloseOptions): void {
