@@ -1,8 +1,9 @@
 import { attribute, Graph, Model, Tensor, tensorType, type Value } from '@lithe/core';
+import { referenceBackend } from '@lithe/core/reference';
 import { float16Compute } from '@lithe/quantization';
 import { describe, expect, it } from 'vitest';
 import { net, operators } from './net.ts';
-import { apply, normal, runModel, sqnr } from './support.ts';
+import { apply, contextOf, fixedData, normal, runModel, sqnr } from './support.ts';
 
 function layers(): Model {
   const n = net();
@@ -49,6 +50,23 @@ describe('float16 compute', () => {
       ['large-activation', 'Mul_0'],
     ]);
     expect(sqnr(await runModel(model, feeds), await runModel(small, feeds))).toBeGreaterThan(55);
+  });
+
+  it('looks at real activations when the context has data and a backend', async () => {
+    const n = net();
+    const model = n.model(n.add('Sqrt', [n.add('Exp', [n.input('x', [1, 2])])]));
+    const data = fixedData([{ x: Tensor.from('float32', [1, 2], Float32Array.of(12, 1)) }]);
+    const { report } = await apply(model, float16Compute(), contextOf({ backend: referenceBackend(), data }));
+    expect(report.skipped.map(({ code, target }) => [code, target])).toEqual([
+      ['large-activation', 'Exp_0'],
+      ['large-activation', 'Sqrt_0'],
+    ]);
+    const blind = await apply(
+      model,
+      float16Compute({ samples: 0 }),
+      contextOf({ backend: referenceBackend(), data }),
+    );
+    expect(blind.report.skipped).toEqual([]);
   });
 
   it('converts subgraphs inside, with values captured from around them in either precision', async () => {
