@@ -22,7 +22,7 @@ export interface SessionOptions {
   readonly graphOptimizationLevel?: 'disabled' | 'basic' | 'extended' | 'layout' | 'all' | undefined;
   /** Whether to record where the time goes; read it with {@link OnnxRuntimeExecutable.profile}. Slows runs down a little. */
   readonly profiling?: boolean | undefined;
-  /** The least serious messages the runtime prints: 0 verbose, 1 info, 2 warning, 3 error (default), 4 fatal. */
+  /** The least serious messages the runtime prints: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal. 4 by default: what goes wrong is thrown, with the same text. */
   readonly logSeverityLevel?: 0 | 1 | 2 | 3 | 4 | undefined;
   /** Sizes for symbolic dims, by name. onnxruntime-web only; onnxruntime-node does not know them. */
   readonly freeDimensionOverrides?: Readonly<Record<string, number>> | undefined;
@@ -98,7 +98,7 @@ export function runtimeOptions(
   return {
     ...(executionProviders === undefined ? {} : { executionProviders }),
     graphOptimizationLevel: graphOptimizationLevel ?? 'all',
-    logSeverityLevel: logSeverityLevel ?? 3,
+    logSeverityLevel: logSeverityLevel ?? 4,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads, interOpNumThreads: 1 }),
     ...(optimizedModelFilePath === undefined ? {} : { optimizedModelFilePath }),
     ...(freeDimensionOverrides === undefined ? {} : { freeDimensionOverrides }),
