@@ -59,7 +59,14 @@ function packedAttention(
   const heads = options.num_heads;
   const [batch, steps, row] = projected.shape as [number, number, number];
   const [qSize, kSize, vSize] = inputs.sizes;
-  if (row !== qSize + kSize + vSize || qSize !== kSize || qSize % heads !== 0 || vSize % heads !== 0) {
+  if (
+    heads < 1 ||
+    Math.min(qSize, vSize) < heads ||
+    row !== qSize + kSize + vSize ||
+    qSize !== kSize ||
+    qSize % heads !== 0 ||
+    vSize % heads !== 0
+  ) {
     context.fail(`${row} columns do not split into queries, keys and values of ${heads} heads`);
   }
   const part = (from: number, size: number): Heads =>
@@ -170,7 +177,8 @@ const multiHeadAttention: ReferenceKernel = (context) => {
     if (tensor.shape.length === 4) return headsOf(context, tensor);
     const row =
       tensor.shape[2] ?? context.fail(`[${tensor.shape.join(', ')}] is not [batch, steps, columns]`);
-    if (row % heads !== 0) context.fail(`${row} columns do not split into ${heads} heads`);
+    if (heads < 1 || row < heads || row % heads !== 0)
+      context.fail(`${row} columns do not split into ${heads} heads`);
     return splitHeads(
       withBias(tensor.toFloat64Array(), bias, from, row),
       tensor.shape as unknown as [number, number, number],
@@ -215,7 +223,12 @@ const rotaryEmbedding: ReferenceKernel = (context) => {
   const flat = input.shape.length === 3;
   const columns = input.shape.at(-1)!;
   const count = given > 0 ? given : columns / (2 * cosines.shape[1]!);
-  if (flat && !Number.isInteger(columns / count))
+  if (cosines.shape.length !== 2)
+    context.fail(`tables [${cosines.shape.join(', ')}] are not [positions, pairs]`);
+  if (
+    flat &&
+    (!Number.isInteger(count) || count < 1 || count > columns || !Number.isInteger(columns / count))
+  )
     context.fail(`${columns} columns do not split into ${count} heads`);
   const heads = flat
     ? splitHeads(input.toFloat64Array(), input.shape as unknown as [number, number, number], {
@@ -268,7 +281,7 @@ const groupQueryAttention: ReferenceKernel = (context) => {
   const packed = context.optional(1) === undefined;
   const [batch, steps, row] = query.shape as [number, number, number];
   const width = row / (packed ? heads + 2 * shared : heads);
-  if (query.shape.length !== 3 || !Number.isInteger(width))
+  if (query.shape.length !== 3 || !Number.isInteger(width) || width < 1 || heads < 1 || shared < 1)
     context.fail(`queries [${query.shape.join(', ')}] do not split into heads`);
   const part = (index: number, count: number, from: number): Heads => {
     const tensor = packed ? query : context.tensor(index);
