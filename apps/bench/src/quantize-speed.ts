@@ -43,7 +43,7 @@ function normal(shape: readonly number[], seed: number): Tensor<'float32'> {
   return Tensor.from('float32', shape, data);
 }
 
-function subjects(): readonly Subject[] {
+async function subjects(): Promise<readonly Subject[]> {
   const common = {
     foldable8: foldableWeights(),
     foldable4: foldableWeights({ bits: 4 }),
@@ -52,7 +52,7 @@ function subjects(): readonly Subject[] {
   return [
     {
       name: 'resnet18',
-      model: resnet18(),
+      model: await resnet18(),
       shape: [1, 3, 224, 224],
       steps: {
         static: staticInt8({ activations: 'uint8' }),
@@ -62,7 +62,7 @@ function subjects(): readonly Subject[] {
     },
     {
       name: 'transformer 4x384',
-      model: transformerStack(),
+      model: await transformerStack(),
       shape: [1, 128, 384],
       steps: {
         dynamic: dynamicInt8(),
@@ -125,7 +125,7 @@ export async function main(args: readonly string[]): Promise<number> {
   const wanted = args.find((argument) => !argument.startsWith('--'));
   const backend = await onnxruntimeNode({ threads: 1 });
   const rows: Row[] = [];
-  for (const subject of subjects()) {
+  for (const subject of await subjects()) {
     if (wanted === undefined || subject.name.includes(wanted))
       rows.push(...(await measure(subject, backend)));
   }

@@ -55,9 +55,13 @@ async function subjects(): Promise<readonly Subject[]> {
   });
   return [
     one('PP-OCRv4 recognizer, 48x320', recognizer, [1, 3, 48, 320]),
-    one('ResNet-18, 224x224', resnet18(), [1, 3, 224, 224]),
-    one('transformer, 4 blocks of 384, 128 tokens', transformerStack({ layers: 4 }), [1, 128, 384]),
-    one('transformer, 4 blocks of 384, 1 token', transformerStack({ layers: 4, tokens: 1 }), [1, 1, 384]),
+    one('ResNet-18, 224x224', await resnet18(), [1, 3, 224, 224]),
+    one('transformer, 4 blocks of 384, 128 tokens', await transformerStack({ layers: 4 }), [1, 128, 384]),
+    one(
+      'transformer, 4 blocks of 384, 1 token',
+      await transformerStack({ layers: 4, tokens: 1 }),
+      [1, 1, 384],
+    ),
   ];
 }
 

@@ -66,14 +66,14 @@ async function subjects(): Promise<readonly Subject[]> {
   return [
     {
       name: 'resnet18',
-      model: resnet18(),
+      model: await resnet18(),
       shape: [1, 3, 224, 224],
       kinds: ['static'],
       sample: (index) => normal([1, 3, 224, 224], 50 + index),
     },
     {
       name: 'transformer 4x384',
-      model: transformerStack(),
+      model: await transformerStack(),
       shape: [1, 128, 384],
       kinds: ['static', 'dynamic'],
       sample: (index) => normal([1, 128, 384], 50 + index),
