@@ -1,0 +1,242 @@
+import {
+  type Attribute,
+  attribute,
+  type Dim,
+  type DType,
+  dtypes,
+  type Graph,
+  inferNodeTypes,
+  isStaticShape,
+  type OpSet,
+  Tensor,
+  type TensorSource,
+  toBfloat16Bits,
+  toFloat16Bits,
+  type Value,
+} from '@lithe/core';
+
+/** Attributes as rules write them: whole numbers, lists of them, texts, or an attribute made by hand. */
+export type EmitAttributes = Readonly<Record<string, number | string | readonly number[] | Attribute | undefined>>;
+
+/** Names of attributes that are floats: a JavaScript number does not tell. */
+const floatAttributes = new Set(['alpha', 'beta', 'gamma', 'epsilon', 'momentum', 'ratio', 'bias', 'lambd', 'cubic_coeff_a', 'extrapolation_value', 'clip']);
+
+function toAttribute(name: string, value: number | string | readonly number[] | Attribute): Attribute {
+  if (typeof value === 'number') return floatAttributes.has(name) ? attribute.float(value) : attribute.int(value);
+  if (typeof value === 'string') return attribute.string(value);
+  if ('kind' in value) return value;
+  return attribute.ints(value);
+}
+
+/**
+ * Adds nodes of standard operators behind those of a graph, with their types inferred as they are added, so that
+ * rules can look at the shapes of what they have made. Equal constants are made once.
+ */
+export class Emitter {
+  /** The graph that nodes are added to. */
+  readonly graph: Graph;
+  readonly #opset: OpSet;
+  readonly #prefix: string;
+  readonly #constants = new Map<string, Value>();
+
+  /**
+   * @param graph the graph to add to
+   * @param opset operators that are known
+   * @param prefix begins the names of what is added
+   */
+  constructor(graph: Graph, opset: OpSet, prefix: string) {
+    this.graph = graph;
+    this.#opset = opset;
+    this.#prefix = prefix;
+  }
+
+  /** Adds a node and gives its outputs. */
+  node(opType: string, inputs: readonly (Value | null)[], attributes: EmitAttributes = {}, outputs = 1): readonly Value[] {
+    const entries = Object.entries(attributes).flatMap(([name, value]) => (value === undefined ? [] : [[name, toAttribute(name, value)] as const]));
+    const name = this.graph.uniqueName(`${this.#prefix}${opType}`);
+    const list = Array.from({ length: outputs }, (_, index) => ({ name: index === 0 ? name : this.graph.uniqueName(`${name}_${index}`) }));
+    const node = this.graph.addNode({ opType, inputs, attributes: new Map(entries), name }, list);
+    inferNodeTypes(node, this.#opset);
+    return node.outputs;
+  }
+
+  /** Adds a node with one output and gives it. */
+  op(opType: string, inputs: readonly (Value | null)[], attributes: EmitAttributes = {}): Value {
+    return this.node(opType, inputs, attributes)[0] as Value;
+  }
+
+  /** A constant. */
+  constant(source: TensorSource): Value {
+    return this.graph.addInitializer(this.graph.uniqueName(`${this.#prefix}const`), source);
+  }
+
+  /** A one-dimensional int64 constant: axes, sizes, splits. */
+  ints(values: readonly number[]): Value {
+    return this.#cached(`ints:${values.join()}`, () => Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt)));
+  }
+
+  /** An int64 scalar constant. */
+  int(value: number): Value {
+    return this.#cached(`int:${value}`, () => Tensor.from('int64', [], BigInt64Array.of(BigInt(value))));
+  }
+
+  /** A scalar constant of a float dtype. */
+  scalar(value: number, dtype: DType = 'float32'): Value {
+    return this.#cached(`scalar:${dtype}:${value}`, () => scalarTensor(value, dtype));
+  }
+
+  /** A constant of floats. */
+  floats(shape: readonly number[], values: ArrayLike<number>, dtype: DType = 'float32'): Value {
+    return this.constant(floatTensor(shape, values, dtype));
+  }
+
+  #cached(key: string, make: () => Tensor): Value {
+    const known = this.#constants.get(key);
+    if (known !== undefined) return known;
+    const value = this.constant(make());
+    this.#constants.set(key, value);
+    return value;
+  }
+
+  /** left + right */
+  add(left: Value, right: Value): Value {
+    return this.op('Add', [left, right]);
+  }
+
+  /** left - right */
+  sub(left: Value, right: Value): Value {
+    return this.op('Sub', [left, right]);
+  }
+
+  /** left * right */
+  mul(left: Value, right: Value): Value {
+    return this.op('Mul', [left, right]);
+  }
+
+  /** left / right */
+  div(left: Value, right: Value): Value {
+    return this.op('Div', [left, right]);
+  }
+
+  /** value * number */
+  scale(value: Value, factor: number): Value {
+    return factor === 1 ? value : this.mul(value, this.scalar(factor, value.dtype ?? 'float32'));
+  }
+
+  /** value + number */
+  shift(value: Value, addend: number): Value {
+    return addend === 0 ? value : this.add(value, this.scalar(addend, value.dtype ?? 'float32'));
+  }
+
+  /** -value */
+  neg(value: Value): Value {
+    return this.op('Neg', [value]);
+  }
+
+  /** left @ right */
+  matmul(left: Value, right: Value): Value {
+    return this.op('MatMul', [left, right]);
+  }
+
+  /** Axes in another order. */
+  transpose(value: Value, permutation: readonly number[]): Value {
+    return permutation.every((axis, index) => axis === index) ? value : this.op('Transpose', [value], { perm: permutation });
+  }
+
+  /** The last two axes swapped. */
+  swapLast(value: Value): Value {
+    const rank = value.shape?.length ?? 2;
+    const order = Array.from({ length: rank }, (_, axis) => axis);
+    order.push(...order.splice(rank - 2, 2).reverse());
+    return this.transpose(value, order);
+  }
+
+  /** Sum over axes. An empty list leaves the value as it is. */
+  sum(value: Value, axes: readonly number[], keepDims: boolean): Value {
+    return axes.length === 0 ? value : this.op('ReduceSum', [value, this.ints(axes)], { keepdims: keepDims ? 1 : 0 });
+  }
+
+  /** Mean over axes. */
+  mean(value: Value, axes: readonly number[], keepDims: boolean): Value {
+    return axes.length === 0 ? value : this.op('ReduceMean', [value, this.ints(axes)], { keepdims: keepDims ? 1 : 0 });
+  }
+
+  /** The shape of a value as an int64 vector: a constant where it is known. */
+  shapeOf(value: Value): Value {
+    return isStaticShape(value.shape) ? this.ints(value.shape) : this.op('Shape', [value]);
+  }
+
+  /** The elements under another shape; `0` keeps a dim, `-1` takes what is left. */
+  reshape(value: Value, shape: readonly number[]): Value {
+    return this.op('Reshape', [value, this.ints(shape)]);
+  }
+
+  /** The elements under the shape of `like`. */
+  reshapeLike(value: Value, like: Value): Value {
+    return sameDims(value.shape, like.shape) ? value : this.op('Reshape', [value, this.shapeOf(like)]);
+  }
+
+  /** The value repeated to the shape of `like`. */
+  expandLike(value: Value, like: Value): Value {
+    return sameDims(value.shape, like.shape) ? value : this.op('Expand', [value, this.shapeOf(like)]);
+  }
+
+  /** Zeros in the shape and dtype of `like`. */
+  zerosLike(value: Value): Value {
+    const dtype = value.dtype ?? 'float32';
+    return this.op('ConstantOfShape', [this.shapeOf(value)], { value: attribute.tensor(scalarTensor(0, dtype).reshape([1])) });
+  }
+
+  /** Another element type. */
+  cast(value: Value, dtype: DType): Value {
+    return value.dtype === dtype ? value : this.op('Cast', [value], { to: dtypeCode(dtype) });
+  }
+
+  /** A float mask from a boolean value: 1 where it holds. */
+  mask(condition: Value, dtype: DType): Value {
+    return this.cast(condition, dtype);
+  }
+}
+
+function dtypeCode(dtype: DType): number {
+  return dtypes[dtype].onnx;
+}
+
+/** A scalar of a float or integer dtype. */
+export function scalarTensor(value: number, dtype: DType): Tensor {
+  switch (dtype) {
+    case 'int64':
+      return Tensor.from('int64', [], BigInt64Array.of(BigInt(value)));
+    case 'int32':
+      return Tensor.from('int32', [], Int32Array.of(value));
+    default:
+      return floatTensor([], [value], dtype);
+  }
+}
+
+/** A tensor of a float dtype. */
+export function floatTensor(shape: readonly number[], values: ArrayLike<number>, dtype: DType): Tensor {
+  switch (dtype) {
+    case 'float64':
+      return Tensor.from('float64', shape, Float64Array.from(values));
+    case 'float16':
+      return Tensor.from('float16', shape, Uint16Array.from(values, toFloat16Bits));
+    case 'bfloat16':
+      return Tensor.from('bfloat16', shape, Uint16Array.from(values, toBfloat16Bits));
+    default:
+      return Tensor.from('float32', shape, Float32Array.from(values));
+  }
+}
+
+/** The product of dims: the number of elements. */
+export function productOf(dims: readonly number[]): number {
+  let product = 1;
+  for (const dim of dims) product *= dim;
+  return product;
+}
+
+/** Whether two shapes are known to be the same. */
+export function sameDims(left: readonly Dim[] | undefined, right: readonly Dim[] | undefined): boolean {
+  if (left === undefined || right === undefined || left.length !== right.length) return false;
+  return left.every((dim, axis) => dim !== null && dim === right[axis]);
+}

@@ -1,0 +1,70 @@
+import { type Attribute, Graph, isStaticShape, Tensor, type Value } from '@lithe/core';
+import { evaluateNode } from '@lithe/core/reference';
+import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+
+/** Attributes that change how one axis is interpolated. */
+const relevant = ['coordinate_transformation_mode', 'cubic_coeff_a', 'exclude_outside', 'mode', 'nearest_mode', 'antialias'];
+
+/**
+ * Resizing is linear along each axis: y = M x. The matrix M [out, in] of one axis is what the operator itself makes of
+ * the unit matrix, taken from the reference interpreter once, when the gradient is built.
+ */
+function axisMatrix(context: GradientContext, size: number, out: number, scale: number | undefined): Tensor<'float32'> {
+  const attributes = new Map<string, Attribute>();
+  for (const name of relevant) {
+    const value = context.node.attributes.get(name);
+    if (value !== undefined) attributes.set(name, value);
+  }
+  const unit = new Float32Array(size * size);
+  for (let index = 0; index < size; index++) unit[index * size + index] = 1;
+  const graph = new Graph('axis');
+  const inputs = ['x', 'roi', 'scales', 'sizes'].map((name) => graph.addInput(name));
+  const bySize = scale === undefined;
+  const node = graph.addNode({ opType: 'Resize', inputs: bySize ? inputs.map((value, index) => (index === 0 || index === 3 ? value : null)) : inputs.slice(0, 3).map((value, index) => (index === 1 ? null : value)), attributes });
+  const feeds = bySize
+    ? [Tensor.from('float32', [size, size], unit), null, null, Tensor.from('int64', [2], BigInt64Array.of(BigInt(size), BigInt(out)))]
+    : [Tensor.from('float32', [size, size], unit), null, Tensor.from('float32', [2], Float32Array.of(1, scale))];
+  const result = evaluateNode(node, feeds)?.[0];
+  if (result === undefined || result.shape[1] !== out) return context.unsupported('its interpolation matrix could not be found');
+  return result as Tensor<'float32'>;
+}
+
+const resize: GradientRule = (context, gradient) => {
+  const { emit, node } = context;
+  const from = context.input(0).shape;
+  const to = context.output().shape;
+  const mode = node.attributes.get('coordinate_transformation_mode');
+  if (mode?.kind === 'string' && mode.value === 'tf_crop_and_resize') return context.unsupported('cropping has no gradient rule');
+  if (from === undefined || to === undefined) return context.unsupported('the rank of its input is not known');
+  const scales = context.has(2) ? constantScales(context) : undefined;
+  let result = gradient;
+  from.forEach((dim, axis) => {
+    const out = to[axis];
+    if (dim === out) return;
+    if (typeof dim !== 'number' || typeof out !== 'number') context.unsupported('the size of a resized axis is not known');
+    // [in, out] with the unit matrix's rows first: the gradient times its transpose.
+    const matrix = emit.constant(axisMatrix(context, dim as number, out as number, scales?.[axis]));
+    result = multiplyAxis(context, result, matrix, axis);
+  });
+  return [result, null, null, null];
+};
+
+function constantScales(context: GradientContext): readonly number[] | undefined {
+  const source = context.input(2).initializer ?? context.input(2).producer?.constantSource();
+  if (source instanceof Tensor && source.size > 0 && isStaticShape(source.shape)) return [...source.toFloat64Array()];
+  return undefined;
+}
+
+/** Multiplies an axis `[…, out, …]` by a matrix `[in, out]`, giving `[…, in, …]`. */
+function multiplyAxis(context: GradientContext, value: Value, matrix: Value, axis: number): Value {
+  const { emit } = context;
+  const rank = value.shape?.length ?? 4;
+  if (axis === rank - 1) return emit.matmul(value, emit.swapLast(matrix));
+  if (axis === rank - 2) return emit.matmul(matrix, value);
+  const order = Array.from({ length: rank }, (_, index) => index);
+  const swapped = order.map((index) => (index === axis ? rank - 1 : index === rank - 1 ? axis : index));
+  return emit.transpose(emit.matmul(emit.transpose(value, swapped), emit.swapLast(matrix)), swapped);
+}
+
+/** Gradient of Resize. */
+export const resizeGradients: Readonly<Record<string, GradientRule | 'none'>> = { Resize: resize };
