@@ -25,6 +25,7 @@ export default defineConfig({
             'apps/**/*.test.ts',
             'tools/**/*.test.ts',
             'test/*.test.ts',
+            'test/onnx-node/**/*.test.ts',
           ],
           exclude: [...outsideSources, '**/*.browser.test.ts'],
           testTimeout: 60_000,

@@ -5,8 +5,9 @@ const problemsOf = (text: string, file = 'packages/core/src/ir/a.ts'): readonly 
   sourceProblems([{ file, text }]);
 
 describe('sourceProblems', () => {
-  it('takes a non-null assertion behind an index and nowhere else', () => {
-    expect(problemsOf('const x = data[i]! + (rows[a]![b]!);')).toEqual([]);
+  it('takes a non-null assertion of an array element and of nothing else', () => {
+    expect(problemsOf('const x = data[i]! + (rows[a]![b]!) + list.at(-1)!;')).toEqual([]);
+    expect(problemsOf('const [first] = list;\nconst x = first!;')).toEqual([]);
     expect(problemsOf('const x = map.get(k)!;')).toHaveLength(1);
   });
 

@@ -28,8 +28,9 @@ export function sourceProblems(files: readonly SourceFile[]): readonly string[] 
       const { line } = source.getLineAndCharacterOfPosition(node.getStart(source));
       problems.push(`${file}:${line + 1}: ${message}`);
     };
+    const elements = destructuredElements(source);
     const visit = (node: ts.Node): void => {
-      if (ts.isNonNullExpression(node) && !ts.isElementAccessExpression(node.expression)) {
+      if (ts.isNonNullExpression(node) && !isArrayElement(node.expression, elements)) {
         report(node, 'a non-null assertion is for array elements only; narrow the type, or use invariant().');
       }
       if (ts.isPropertyAccessExpression(node)) {
@@ -52,6 +53,32 @@ export function sourceProblems(files: readonly SourceFile[]): readonly string[] 
     }
   }
   return problems;
+}
+
+/** Whether an expression reads an element of an array: `a[i]`, `a.at(-1)`, or a name that `[name] = a` gave. */
+function isArrayElement(expression: ts.Expression, elements: ReadonlySet<string>): boolean {
+  if (ts.isElementAccessExpression(expression)) return true;
+  if (ts.isIdentifier(expression)) return elements.has(expression.text);
+  return (
+    ts.isCallExpression(expression) &&
+    ts.isPropertyAccessExpression(expression.expression) &&
+    expression.expression.name.text === 'at'
+  );
+}
+
+/** Names in a file that array destructuring declares. */
+function destructuredElements(source: ts.SourceFile): ReadonlySet<string> {
+  const names = new Set<string>();
+  const visit = (node: ts.Node): void => {
+    if (ts.isArrayBindingPattern(node)) {
+      for (const element of node.elements) {
+        if (ts.isBindingElement(element) && ts.isIdentifier(element.name)) names.add(element.name.text);
+      }
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return names;
 }
 
 /** Lines that hold at least one token. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
 import { packageImports } from './check-layers.ts';
-import { conclude, packageNames, readFiles, root } from './lib/sources.ts';
+import { conclude, packageNames, readFiles, root, type SourceFile } from './lib/sources.ts';
 
 interface Manifest {
   readonly name?: string;
@@ -154,6 +154,15 @@ function leafConditions(target: unknown): readonly Readonly<Record<string, strin
   return values.flatMap(leafConditions);
 }
 
+/** Links of a page that lead to no file. */
+export function brokenLinks({ file, text }: SourceFile): readonly string[] {
+  const prose = text.replace(/^```[\s\S]*?^```$/gm, '');
+  return [...prose.matchAll(/\]\(([^)\s#]+)(?:#[^)]*)?\)/g)]
+    .map((match) => match[1] ?? '')
+    .filter((target) => !/^[a-z]+:/.test(target) && !has(path.posix.join(path.posix.dirname(file), target)))
+    .map((target) => `${file}: the link to ${target} leads nowhere.`);
+}
+
 /** Checks that every package has what a package needs. */
 export function main(): number {
   const problems = packageNames().flatMap(packageProblems);
@@ -163,5 +172,14 @@ export function main(): number {
   if (has('ARCHITECTURE.md') && read('ARCHITECTURE.md').split('\n').length > 151) {
     problems.push('ARCHITECTURE.md has more than 150 lines.');
   }
+  const pages = [
+    ...readFiles('docs', (file) => file.endsWith('.md') && !file.startsWith('docs/api/')),
+    ...readFiles('packages', (file) => /^packages\/[\w-]+\/README\.md$/.test(file)),
+    ...readFiles('apps', (file) => file.endsWith('.md')),
+    ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md']
+      .filter(has)
+      .map((file) => ({ file, text: read(file) })),
+  ];
+  problems.push(...pages.flatMap(brokenLinks));
   return conclude('Structure', problems);
 }

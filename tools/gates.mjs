@@ -17,6 +17,7 @@ const gates = {
   structure: () => node('tools/ts.mjs', 'tools/check-structure.ts'),
   errors: () => node('tools/ts.mjs', 'tools/errors-doc.ts', '--check'),
   examples: () => node('tools/ts.mjs', 'tools/doctest/main.ts'),
+  commands: () => node('tools/ts.mjs', 'tools/check-commands.ts'),
   docs: () => tool('typedoc/bin/typedoc'),
   packages: () => node('tools/ts.mjs', 'tools/check-packages.ts'),
   changesets: () => node('tools/ts.mjs', 'tools/check-changesets.ts'),

@@ -21,14 +21,19 @@ let ok = true;
 for (const project of ['node', 'browser', 'packed']) {
   process.stdout.write(`\nTests: ${project}\n`);
   const report = path.join(results, `${project}.json`);
-  const passed = succeeds(process.execPath, [
-    installed('vitest/vitest.mjs'),
-    'run',
-    `--project=${project}`,
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${report}`,
-  ]);
+  // CI=true: a snapshot that is missing fails, and is not written.
+  const passed = succeeds(
+    process.execPath,
+    [
+      installed('vitest/vitest.mjs'),
+      'run',
+      `--project=${project}`,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+    ],
+    { env: { CI: 'true' } },
+  );
   // A runner that fails without naming a test (an unhandled rejection, a crash) still counts as a failure.
   if (!passed && (!existsSync(report) || testTotals(results).failed === 0)) {
     writeFileSync(path.join(results, `${project}-crashed.json`), JSON.stringify(oneFailure));

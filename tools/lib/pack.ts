@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { packageNames, root } from './sources.ts';
@@ -16,7 +16,7 @@ export function packAll(destination: string): Readonly<Record<string, string>> {
     packageManager: string;
   };
   // pnpm replaces `workspace:` and `catalog:` by real ranges; npm would not.
-  execFileSync(
+  const packed = spawnSync(
     'npx',
     [
       '--yes',
@@ -27,8 +27,9 @@ export function packAll(destination: string): Readonly<Record<string, string>> {
       '--pack-destination',
       destination,
     ],
-    { cwd: root, stdio: 'pipe', shell: process.platform === 'win32' },
+    { cwd: root, encoding: 'utf8', shell: process.platform === 'win32' },
   );
+  if (packed.status !== 0) throw new Error(`Packing failed.\n${packed.stdout}${packed.stderr}`);
   const files = readdirSync(destination);
   const tarballs: Record<string, string> = {};
   for (const name of packageNames()) {

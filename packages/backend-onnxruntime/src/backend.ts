@@ -6,6 +6,7 @@ import {
   type DType,
   type EncodedModel,
   errors,
+  isLitheError,
   type Model,
   type Node,
   type StatePair,
@@ -13,7 +14,8 @@ import {
 } from '@lithe/core';
 import type { OpenChannel } from './channel.ts';
 import { type OnnxRuntimeExecutable, RemoteExecutable } from './executable.ts';
-import { type OnnxRuntimeOptions, runtimeOptions, sessionOptions } from './options.ts';
+import { type OnnxRuntimeOptions, runtimeOptions, type SessionOptions, sessionOptions } from './options.ts';
+import { checkDomains, compileErrorOf, compileOnReference, supportsDomain } from './unsupported.ts';
 import { packTensor } from './wire.ts';
 import type { WireEnvironment, WireResults, WireState } from './worker/protocol.ts';
 import { WorkerClient } from './worker-client.ts';
@@ -42,12 +44,26 @@ export interface RuntimeInit {
   readonly options: OnnxRuntimeOptions;
   /** Reads a file that is given by its path; left out where the runtime does that itself. */
   readonly readFile?: ((path: string) => Promise<Uint8Array>) | undefined;
+  /** Saves a model that is too large for one piece, with its weights beside it; left out where there are no files. */
+  readonly saveModel?: ((model: Model, signal: AbortSignal | undefined) => Promise<ModelFile>) | undefined;
+  /** Bytes of weights from which a model is saved instead of sent in one piece. */
+  readonly saveFromBytes?: number | undefined;
+  /** Session options that the runtime would ignore. */
+  readonly ignores?: readonly (keyof SessionOptions)[] | undefined;
   /** Features beyond those that every runtime has. */
   readonly features?: readonly string[] | undefined;
   /** Added to the version, such as the browser the runtime runs in. */
   readonly where?: string | undefined;
   /** Called when the backend is disposed, after its workers have ended. */
   readonly onDispose?: (() => Promise<void>) | undefined;
+}
+
+/** A model as a worker takes it. */
+export interface ModelFile {
+  /** Bytes that can be given away, or a path. */
+  readonly file: Uint8Array | string;
+  /** Removes the file, when it was made for this. */
+  readonly remove?: (() => Promise<void>) | undefined;
 }
 
 /** The largest model that crosses in one piece: protobuf's limit, and that of onnxruntime. */
@@ -67,15 +83,6 @@ const ioDTypes: ReadonlySet<DType> = new Set<DType>([
   'uint64',
   'bool',
   'string',
-]);
-
-/** Operator sets that onnxruntime ships kernels for. */
-const domains: ReadonlySet<string> = new Set([
-  '',
-  'ai.onnx.ml',
-  'com.microsoft',
-  'com.microsoft.nchwc',
-  'com.ms.internal.nhwc',
 ]);
 
 /**
@@ -98,6 +105,7 @@ class RuntimeBackend implements OnnxRuntimeBackend {
   readonly #executables = new Set<RemoteExecutable>();
   readonly #clients = new Set<WorkerClient>();
   readonly #idle: WorkerClient[] = [];
+  readonly #ending = new Set<Promise<void>>();
   #opened: WireResults['open'] | undefined;
   #disposed: Promise<void> | undefined;
 
@@ -130,23 +138,30 @@ class RuntimeBackend implements OnnxRuntimeBackend {
   }
 
   supports(node: Node): Support {
-    if (domains.has(node.domain)) return { ok: true };
-    return {
-      ok: false,
-      code: 'OP_UNSUPPORTED',
-      reason: `onnxruntime has no operators of domain "${node.domain}"`,
-    };
+    return supportsDomain(node);
   }
 
   async compile(model: Model | EncodedModel, options: CompileOptions = {}): Promise<OnnxRuntimeExecutable> {
     if (this.#disposed !== undefined) throw errors.disposed(`Backend "${this.name}"`);
+    options.signal?.throwIfAborted();
+    try {
+      if ('graph' in model) checkDomains(model, this);
+      return await this.#compile(model, options);
+    } catch (error) {
+      if (options.onUnsupported !== 'reference' || !isLitheError(error, 'OP_UNSUPPORTED')) throw error;
+      return compileOnReference(model, options);
+    }
+  }
+
+  async #compile(model: Model | EncodedModel, options: CompileOptions): Promise<OnnxRuntimeExecutable> {
     const { signal, state = [] } = options;
-    signal?.throwIfAborted();
     const session = sessionOptions(
       { executionProviders: this.#init.defaultProviders, ...definedOf(this.#init.options) },
       options.extra,
     );
-    const file = await this.#fileOf(model);
+    checkIgnored(this.name, session, this.#init.ignores ?? []);
+    const profiling = session.profiling === true;
+    const { file, remove } = await this.#fileOf(model, signal);
     const { wire, transfer } = packState(state);
     if (typeof file !== 'string') transfer.push(file.buffer as ArrayBuffer);
     const client = this.#idle.pop() ?? (await this.#startWorker());
@@ -157,28 +172,30 @@ class RuntimeBackend implements OnnxRuntimeBackend {
           model: file,
           options: runtimeOptions(session, this.#init.sessionThreads),
           state: wire,
-          profiling: session.profiling === true,
+          profiling,
         },
         { transfer, signal },
       );
       checkState(this.name, state, compiled);
-      const executable = new RemoteExecutable({
+      const executable: RemoteExecutable = new RemoteExecutable({
         backend: this.name,
         client,
         compiled,
         state,
-        profiling: session.profiling === true,
+        profiling,
         onDispose: async () => {
           this.#executables.delete(executable);
           await this.#retire(client);
+          await remove?.();
         },
       });
       this.#executables.add(executable);
       return executable;
     } catch (error) {
-      // A cancelled or failed compilation leaves nothing behind in the worker that is worth keeping.
-      await this.#drop(client);
-      throw error;
+      // What a cancelled or failed compilation leaves behind in a worker is not worth keeping. Not waited for: the
+      // worker may be deep in native code.
+      void this.#drop(client).then(remove);
+      throw compileErrorOf(this.name, error);
     }
   }
 
@@ -203,24 +220,23 @@ class RuntimeBackend implements OnnxRuntimeBackend {
 
   async #close(): Promise<void> {
     await Promise.all([...this.#executables].map((executable) => executable.dispose()));
-    await Promise.all([...this.#clients].map((client) => client.stop()));
+    await Promise.all([...this.#clients].map((client) => this.#drop(client)));
+    await Promise.all(this.#ending);
     await this.#init.onDispose?.();
   }
 
-  async #fileOf(model: Model | EncodedModel): Promise<Uint8Array | string> {
-    if ('graph' in model) return this.#encode(model);
-    const { file } = model;
-    if (typeof file === 'string') {
-      if (this.#init.readFile === undefined) return file;
-      return new Uint8Array(this.#checkSize(await this.#init.readFile(file)));
+  async #fileOf(model: Model | EncodedModel, signal: AbortSignal | undefined): Promise<ModelFile> {
+    const { readFile, saveModel, saveFromBytes = maxModelBytes } = this.#init;
+    if ('graph' in model) {
+      if (saveModel !== undefined && weightBytes(model) >= saveFromBytes) return saveModel(model, signal);
+      const { writeOnnx } = await import('@lithe/onnx');
+      // Copied, because an unchanged model gives the bytes that it was read from, and they are somebody's.
+      return { file: new Uint8Array(await writeOnnx(model, { signal })) };
     }
+    const { file } = model;
     // Copied, because the buffer is given away; not by slice(), which on a Node Buffer makes a view.
-    return new Uint8Array(this.#checkSize(file));
-  }
-
-  async #encode(model: Model): Promise<Uint8Array> {
-    const { writeOnnx } = await import('@lithe/onnx');
-    return this.#checkSize(await writeOnnx(model));
+    if (typeof file !== 'string') return { file: new Uint8Array(this.#checkSize(file)) };
+    return { file: readFile === undefined ? file : new Uint8Array(this.#checkSize(await readFile(file))) };
   }
 
   #checkSize(bytes: Uint8Array): Uint8Array {
@@ -268,9 +284,13 @@ class RuntimeBackend implements OnnxRuntimeBackend {
     await this.#drop(client);
   }
 
-  async #drop(client: WorkerClient): Promise<void> {
-    await client.stop();
-    this.#clients.delete(client);
+  #drop(client: WorkerClient): Promise<void> {
+    const ending = client.stop().finally(() => {
+      this.#clients.delete(client);
+      this.#ending.delete(ending);
+    });
+    this.#ending.add(ending);
+    return ending;
   }
 }
 
@@ -305,4 +325,23 @@ function checkState(backend: string, state: readonly StatePair[], compiled: Wire
     if (!outputs.has(output)) problems.push(`State output "${output}" is not an output of the model.`);
   }
   if (problems.length > 0) throw errors.optionsInvalid(`compile of backend "${backend}"`, problems);
+}
+
+/** Bytes of all constants. */
+function weightBytes(model: Model): number {
+  let bytes = 0;
+  for (const value of model.graph.initializers) bytes += value.initializer?.byteLength ?? 0;
+  for (const node of model.graph.nodesDeep()) bytes += node.constantSource()?.byteLength ?? 0;
+  return bytes;
+}
+
+function checkIgnored(
+  backend: string,
+  session: SessionOptions,
+  ignored: readonly (keyof SessionOptions)[],
+): void {
+  const problems = ignored
+    .filter((key) => session[key] !== undefined && session[key] !== false)
+    .map((key) => `"${key}" has no effect in ${backend}.`);
+  if (problems.length > 0) throw errors.optionsInvalid('compile', problems);
 }

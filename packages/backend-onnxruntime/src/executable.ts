@@ -11,7 +11,7 @@ import {
 } from '@lithe/core';
 import { parseProfile, type RuntimeProfile } from './profile.ts';
 import { checkFeeds, packTensors, unpackTensors } from './wire.ts';
-import type { WireResults, WireStateSize, WireValueInfo } from './worker/protocol.ts';
+import type { ValueInfo, WireResults, WireStateSize } from './worker/protocol.ts';
 import type { WorkerClient } from './worker-client.ts';
 
 /** A model compiled for onnxruntime. It has a worker of its own, so that stopping it loses nobody else's state. */
@@ -23,14 +23,10 @@ export interface OnnxRuntimeExecutable extends Executable {
   /**
    * Ends profiling and gives what was recorded: which node ran where, for how long. Once only.
    *
-   * @throws {LitheError} OPTIONS_INVALID when the model was not compiled with `profiling`; BACKEND_FAILED when this
-   *   runtime writes no profile (onnxruntime-web)
+   * @throws {LitheError} OPTIONS_INVALID when the model was not compiled with `profiling`
    */
   profile(): Promise<RuntimeProfile>;
 }
-
-/** A graph input or output as the runtime declares it. */
-export type ValueInfo = WireValueInfo;
 
 /** How an executable is made. */
 export interface ExecutableInit {

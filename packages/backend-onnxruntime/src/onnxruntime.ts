@@ -1,5 +1,4 @@
-import { isLitheError } from '@lithe/core';
-import { openNode, openWeb } from '#platform';
+import { openBest, openNode, openWeb } from '#platform';
 import type { OnnxRuntimeBackend } from './backend.ts';
 import type { OnnxRuntimeOptions, WebFiles } from './options.ts';
 
@@ -35,12 +34,24 @@ export function onnxruntimeWeb(options: OnnxRuntimeOptions & WebFiles = {}): Pro
  * @param options providers, threads and the like
  * @returns the backend; its `name` says which one it is. The caller disposes it
  * @throws {LitheError} BACKEND_UNAVAILABLE when neither is installed
+ *
+ * @example
+ * ```ts
+ * import { Graph, Model, Tensor, tensorType } from '@lithe/core';
+ * import { onnxruntime } from '@lithe/backend-onnxruntime';
+ *
+ * const graph = new Graph();
+ * const x = graph.addInput('x', tensorType('float32', [2]));
+ * const node = graph.addNode({ opType: 'Relu', inputs: [x] }, [{ name: 'y', type: tensorType('float32', [2]) }]);
+ * graph.setOutputs([node.output(0)]);
+ *
+ * const backend = await onnxruntime();
+ * const executable = await backend.compile(new Model({ graph }));
+ * const { y } = await executable.run({ x: Tensor.from('float32', [2], new Float32Array([-1, 2])) });
+ * y?.data[1]; // => 2
+ * await backend.dispose();
+ * ```
  */
-export async function onnxruntime(options: OnnxRuntimeOptions = {}): Promise<OnnxRuntimeBackend> {
-  try {
-    return await onnxruntimeNode(options);
-  } catch (error) {
-    if (!isLitheError(error, 'BACKEND_UNAVAILABLE')) throw error;
-    return openWeb({ ...options, executionProviders: undefined });
-  }
+export function onnxruntime(options: OnnxRuntimeOptions = {}): Promise<OnnxRuntimeBackend> {
+  return openBest(options);
 }

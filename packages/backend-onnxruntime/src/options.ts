@@ -18,6 +18,8 @@ export interface SessionOptions {
   readonly logSeverityLevel?: 0 | 1 | 2 | 3 | 4 | undefined;
   /** Sizes for symbolic dims, by name. onnxruntime-web only; onnxruntime-node does not know them. */
   readonly freeDimensionOverrides?: Readonly<Record<string, number>> | undefined;
+  /** Where the runtime writes the graph as it rewrote it; onnxruntime-node only. See `optimizedGraph`. */
+  readonly optimizedModelFilePath?: string | undefined;
   /** Configuration entries by key, such as `session.disable_quant_qdq: '1'`. */
   readonly config?: Readonly<Record<string, string>> | undefined;
 }
@@ -46,8 +48,12 @@ const sessionKeys: readonly (keyof SessionOptions)[] = [
   'profiling',
   'logSeverityLevel',
   'freeDimensionOverrides',
+  'optimizedModelFilePath',
   'config',
 ];
+
+/** What onnxruntime-web takes without complaint, and without effect that could be seen. */
+export const ignoredOnWeb: readonly (keyof SessionOptions)[] = ['optimizedModelFilePath', 'profiling'];
 
 /**
  * Joins the options of a backend with those of one model, which come from a contract that leaves them untyped.
@@ -79,13 +85,14 @@ export function runtimeOptions(
   options: SessionOptions,
   threads: number | undefined,
 ): Record<string, unknown> {
-  const { executionProviders, graphOptimizationLevel, logSeverityLevel, freeDimensionOverrides, config } =
-    options;
+  const { executionProviders, graphOptimizationLevel, logSeverityLevel } = options;
+  const { freeDimensionOverrides, optimizedModelFilePath, config } = options;
   return {
     ...(executionProviders === undefined ? {} : { executionProviders }),
     graphOptimizationLevel: graphOptimizationLevel ?? 'all',
     logSeverityLevel: logSeverityLevel ?? 3,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads, interOpNumThreads: 1 }),
+    ...(optimizedModelFilePath === undefined ? {} : { optimizedModelFilePath }),
     ...(freeDimensionOverrides === undefined ? {} : { freeDimensionOverrides }),
     ...(config === undefined || Object.keys(config).length === 0 ? {} : { extra: config }),
   };

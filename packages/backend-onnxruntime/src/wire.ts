@@ -1,5 +1,5 @@
 import { errors, type Feeds, formatShape, type LitheError, type NumericArray, Tensor } from '@lithe/core';
-import type { WireTensor, WireTensors, WireValueInfo } from './worker/protocol.ts';
+import type { ValueInfo, WireTensor, WireTensors } from './worker/protocol.ts';
 
 /** Tensors ready to be sent, and the buffers that go with them. */
 export interface Parcel {
@@ -43,7 +43,7 @@ export function unpackTensors(wire: WireTensors): Record<string, Tensor> {
  * @throws {LitheError} SHAPE_MISMATCH naming the input: one is missing or unknown, or its dtype, rank or a dim does
  *   not fit
  */
-export function checkFeeds(feeds: Feeds, inputs: ReadonlyMap<string, WireValueInfo>): void {
+export function checkFeeds(feeds: Feeds, inputs: ReadonlyMap<string, ValueInfo>): void {
   for (const name of inputs.keys()) {
     if (feeds[name] === undefined) {
       const given = Object.keys(feeds);

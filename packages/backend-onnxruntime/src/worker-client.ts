@@ -34,6 +34,7 @@ export class WorkerClient {
   #unanswered = 0;
   #drained: (() => void)[] = [];
   readonly #abandoned = new Map<number, () => void>();
+  #isAwaited = false;
   #lost: LitheError | undefined;
   #stopping: Promise<void> | undefined;
   /** Called once, when the worker ends for whatever reason. */
@@ -90,15 +91,22 @@ export class WorkerClient {
     }
   }
 
-  /** Ends the worker. Requests that wait fail. */
-  stop(reason = 'its worker was stopped.'): Promise<void> {
+  /** Ends the worker. Requests that wait fail. The process stays alive until it has ended. */
+  stop(): Promise<void> {
+    this.#isAwaited = true;
+    const stopped = this.#stop('its worker was stopped.');
+    this.#hold();
+    return stopped;
+  }
+
+  #stop(reason: string): Promise<void> {
     if (this.#stopping === undefined) {
       const drained = new Promise<void>((resolve) => {
         this.#drained.push(resolve);
         if (this.#unanswered === 0) resolve();
       });
       this.#fail(errors.backendFailed(this.#init.name, reason));
-      this.#channel?.hold(false);
+      this.#hold();
       this.#stopping = this.#channel?.stop(drained) ?? Promise.resolve();
     }
     return this.#stopping;
@@ -139,7 +147,7 @@ export class WorkerClient {
     this.#channel?.post({ type: 'cancel', id }, []);
     const { graceMilliseconds } = this.#init;
     const timer = setTimeout(() => {
-      void this.stop(
+      void this.#stop(
         `its worker was given up, because a cancelled run went on for more than ${graceMilliseconds} ms. Compile the model again.`,
       );
     }, graceMilliseconds);
@@ -152,8 +160,9 @@ export class WorkerClient {
 
   #lose(reason: string, cause: unknown): void {
     if (this.#stopping === undefined) this.#fail(errors.backendFailed(this.#init.name, reason, cause));
-    this.#stopping ??= Promise.resolve();
     for (const resolve of this.#drained.splice(0)) resolve();
+    // Frees what the other side still holds: listeners, a page's entry.
+    this.#stopping ??= this.#channel?.stop(Promise.resolve()) ?? Promise.resolve();
   }
 
   #fail(error: LitheError): void {
@@ -168,6 +177,6 @@ export class WorkerClient {
   }
 
   #hold(): void {
-    this.#channel?.hold(this.#waiting.size > 0);
+    this.#channel?.hold(this.#waiting.size > 0 || this.#isAwaited);
   }
 }

@@ -1,1 +1,22 @@
-export {};
+/**
+ * The `lithe` command as a library: what `lithe compress` does, callable from Node.
+ *
+ * @packageDocumentation
+ */
+export type { NotTried } from './compress/candidates.ts';
+export { type CompressOptions, compressFile } from './compress/compress.ts';
+export { printCompression } from './compress/print.ts';
+export type {
+  AccuracyChange,
+  CandidateResult,
+  CompressReport,
+  DriftFigures,
+  LatencyChange,
+  Limits,
+  PassSummary,
+  SizeChange,
+} from './compress/report.ts';
+export { type ModelFile, openModel } from './model-file.ts';
+export type { Objective } from './options.ts';
+export { run } from './program.ts';
+export type { CommandIO } from './terminal/io.ts';

@@ -1,8 +1,8 @@
 import {
   type Attribute,
   type MetaKey,
-  metaKey,
   type Model,
+  metaKey,
   type TensorSource,
   type ValueType,
 } from '@lithe/core';

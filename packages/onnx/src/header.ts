@@ -10,6 +10,12 @@ export function headerOf(model: Model): string {
     model.docString ?? null,
     [...model.props],
     [...model.opsetImports],
-    model.functions.map(({ domain, name, overload, docString, props }) => [domain, name, overload, docString ?? null, [...props]]),
+    model.functions.map(({ domain, name, overload, docString, props }) => [
+      domain,
+      name,
+      overload,
+      docString ?? null,
+      [...props],
+    ]),
   ]);
 }

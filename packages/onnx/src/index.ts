@@ -16,5 +16,7 @@ export {
   type ValueData,
   type ValueDataKind,
 } from './read/read-value-proto.ts';
+export { type UpgradeNote, upgradeNotes } from './upgrade/upgrade.ts';
 export type { ValueInfoChoice } from './write/write-graph.ts';
 export { type WriteOptions, writeOnnx } from './write/write-onnx.ts';
+export { type WriteValueOptions, writeTensorProto, writeValueProto } from './write/write-value-proto.ts';

@@ -14,15 +14,15 @@ export interface ReadLimits {
    */
   readonly maxDepth: number;
   /**
-   * Messages (nodes, attributes, types, dims, …) in the file. Default 8 million: the largest models in use have
+   * Messages (nodes, attributes, types, dims, …) in the file. Default 4 million: the largest models in use have
    * some 100,000 nodes and 20 messages for each. An empty message takes two bytes in a file and some hundred in
    * memory.
    */
   readonly maxMessages: number;
-  /** Nodes, those of subgraphs and functions included. Default 1 million, ten times the largest models in use. */
+  /** Nodes, those of subgraphs and functions included. Default 500,000: five times the largest models in use. */
   readonly maxNodes: number;
   /**
-   * Numbers and texts in repeated fields (`ints`, `int64_data`, names, …). Default 2^25: one takes a byte in a file
+   * Numbers and texts in repeated fields (`ints`, `int64_data`, names, …). Default 2^24: one takes a byte in a file
    * and up to 32 in memory. Large weights come as raw bytes, which are not counted.
    */
   readonly maxListItems: number;
@@ -33,15 +33,18 @@ export interface ReadLimits {
    * of dims lose precision.
    */
   readonly maxTensorElements: number;
+  /** Files of external data. Default 10,000: exporters that write a file per weight make some hundred. */
+  readonly maxExternalFiles: number;
 }
 
 /** The limits that hold unless others are given. */
 export const defaultReadLimits: ReadLimits = {
   maxFileBytes: 2 ** 31 - 1,
   maxDepth: 100,
-  maxMessages: 8_000_000,
-  maxNodes: 1_000_000,
-  maxListItems: 2 ** 25,
+  maxMessages: 4_000_000,
+  maxNodes: 500_000,
+  maxListItems: 2 ** 24,
   maxRank: 64,
   maxTensorElements: 2 ** 40,
+  maxExternalFiles: 10_000,
 };

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest';
 import { readOnnx, writeOnnx } from '@lithe/onnx';
+import { describe, expect, it } from 'vitest';
 import { ocrModel } from './models.ts';
 
 describe('readOnnx and writeOnnx', () => {

@@ -6,12 +6,19 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const here = join(new URL(".", import.meta.url).pathname, '..');
+const here = join(new URL('.', import.meta.url).pathname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'onnx-proto-'));
 try {
   writeFileSync(join(folder, 'package.json'), '{"private":true}');
   const run = (command, ...args) => execFileSync(command, args, { cwd: folder, stdio: 'inherit' });
-  run('npm', 'install', '--silent', '--ignore-scripts', '@bufbuild/buf@1.75.0', '@bufbuild/protoc-gen-es@2.10.2');
+  run(
+    'npm',
+    'install',
+    '--silent',
+    '--ignore-scripts',
+    '@bufbuild/buf@1.75.0',
+    '@bufbuild/protoc-gen-es@2.10.2',
+  );
   mkdirSync(join(folder, 'proto'));
   copyFileSync(join(here, 'proto', 'onnx.proto'), join(folder, 'proto', 'onnx.proto'));
   const template = {

@@ -13,10 +13,12 @@ export { dequantizeGroups, type IntegerArray, integerArray, quantizeGroups } fro
 export { type NBitsOptions, type NBitsWeight, packNBits } from './parameters/nbits.ts';
 export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from './parameters/reduce.ts';
 export { roundHalfEven } from './parameters/rounding.ts';
-export { type FoldableWeightsOptions, foldableWeights } from './passes/foldable-weights.ts';
+export { type FoldableWeightsOptions, type FoldableWeightsSettings, foldableWeights } from './passes/foldable-weights.ts';
 export type { Resolved } from './passes/resolved.ts';
 export { type DynamicInt8Options, dynamicInt8 } from './passes/dynamic-int8.ts';
 export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
 export { type ObserveOptions, observe } from './calibration/observe.ts';
 export { type CalibrationStats, minMaxObserver, type Observer, type TensorStatistics } from './calibration/statistics.ts';
 export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
+export { type Float16ComputeOptions, type Float16ComputeSettings, float16Compute } from './passes/float16-compute.ts';
+export { type Float16StorageOptions, float16Storage } from './passes/float16-storage.ts';

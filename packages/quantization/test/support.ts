@@ -1,5 +1,21 @@
-import { createRng, type DType, type Feeds, type Model, Tensor } from '@lithe/core';
-import { writeOnnx } from '@lithe/onnx';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  assertValid,
+  createRng,
+  createRunContext,
+  type Dataset,
+  type DType,
+  type Feeds,
+  type Model,
+  type PassContext,
+  type PassReport,
+  type PassStep,
+  standardOps,
+  Tensor,
+} from '@lithe/core';
+import { readOnnx, writeOnnx } from '@lithe/onnx';
 import * as ort from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
 
@@ -62,4 +78,45 @@ export function normal(shape: readonly number[], seed: number, scale = 1): Tenso
   const data = new Float32Array(shape.reduce((left, right) => left * right, 1));
   for (let index = 0; index < data.length; index++) data[index] = rng.normal() * scale;
   return Tensor.from('float32', shape, data);
+}
+
+/** A pass context without backend, data or target. */
+export function contextOf(parts: Partial<PassContext> = {}): PassContext {
+  return { ...createRunContext(), backend: undefined, data: undefined, target: undefined, opset: standardOps, ...parts };
+}
+
+/** Runs a pass on a copy, checks that the result is sound, and gives it with the report. */
+export async function apply(
+  model: Model,
+  step: PassStep,
+  context: PassContext = contextOf(),
+): Promise<{ readonly model: Model; readonly report: PassReport }> {
+  const draft = model.clone();
+  const report = await step.run(draft, context);
+  assertValid(draft);
+  return { model: draft, report };
+}
+
+/** The model that onnxruntime makes of a file when it loads it, as it is before anything runs. */
+export async function optimizedModel(model: Model): Promise<Model> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'lithe-'));
+  try {
+    const file = path.join(folder, 'optimized.onnx');
+    const session = await load(await writeOnnx(model), 'node', { optimizedModelFilePath: file });
+    await session.release();
+    return await readOnnx(new Uint8Array(readFileSync(file)));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** A dataset of given feeds, one sample each. */
+export function fixedData(samples: readonly Feeds[]): Dataset {
+  return {
+    size: samples.length,
+    description: 'fixed samples',
+    async *batches(options = {}) {
+      for (const inputs of samples.slice(0, options.limit ?? samples.length)) yield { inputs, size: 1 };
+    },
+  };
 }

@@ -5,3 +5,4 @@
  * @packageDocumentation
  */
 export { type BrowserOptions, onnxruntimeBrowser } from './browser/open-browser.ts';
+export { type OptimizedGraphOptions, optimizedGraph } from './optimized-graph.ts';

@@ -14,15 +14,20 @@ const exitWaitMilliseconds = 60_000;
  */
 export class ThreadHost {
   readonly #module: string;
+  readonly #isNative: boolean;
   readonly #threads = new Set<Int32Array>();
   readonly #onExit = (): void => {
     for (const flags of this.#threads) Atomics.store(flags, wish, 2);
     for (const flags of this.#threads) Atomics.wait(flags, busy, 1, exitWaitMilliseconds);
   };
 
-  /** @param module the runtime's package */
-  constructor(module: string) {
+  /**
+   * @param module the runtime's package
+   * @param isNative whether it is native code, which cannot be stopped; WASM can
+   */
+  constructor(module: string, isNative: boolean) {
     this.#module = module;
+    this.#isNative = isNative;
   }
 
   /** Starts a thread. */
@@ -51,8 +56,10 @@ export class ThreadHost {
       stop: (unanswered) => {
         stopping ??= (async (): Promise<void> => {
           // From here on the thread enters no native code; where it is inside some, it answers first.
-          Atomics.store(flags, wish, 1);
-          if (Atomics.load(flags, busy) === 1) await unanswered;
+          if (this.#isNative) {
+            Atomics.store(flags, wish, 1);
+            if (Atomics.load(flags, busy) === 1) await unanswered;
+          }
           await worker.terminate();
         })();
         return stopping;
@@ -61,6 +68,7 @@ export class ThreadHost {
   };
 
   #add(flags: Int32Array): void {
+    if (!this.#isNative) return;
     if (this.#threads.size === 0) process.on('exit', this.#onExit);
     this.#threads.add(flags);
   }

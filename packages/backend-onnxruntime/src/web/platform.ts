@@ -1,6 +1,6 @@
 import { errors, type RunContext } from '@lithe/core';
 import { type OnnxRuntimeBackend, openRuntime } from '../backend.ts';
-import type { OnnxRuntimeOptions, WebFiles } from '../options.ts';
+import { ignoredOnWeb, type OnnxRuntimeOptions, type WebFiles } from '../options.ts';
 import type { BrowserTargetOptions } from '../targets/wasm.ts';
 import { webWorkerChannel } from './worker-channel.ts';
 
@@ -13,6 +13,11 @@ export function openNode(_options: OnnxRuntimeOptions): Promise<OnnxRuntimeBacke
       'Use onnxruntimeWeb(), or onnxruntime(), which takes what there is.',
     ),
   );
+}
+
+/** In a browser there is only onnxruntime-web. */
+export function openBest(options: OnnxRuntimeOptions): Promise<OnnxRuntimeBackend> {
+  return openWeb(options);
 }
 
 /** onnxruntime-web, in web workers. */
@@ -33,6 +38,7 @@ export function openWeb(options: OnnxRuntimeOptions & WebFiles): Promise<OnnxRun
       powerPreference: undefined,
     },
     sessionThreads: undefined,
+    ignores: ignoredOnWeb,
     defaultProviders: ['wasm'],
     options,
   });

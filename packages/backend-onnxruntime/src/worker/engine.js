@@ -4,7 +4,7 @@
  *
  * @import { InferenceSession, Tensor, Env } from 'onnxruntime-web'
  * @import { NumericArray } from '@lithe/core'
- * @import { WireEnvironment, WireMessage, WireReply, WireRequest, WireResults, WireState, WireStateSize, WireTensor, WireTensors, WireValueInfo } from './protocol.ts'
+ * @import { WireEnvironment, WireMessage, WireReply, WireRequest, WireResults, WireState, WireStateSize, WireTensor, WireTensors, ValueInfo } from './protocol.ts'
  */
 
 /**
@@ -305,11 +305,15 @@ function result(results, name) {
 
 /**
  * @param {InferenceSession.ValueMetadata} value
- * @returns {WireValueInfo}
+ * @returns {ValueInfo}
  */
 function valueInfo(value) {
   if (!value.isTensor) return { name: value.name, dtype: undefined, shape: undefined };
-  return { name: value.name, dtype: value.type, shape: value.shape };
+  // The WASM build gives 2^32 - 1 for a dim that is neither known nor named.
+  const shape = value.shape.map((dim) =>
+    typeof dim === 'number' && (dim < 0 || dim === 0xffffffff) ? '' : dim,
+  );
+  return { name: value.name, dtype: value.type, shape };
 }
 
 /**

@@ -20,7 +20,7 @@ export interface WireTensor {
 export type WireTensors = Readonly<Record<string, WireTensor>>;
 
 /** A graph input or output as the runtime declares it. */
-export interface WireValueInfo {
+export interface ValueInfo {
   /** Name. */
   readonly name: string;
   /** Element type; `undefined` for what is not a tensor. */
@@ -96,7 +96,7 @@ export interface WireResults {
     readonly device: string | undefined;
   };
   /** The model is ready. */
-  compile: { readonly inputs: readonly WireValueInfo[]; readonly outputs: readonly WireValueInfo[] };
+  compile: { readonly inputs: readonly ValueInfo[]; readonly outputs: readonly ValueInfo[] };
   /** One run. */
   run: { readonly outputs: WireTensors; readonly state: WireStateSize };
   /** Milliseconds of each run. */
@@ -152,3 +152,11 @@ export type PageEvent =
   | { readonly type: 'ready'; readonly userAgent: string; readonly isolated: boolean }
   | { readonly type: 'reply'; readonly worker: number; readonly reply: WireReply }
   | { readonly type: 'lost'; readonly worker: number; readonly reason: string };
+
+/** The exports of `codec.js`. */
+export interface MessageCodec {
+  /** Encodes a message, as the pieces of its bytes. */
+  encodeMessage(message: unknown): Uint8Array<ArrayBuffer>[];
+  /** Decodes a message. */
+  decodeMessage(buffer: ArrayBuffer): unknown;
+}

@@ -1,6 +1,5 @@
 import { errors, formatShape } from '../errors/catalogue.ts';
 import type { Attribute } from '../ir/attribute.ts';
-import type { Graph } from '../ir/graph.ts';
 import type { Node } from '../ir/node.ts';
 import { type Dim, tensorType, type ValueType } from '../ir/types.ts';
 import { readAttributes } from '../op/attributes.ts';
@@ -38,7 +37,7 @@ export interface InferScope {
   /** Makes a new symbol. */
   fresh(hint: string): string;
   /** Infers a subgraph. */
-  subgraph(graph: Graph, inputs: readonly (ValueType | undefined)[]): readonly (ValueType | undefined)[];
+  subgraph: InferContext['subgraph'];
 }
 
 /** Thrown by {@link InferContext.fail} and caught by the walk: the node contradicts its operator. */
@@ -47,6 +46,11 @@ export class Contradiction extends Error {}
 /** Checks a node's lists and dtypes against the operator's parameters, and gives the dtypes of its type variables. */
 function bindVariables(node: Node, def: AnyOpDef, inputs: readonly (Known | null)[]): Map<string, DType> {
   const bound = new Map<string, DType>();
+  for (const name of def.domain === '' ? node.attributes.keys() : []) {
+    // An attribute of another opset that is passed over would change what the node means.
+    if (!Object.hasOwn(def.attributes, name))
+      throw new Contradiction(`attribute "${name}" is not one of the operator's`);
+  }
   const last = def.inputs.at(-1);
   if (inputs.length > def.inputs.length && last?.variadic === undefined) {
     throw new Contradiction(`${def.type} takes at most ${def.inputs.length} inputs, not ${inputs.length}`);
@@ -93,6 +97,32 @@ function bindOne(
   }
 }
 
+/** The dtype that an operator's table gives an output. */
+function outputDType(def: AnyOpDef, index: number, bound: ReadonlyMap<string, DType>): DType | undefined {
+  const parameter = def.outputs[Math.min(index, def.outputs.length - 1)];
+  if (parameter === undefined) return undefined;
+  const fromVariable = parameter.variable === undefined ? undefined : bound.get(parameter.variable);
+  return fromVariable ?? (parameter.dtypes.length === 1 ? parameter.dtypes[0] : undefined);
+}
+
+/** The dtypes of a node's outputs alone, where its shape rule has failed. */
+export function inferDTypes(
+  node: Node,
+  def: AnyOpDef,
+  inputs: readonly (Known | null)[],
+): readonly Inferred[] {
+  const bound = new Map<string, DType>();
+  inputs.forEach((known, index) => {
+    const variable = def.inputs[Math.min(index, def.inputs.length - 1)]?.variable;
+    const dtype = known?.type?.kind === 'tensor' ? known.type.dtype : undefined;
+    if (variable !== undefined && dtype !== undefined) bound.set(variable, dtype);
+  });
+  return node.outputs.map((_, index) => {
+    const dtype = outputDType(def, index, bound);
+    return { type: dtype === undefined ? undefined : tensorType(dtype), sizes: undefined };
+  });
+}
+
 /** Runs an operator's rule on a node. Throws {@link Contradiction} when the node contradicts the operator. */
 export function inferNode(node: Node, def: AnyOpDef, scope: InferScope): readonly Inferred[] {
   const { inputs } = scope;
@@ -103,12 +133,7 @@ export function inferNode(node: Node, def: AnyOpDef, scope: InferScope): readonl
     const type = typeAt(index);
     return type?.kind === 'tensor' ? type : undefined;
   };
-  const dtypeOfOutput = (index: number): DType | undefined => {
-    const parameter = def.outputs[Math.min(index, def.outputs.length - 1)];
-    if (parameter === undefined) return undefined;
-    const fromVariable = parameter.variable === undefined ? undefined : bound.get(parameter.variable);
-    return fromVariable ?? (parameter.dtypes.length === 1 ? parameter.dtypes[0] : undefined);
-  };
+  const dtypeOfOutput = (index: number): DType | undefined => outputDType(def, index, bound);
   const context: InferContext<unknown> = {
     node,
     attributes: readAttributes(node, def.attributes, scope.resolve),
@@ -127,7 +152,10 @@ export function inferNode(node: Node, def: AnyOpDef, scope: InferScope): readonl
     sizes: (index) => inputs[index]?.sizes ?? sizesOfTensor(inputs[index]?.constant),
     output: (index, dtype, shape) => {
       const slot = inferred[index];
-      if (slot !== undefined) slot.type = tensorType(dtype ?? dtypeOfOutput(index), checkedShape(def, shape));
+      if (slot === undefined) return;
+      const element = dtype ?? dtypeOfOutput(index);
+      const dims = checkedShape(def, shape);
+      slot.type = element === undefined && dims === undefined ? undefined : tensorType(element, dims);
     },
     outputType: (index, type) => {
       const slot = inferred[index];
@@ -160,5 +188,6 @@ function checkedShape(def: AnyOpDef, shape: readonly Dim[] | undefined): readonl
 
 /** The error that stands for a contradiction of a node. */
 export function contradictionError(node: Node, problem: string): Error {
-  return errors.shapeMismatch(node.name, `${node.op}: ${problem}`);
+  const label = node.name === '' ? `of ${node.outputs[0]?.name ?? ''}` : node.name;
+  return errors.shapeMismatch(label, `${node.op}: ${problem}`);
 }

@@ -25,7 +25,12 @@ describe('inferNodeTypes', () => {
   it('names the node that contradicts its operator', () => {
     const graph = new Graph();
     const x = graph.addInput('x', tensorType('float32', [2, 3]));
-    const node = graph.addNode({ opType: 'Concat', inputs: [x, x], name: 'joined', attributes: { axis: attribute.int(5) } });
+    const node = graph.addNode({
+      opType: 'Concat',
+      inputs: [x, x],
+      name: 'joined',
+      attributes: { axis: attribute.int(5) },
+    });
     expect(() => inferNodeTypes(node)).toThrow(/joined/);
   });
 });

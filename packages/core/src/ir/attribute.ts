@@ -41,9 +41,15 @@ export const attribute = {
   /** A subgraph. Its `parent` must be the graph of the node. */
   graph: (value: Graph): Attribute => ({ kind: 'graph', value }),
   /** A list of whole numbers. */
-  ints: (value: readonly (number | bigint)[]): Attribute => ({ kind: 'ints', value: value.map((item) => BigInt(item)) }),
+  ints: (value: readonly (number | bigint)[]): Attribute => ({
+    kind: 'ints',
+    value: value.map((item) => BigInt(item)),
+  }),
   /** A list of float32 numbers. */
-  floats: (value: readonly number[]): Attribute => ({ kind: 'floats', value: value.map((item) => Math.fround(item)) }),
+  floats: (value: readonly number[]): Attribute => ({
+    kind: 'floats',
+    value: value.map((item) => Math.fround(item)),
+  }),
   /** A list of texts. */
   strings: (value: readonly string[]): Attribute => ({ kind: 'strings', value }),
 } as const;
@@ -56,7 +62,8 @@ export const attribute = {
  */
 export function toSafeNumber(value: bigint, what: string): number {
   const number = Number(value);
-  if (!Number.isSafeInteger(number)) throw errors.valueOutOfRange(what, value, 'the safe integers of JavaScript');
+  if (!Number.isSafeInteger(number))
+    throw errors.valueOutOfRange(what, value, 'the safe integers of JavaScript');
   return number;
 }
 

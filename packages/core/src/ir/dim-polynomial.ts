@@ -88,13 +88,23 @@ export function render(value: Polynomial): Dim {
   return text.length > MAX_TEXT || text.split('`').length > 9 ? null : text;
 }
 
-/** Reader of canonical expressions. Anything else is a symbol of a file, taken as one atom. */
+/**
+ * Reader of canonical expressions. Anything else is a symbol of a file, taken as one atom. With `calls: 'kept'` calls
+ * are atoms as they stand, for text that is known to be canonical: each is then read once, not once per level.
+ */
 class Reader {
+  readonly #text: string;
   readonly #tokens: readonly string[];
+  readonly #starts: readonly number[];
+  readonly #calls: 'kept' | 'made';
   #at = 0;
 
-  constructor(text: string) {
-    this.#tokens = text.match(/`[^`]*`|[^\s()+*/,`]+|\S/g) ?? [];
+  constructor(text: string, calls: 'kept' | 'made') {
+    const found = [...text.matchAll(/`[^`]*`|[^\s()+*/,`]+|\S/g)];
+    this.#text = text;
+    this.#tokens = found.map((item) => item[0]);
+    this.#starts = found.map((item) => item.index);
+    this.#calls = calls;
   }
 
   read(): Polynomial | null {
@@ -139,8 +149,23 @@ class Reader {
     if (token.startsWith('`')) return token.length > 2 ? atom(token.slice(1, -1)) : null;
     if (!plainSymbol.test(token) || token === '-') return null;
     if (this.#tokens[this.#at] !== '(') return atom(token);
+    if (this.#calls === 'kept') return this.#call();
     if (token === 'floor') return this.#floor();
     return token === 'min' || token === 'max' ? this.#extreme(token) : null;
+  }
+
+  /** A call as it stands, up to its closing bracket. */
+  #call(): Polynomial | null {
+    const start = this.#starts[this.#at - 1];
+    let depth = 0;
+    for (; this.#at < this.#tokens.length; this.#at++) {
+      if (this.#tokens[this.#at] === '(') depth++;
+      if (this.#tokens[this.#at] === ')' && --depth === 0) {
+        const end = this.#starts[this.#at++] as number;
+        return atom(this.#text.slice(start, end + 1));
+      }
+    }
+    return null;
   }
 
   #floor(): Polynomial | null {
@@ -164,12 +189,13 @@ class Reader {
 export function parse(dim: number | string): Polynomial {
   if (typeof dim === 'number') return constant(dim);
   if (!/[ (*`]/.test(dim) || dim.length > MAX_TEXT) return atom(dim);
-  const value = new Reader(dim).read();
+  const value = new Reader(dim, 'made').read();
   // Only text in our own canonical form is taken apart: "batch size" or "H/2" in a file is a name, not a formula.
   return value !== null && render(value) === dim ? value : atom(dim);
 }
 
-function greatestCommonDivisor(left: number, right: number): number {
+/** The largest number that divides both. */
+export function greatestCommonDivisor(left: number, right: number): number {
   let [a, b] = [Math.abs(left), Math.abs(right)];
   while (b !== 0) [a, b] = [b, a % b];
   return a;
@@ -217,7 +243,10 @@ function joinNested(value: Polynomial, divisor: number): Polynomial | null | und
   const parts = /^floor\((.*)\/(\d+)\)$/.exec(first[0]);
   if (parts === null) return undefined;
   const [, body, text] = parts as unknown as [string, string, string];
-  const inner = new Reader(body.startsWith('(') && body.endsWith(')') ? body.slice(1, -1) : body).read();
+  const inner = new Reader(
+    body.startsWith('(') && body.endsWith(')') ? body.slice(1, -1) : body,
+    'kept',
+  ).read();
   const by = Number(text);
   if (inner === null || !Number.isSafeInteger(by * divisor)) return undefined;
   const moved = combine(inner, constant((value.get('') ?? 0) * by), 1);
@@ -230,15 +259,23 @@ export function lowerBound(value: Polynomial): number {
   for (const [monomial, coefficient] of value) {
     if (monomial === '') bound += coefficient;
     else if (coefficient < 0) return -Infinity;
-    else bound += coefficient * monomial.split(JOIN).reduce((least, text) => least * atomBound(text), 1);
+    else {
+      const bounds = monomial.split(JOIN).map(atomBound);
+      // A product with a factor that may be negative has no simple bound.
+      if (bounds.some((least) => least < 0)) return -Infinity;
+      bound += coefficient * bounds.reduce((least, factor) => least * factor, 1);
+    }
   }
-  return Number.isNaN(bound) ? -Infinity : bound;
+  return bound;
 }
 
 function atomBound(text: string): number {
-  const highest = /^max\((-?\d+), /.exec(text);
-  if (highest !== null) return Math.max(0, Number(highest[1]));
-  return 0;
+  const operands = isCall(text) ? operandsOf(text) : undefined;
+  if (operands === undefined) return 0;
+  const bounds = operands.map(lowerBound);
+  if (text.startsWith('max')) return Math.max(...bounds);
+  if (text.startsWith('min')) return Math.min(...bounds);
+  return Math.floor((bounds[0] as number) / Number(/\/(\d+)\)$/.exec(text)?.[1]));
 }
 
 export function extreme(which: 'min' | 'max', left: Polynomial, right: Polynomial): Polynomial | null {
@@ -251,7 +288,7 @@ export function extreme(which: 'min' | 'max', left: Polynomial, right: Polynomia
   if (texts.includes(null)) return null;
   const [first, second] = (texts as (string | number)[])
     .map((text) =>
-      typeof text === 'number' || new Reader(text).read() !== null ? String(text) : embed(text),
+      typeof text === 'number' || new Reader(text, 'kept').read() !== null ? String(text) : embed(text),
     )
     .sort(
       (one, other) => Number(/^-?\d+$/.test(other)) - Number(/^-?\d+$/.test(one)) || (one < other ? -1 : 1),
@@ -263,7 +300,10 @@ export function operandsOf(text: string): readonly Polynomial[] | undefined {
   const floor = /^floor\((.*)\/\d+\)$/.exec(text);
   if (floor !== null) {
     const body = floor[1] as string;
-    const inner = new Reader(body.startsWith('(') && body.endsWith(')') ? body.slice(1, -1) : body).read();
+    const inner = new Reader(
+      body.startsWith('(') && body.endsWith(')') ? body.slice(1, -1) : body,
+      'kept',
+    ).read();
     return inner === null ? undefined : [inner];
   }
   if (!/^(min|max)\(.*\)$/.test(text)) return undefined;
@@ -275,8 +315,8 @@ export function operandsOf(text: string): readonly Polynomial[] | undefined {
     else if (char === ')') depth--;
     else if (char === ',' && depth === 0) {
       const [left, right] = [
-        new Reader(body.slice(0, index)).read(),
-        new Reader(body.slice(index + 1)).read(),
+        new Reader(body.slice(0, index), 'kept').read(),
+        new Reader(body.slice(index + 1), 'kept').read(),
       ];
       return left === null || right === null ? undefined : [left, right];
     }

@@ -2,6 +2,7 @@ import {
   combine,
   extreme,
   floored,
+  greatestCommonDivisor,
   isCall,
   JOIN,
   lowerBound,
@@ -148,7 +149,19 @@ export function broadcastDims(left: Dim, right: Dim): Dim | undefined {
   if (right === 1) return left;
   if (typeof left === 'number' && typeof right === 'number') return undefined;
   if (typeof left === 'number') return left;
-  return typeof right === 'number' ? right : null;
+  if (typeof right === 'number') return right;
+  // A size that is never 1 is what the other, if it differs, is stretched to.
+  if (isNeverOne(left)) return left;
+  return isNeverOne(right) ? right : null;
+}
+
+/** Whether a size is known not to be 1: at least 2, or a multiple of a number. */
+function isNeverOne(dim: Dim): boolean {
+  if (typeof dim !== 'string') return false;
+  const value = parse(dim);
+  if (lowerBound(value) >= 2) return true;
+  const coefficients = [...value.values()];
+  return coefficients.reduce(greatestCommonDivisor) > 1;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { tensorType } from './types.ts';
 import { Graph } from './graph.ts';
 import { Model } from './model.ts';
+import { tensorType } from './types.ts';
 
 it('numbers new nodes behind those of a cloned or read graph, since runtimes refuse two nodes of one name', () => {
   const graph = new Graph();

@@ -2,7 +2,9 @@ import { errors, invariant } from '../errors/catalogue.ts';
 import type { TensorSource } from '../tensor/tensor.ts';
 import { type Attribute, subgraphsOf } from './attribute.ts';
 import { Meta } from './meta.ts';
+import { NameTable } from './name-table.ts';
 import { Node, type NodeInit, type NodeLinks, nodeLinks } from './node.ts';
+import { NodeList, type Placement } from './node-list.ts';
 import { tensorType, type ValueType } from './types.ts';
 import { links, Value, type ValueLinks } from './value.ts';
 
@@ -12,14 +14,6 @@ export interface Revision {
   count: number;
 }
 
-/** Where a new node goes. */
-export interface Placement {
-  /** Before this node. */
-  readonly before?: Node | undefined;
-  /** After this node. At most one of the two; neither appends. */
-  readonly after?: Node | undefined;
-}
-
 /** One output of a new node. */
 export interface OutputInit {
   /** Name; made unique when left out. `''` leaves out an optional output. */
@@ -27,6 +21,9 @@ export interface OutputInit {
   /** What is known of its type. */
   readonly type?: ValueType | undefined;
 }
+
+/** The node that holds a subgraph: the last one that was given it. */
+const holders = new WeakMap<Graph, Node>();
 
 const linksOf = (value: Value): ValueLinks => links.get(value) as ValueLinks;
 const nodeOf = (node: Node): NodeLinks => nodeLinks.get(node) as NodeLinks;
@@ -53,11 +50,9 @@ export class Graph {
   readonly #outputs: Value[] = [];
   readonly #inputSet = new Set<Value>();
   readonly #initializers = new Set<Value>();
-  readonly #values = new Map<string, Value>();
+  readonly #values: NameTable;
   readonly #nextNumber = new Map<string, number>();
-  #first: Node | null = null;
-  #last: Node | null = null;
-  #size = 0;
+  readonly #nodes = new NodeList();
 
   /**
    * @param name graph name
@@ -67,6 +62,7 @@ export class Graph {
     this.name = name;
     this.parent = parent;
     this.revision = parent === null ? { count: 0 } : parent.revision;
+    this.#values = new NameTable(parent === null ? undefined : parent.#values);
   }
 
   /** Inputs, in order. */
@@ -86,35 +82,21 @@ export class Graph {
 
   /** Number of nodes, subgraphs not counted. */
   get nodeCount(): number {
-    return this.#size;
+    return this.#nodes.size;
   }
 
   /**
    * The nodes in order. The walk tolerates edits: a removed node is passed over, a node inserted behind the current
-   * one is visited.
+   * one is visited (also when the current one is removed afterwards), and where the current one is moved the walk
+   * goes on from where it was.
    */
-  *nodes(): IterableIterator<Node> {
-    let node = this.#first;
-    while (node !== null) {
-      const following: Node | null = nodeOf(node).next;
-      yield node;
-      // A node removed during the visit keeps its old neighbour; walk on to one that is still attached.
-      let next: Node | null = nodeOf(node).attached ? nodeOf(node).next : following;
-      while (next !== null && !nodeOf(next).attached) next = nodeOf(next).next;
-      node = next;
-    }
+  nodes(): IterableIterator<Node> {
+    return this.#nodes.walk('next');
   }
 
   /** The nodes from last to first, with the same tolerance. */
-  *nodesReversed(): IterableIterator<Node> {
-    let node = this.#last;
-    while (node !== null) {
-      const preceding: Node | null = nodeOf(node).previous;
-      yield node;
-      let next: Node | null = nodeOf(node).attached ? nodeOf(node).previous : preceding;
-      while (next !== null && !nodeOf(next).attached) next = nodeOf(next).previous;
-      node = next;
-    }
+  nodesReversed(): IterableIterator<Node> {
+    return this.#nodes.walk('previous');
   }
 
   /** All nodes, those of subgraphs behind the node that holds them. */
@@ -147,12 +129,12 @@ export class Graph {
     return linksOf(value).outputOf.has(this);
   }
 
-  /** A name that no value here or in a graph around has: `base`, or `base_1`, `base_2`, … */
+  /** A name that no value here, in a graph around or in a subgraph has: `base`, or `base_1`, `base_2`, … */
   uniqueName(base: string): string {
-    if (base !== '' && this.value(base, { outer: true }) === undefined) return base;
+    if (base !== '' && !this.#values.isTaken(base)) return base;
     const stem = base === '' ? 'value' : base;
     let number = this.#nextNumber.get(stem) ?? 1;
-    while (this.value(`${stem}_${number}`, { outer: true }) !== undefined) number++;
+    while (this.#values.isTaken(`${stem}_${number}`)) number++;
     this.#nextNumber.set(stem, number + 1);
     return `${stem}_${number}`;
   }
@@ -214,21 +196,28 @@ export class Graph {
     this.revision.count++;
   }
 
-  /** Stops (or with a value that holds a constant, starts) listing `value` as a graph input. */
+  /**
+   * Sets the inputs, in order. A value that holds a constant may start or stop being an input; one that does not is
+   * removed from the graph when it stops.
+   *
+   * @throws {LitheError} GRAPH_EDIT_INVALID when a value is listed twice, made by a node, of another graph or was
+   *   removed, or one that stops being an input is still used
+   */
   setInputs(inputs: readonly Value[]): void {
+    const listed = new Set(inputs);
+    if (listed.size < inputs.length) throw errors.graphEditInvalid('an input is listed twice');
     for (const value of inputs) {
       this.#own(value);
       if (value.producer !== null) throw errors.graphEditInvalid(`value "${value.name}" is made by a node`);
-    }
-    for (const value of this.#inputs) {
-      if (!inputs.includes(value) && value.initializer === undefined && !value.isUnused) {
-        throw errors.graphEditInvalid(`input "${value.name}" is still used`);
+      if (this.#values.get(value.name) !== value) {
+        throw errors.graphEditInvalid(`value "${value.name}" was removed from the graph`);
       }
     }
-    const dropped = this.#inputs.filter(
-      (value) => !inputs.includes(value) && value.initializer === undefined,
-    );
-    this.#inputs.splice(0, this.#inputs.length, ...inputs);
+    const dropped = this.#inputs.filter((value) => !listed.has(value) && value.initializer === undefined);
+    for (const value of dropped) {
+      if (!value.isUnused) throw errors.graphEditInvalid(`input "${value.name}" is still used`);
+    }
+    replaceItems(this.#inputs, inputs);
     this.#inputSet.clear();
     for (const value of inputs) this.#inputSet.add(value);
     for (const value of dropped) this.#values.delete(value.name);
@@ -239,7 +228,7 @@ export class Graph {
   setOutputs(outputs: readonly Value[]): void {
     for (const value of outputs) this.#visible(value);
     for (const value of this.#outputs) linksOf(value).outputOf.delete(this);
-    this.#outputs.splice(0, this.#outputs.length, ...outputs);
+    replaceItems(this.#outputs, outputs);
     for (const value of outputs) linksOf(value).outputOf.add(this);
     this.revision.count++;
   }
@@ -250,25 +239,32 @@ export class Graph {
    * @param outputs one entry per output; a number makes that many with names derived from the node's
    * @param placement where it goes; at the end by default
    * @returns the node; its outputs are `node.output(i)`
-   * @throws {LitheError} GRAPH_EDIT_INVALID when an output name is taken, or an input belongs to another graph
+   * @throws {LitheError} GRAPH_EDIT_INVALID when an output name is taken, an input or the placement belongs to another
+   *   graph, or a subgraph was made for another one; the graph is then as it was
    */
   addNode(init: NodeInit, outputs: number | readonly OutputInit[] = 1, placement: Placement = {}): Node {
+    const list: readonly OutputInit[] =
+      typeof outputs === 'number' ? Array.from({ length: outputs }, () => ({})) : outputs;
+    const attributes: ReadonlyMap<string, Attribute> =
+      init.attributes instanceof Map ? init.attributes : new Map(Object.entries(init.attributes ?? {}));
+    // Everything that can be refused is, before anything changes.
+    for (const input of init.inputs) if (input !== null) this.#visible(input);
+    for (const value of attributes.values()) this.#checkSubgraphs(value);
+    this.#checkPlacement(placement);
+    this.#checkNewNames(list);
     const name = init.name ?? this.#nodeName(init.opType);
     const node = new Node(this, init, name);
-    for (const input of init.inputs) if (input !== null) this.#visible(input);
-    const attributes =
-      init.attributes instanceof Map ? init.attributes : new Map(Object.entries(init.attributes ?? {}));
     const own: NodeLinks = {
       inputs: [...init.inputs],
       outputs: [],
-      attributes: new Map(attributes as ReadonlyMap<string, Attribute>),
+      attributes: new Map(attributes),
       previous: null,
       next: null,
       attached: true,
+      moves: 0,
     };
     nodeLinks.set(node, own);
-    const list: readonly OutputInit[] =
-      typeof outputs === 'number' ? Array.from({ length: outputs }, () => ({})) : outputs;
+    for (const value of attributes.values()) for (const graph of subgraphsOf(value)) holders.set(graph, node);
     own.outputs = list.map((output, index) => {
       const derived = (): string =>
         this.uniqueName(list.length === 1 ? `${name}_output` : `${name}_output_${index}`);
@@ -277,7 +273,7 @@ export class Graph {
     own.inputs.forEach((input, index) => {
       if (input !== null) addUse(input, node, index);
     });
-    this.#link(node, placement);
+    this.#nodes.insert(node, placement);
     this.revision.count++;
     return node;
   }
@@ -285,10 +281,10 @@ export class Graph {
   /**
    * Makes input `index` of `node` read `value`; the list grows with left-out inputs where needed.
    *
-   * @throws {LitheError} GRAPH_EDIT_INVALID when the value is not visible from the node
+   * @throws {LitheError} GRAPH_EDIT_INVALID when the value is not visible from the node, or the node was removed
    */
   setInput(node: Node, index: number, value: Value | null): void {
-    invariant(node.graph === this, `node "${node.name}" belongs to another graph`);
+    this.#ownNode(node);
     if (value !== null) this.#visible(value);
     const { inputs } = nodeOf(node);
     while (inputs.length <= index) inputs.push(null);
@@ -302,23 +298,36 @@ export class Graph {
 
   /** Sets all inputs of a node. */
   setInputsOf(node: Node, values: readonly (Value | null)[]): void {
+    this.#ownNode(node);
+    for (const value of values) if (value !== null) this.#visible(value);
     const { inputs } = nodeOf(node);
     for (let index = 0; index < values.length; index++)
       this.setInput(node, index, values[index] as Value | null);
     for (let index = values.length; index < inputs.length; index++) this.setInput(node, index, null);
-    inputs.length = values.length;
+    if (inputs.length !== values.length) {
+      inputs.length = values.length;
+      this.revision.count++;
+    }
   }
 
-  /** Sets an attribute of a node, or removes it (`undefined`). */
+  /**
+   * Sets an attribute of a node, or removes it (`undefined`). A subgraph that goes with it is taken apart.
+   *
+   * @throws {LitheError} GRAPH_EDIT_INVALID when a subgraph was made for another graph, or the node was removed
+   */
   setAttribute(node: Node, name: string, value: Attribute | undefined): void {
+    this.#ownNode(node);
     const { attributes } = nodeOf(node);
+    const before = attributes.get(name);
     if (value === undefined) attributes.delete(name);
     else {
-      for (const graph of subgraphsOf(value)) {
-        if (graph.parent !== this)
-          throw errors.graphEditInvalid(`subgraph "${graph.name}" was not made for this graph`);
-      }
+      this.#checkSubgraphs(value);
       attributes.set(name, value);
+      for (const graph of subgraphsOf(value)) holders.set(graph, node);
+    }
+    if (before !== undefined && subgraphsOf(before).length > 0) {
+      const kept = new Set(node.subgraphs.map(([, graph]) => graph));
+      for (const graph of subgraphsOf(before)) if (!kept.has(graph)) graph.#release(node);
     }
     this.revision.count++;
   }
@@ -329,6 +338,7 @@ export class Graph {
    * @throws {LitheError} GRAPH_EDIT_INVALID when the name is taken
    */
   addOutputOf(node: Node, output: OutputInit = {}): Value {
+    this.#ownNode(node);
     const { outputs } = nodeOf(node);
     const name = output.name ?? this.uniqueName(`${node.name}_output_${outputs.length}`);
     const value = this.#makeValue(name, output.type, node, outputs.length);
@@ -342,7 +352,8 @@ export class Graph {
    * keeps its name: the names of the two values are swapped, so that the model's interface stays the same.
    *
    * @throws {LitheError} GRAPH_EDIT_INVALID when a graph output cannot keep its name (`to` is an input, an
-   *   initializer, an output already, or of another graph); insert an `Identity` then
+   *   initializer, an output already, or of another graph; insert an `Identity` then), or when `to` is not visible to
+   *   every reader; the graph is then as it was
    */
   replaceAllUses(from: Value, to: Value): void {
     if (from === to) return;
@@ -353,7 +364,10 @@ export class Graph {
         'Keep an Identity between the two.',
       );
     }
-    for (const { node, index } of from.uses) node.graph.setInput(node, index, to);
+    const { uses } = from;
+    for (const { node } of uses) node.graph.#visible(to);
+    for (const graph of from.outputOf) graph.#visible(to);
+    for (const { node, index } of uses) node.graph.setInput(node, index, to);
     for (const graph of from.outputOf)
       graph.setOutputs(graph.outputs.map((value) => (value === from ? to : value)));
     if (isOutput) {
@@ -376,30 +390,25 @@ export class Graph {
         throw errors.graphEditInvalid(`output "${output.name}" of node "${node.name}" is still used`);
       }
     }
-    for (const [, graph] of node.subgraphs) graph.#clear();
+    for (const [, graph] of node.subgraphs) graph.#release(node);
     own.inputs.forEach((input, index) => {
       if (input !== null) removeUse(input, node, index);
     });
     for (const output of own.outputs) if (output.name !== '') this.#values.delete(output.name);
-    if (own.previous === null) this.#first = own.next;
-    else nodeOf(own.previous).next = own.next;
-    if (own.next === null) this.#last = own.previous;
-    else nodeOf(own.next).previous = own.previous;
-    own.attached = false;
-    this.#size--;
+    this.#nodes.remove(node);
     this.revision.count++;
   }
 
-  /** Moves a node to another place in the order. The caller keeps the order topological. */
+  /**
+   * Moves a node to another place in the order. The caller keeps the order topological.
+   *
+   * @throws {LitheError} GRAPH_EDIT_INVALID when the node or the placement is not in this graph
+   */
   move(node: Node, placement: Placement): void {
-    invariant(node.graph === this && nodeOf(node).attached, `node "${node.name}" is not in this graph`);
-    const own = nodeOf(node);
-    if (own.previous === null) this.#first = own.next;
-    else nodeOf(own.previous).next = own.next;
-    if (own.next === null) this.#last = own.previous;
-    else nodeOf(own.next).previous = own.previous;
-    this.#size--;
-    this.#link(node, placement);
+    this.#ownNode(node);
+    this.#checkPlacement(placement);
+    if (placement.before === node || placement.after === node) return;
+    this.#nodes.move(node, placement);
     this.revision.count++;
   }
 
@@ -423,8 +432,39 @@ export class Graph {
     const rightName = right.name;
     linksOf(left).name = rightName;
     linksOf(right).name = leftName;
-    this.#values.set(rightName, left);
-    this.#values.set(leftName, right);
+    if (rightName !== '') this.#values.set(rightName, left);
+    if (leftName !== '') this.#values.set(leftName, right);
+  }
+
+  #checkNewNames(outputs: readonly OutputInit[]): void {
+    const fresh = new Set<string>();
+    for (const { name } of outputs) {
+      if (name === undefined || name === '') continue;
+      if (this.#values.has(name) || fresh.has(name))
+        throw errors.graphEditInvalid(`a value is already called "${name}"`);
+      fresh.add(name);
+    }
+  }
+
+  #checkSubgraphs(value: Attribute): void {
+    for (const graph of subgraphsOf(value)) {
+      if (graph.parent !== this)
+        throw errors.graphEditInvalid(`subgraph "${graph.name}" was not made for this graph`);
+    }
+  }
+
+  #checkPlacement({ before, after }: Placement): void {
+    if (before !== undefined && after !== undefined) {
+      throw errors.graphEditInvalid('a node goes before or after another one, not both');
+    }
+    const beside = before ?? after;
+    if (beside !== undefined) this.#ownNode(beside);
+  }
+
+  #ownNode(node: Node): void {
+    if (node.graph !== this) throw errors.graphEditInvalid(`node "${node.name}" belongs to another graph`);
+    if (!nodeOf(node).attached)
+      throw errors.graphEditInvalid(`node "${node.name}" was removed from the graph`);
   }
 
   #makeValue(name: string, type: ValueType | undefined, producer: Node | null, index: number): Value {
@@ -466,34 +506,30 @@ export class Graph {
     throw errors.graphEditInvalid(`value "${value.name}" belongs to a graph that is not around this one`);
   }
 
-  #link(node: Node, placement: Placement): void {
-    const own = nodeOf(node);
-    const { before, after } = placement;
-    const previous =
-      before !== undefined ? nodeOf(before).previous : after !== undefined ? after : this.#last;
-    const next = before !== undefined ? before : after !== undefined ? nodeOf(after).next : null;
-    own.previous = previous;
-    own.next = next;
-    if (previous === null) this.#first = node;
-    else nodeOf(previous).next = node;
-    if (next === null) this.#last = node;
-    else nodeOf(next).previous = node;
-    own.attached = true;
-    this.#size++;
-  }
-
-  /** Takes a subgraph apart, so that values around it lose its uses. */
-  #clear(): void {
+  /**
+   * Takes a subgraph apart, so that values around it lose its uses; unless another node holds it by now, because it was
+   * handed on before `node` was removed.
+   */
+  #release(node: Node): void {
+    if (holders.get(this) !== node) return;
+    holders.delete(this);
     this.setOutputs([]);
-    for (const node of this.nodesReversed()) {
-      const own = nodeOf(node);
-      for (const [, graph] of node.subgraphs) graph.#clear();
-      own.inputs.forEach((input, index) => {
-        if (input !== null) removeUse(input, node, index);
+    for (const inner of this.nodes()) {
+      for (const [, graph] of inner.subgraphs) graph.#release(inner);
+      inner.inputs.forEach((input, index) => {
+        if (input !== null) removeUse(input, inner, index);
       });
-      own.attached = false;
     }
+    this.#nodes.clear();
+    this.#values.clear();
   }
+}
+
+/** Replaces the contents of a list; a spread would end in a stack overflow for very long ones. */
+function replaceItems(list: Value[], items: readonly Value[]): void {
+  const copy = [...items];
+  list.length = 0;
+  for (const item of copy) list.push(item);
 }
 
 function addUse(value: Value, node: Node, index: number): void {

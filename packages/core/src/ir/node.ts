@@ -1,4 +1,4 @@
-import { type DTypeArrays } from '../tensor/dtype.ts';
+import type { DTypeArrays } from '../tensor/dtype.ts';
 import { Tensor, type TensorSource } from '../tensor/tensor.ts';
 import { type Attribute, subgraphsOf } from './attribute.ts';
 import type { Graph } from './graph.ts';
@@ -37,6 +37,8 @@ export interface NodeLinks {
   next: Node | null;
   /** Whether it is in its graph. */
   attached: boolean;
+  /** How often it was moved, for walks that are on it. */
+  moves: number;
 }
 
 /** Access to {@link NodeLinks}, for the IR's own files. @internal */
@@ -124,7 +126,8 @@ export class Node {
   /** The subgraphs in its attributes, with the attribute names. */
   get subgraphs(): readonly (readonly [string, Graph])[] {
     const found: [string, Graph][] = [];
-    for (const [name, value] of this.#links.attributes) for (const graph of subgraphsOf(value)) found.push([name, graph]);
+    for (const [name, value] of this.#links.attributes)
+      for (const graph of subgraphsOf(value)) found.push([name, graph]);
     return found;
   }
 
@@ -133,21 +136,28 @@ export class Node {
     if (!this.is('Constant')) return undefined;
     for (const [name, item] of this.#links.attributes) {
       if (name === 'value' && item.kind === 'tensor') return item.value;
-      if (name === 'value_float' && item.kind === 'float') return small('float32', [], new Float32Array([item.value]));
+      if (name === 'value_float' && item.kind === 'float')
+        return small('float32', [], new Float32Array([item.value]));
       if (name === 'value_floats' && item.kind === 'floats') {
         return small('float32', [item.value.length], new Float32Array(item.value));
       }
-      if (name === 'value_int' && item.kind === 'int') return small('int64', [], new BigInt64Array([item.value]));
+      if (name === 'value_int' && item.kind === 'int')
+        return small('int64', [], new BigInt64Array([item.value]));
       if (name === 'value_ints' && item.kind === 'ints') {
         return small('int64', [item.value.length], new BigInt64Array(item.value as bigint[]));
       }
       if (name === 'value_string' && item.kind === 'string') return small('string', [], [item.value]);
-      if (name === 'value_strings' && item.kind === 'strings') return small('string', [item.value.length], item.value);
+      if (name === 'value_strings' && item.kind === 'strings')
+        return small('string', [item.value.length], item.value);
     }
     return undefined;
   }
 }
 
-function small<D extends 'float32' | 'int64' | 'string'>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): Tensor<D> {
+function small<D extends 'float32' | 'int64' | 'string'>(
+  dtype: D,
+  shape: readonly number[],
+  data: DTypeArrays[D],
+): Tensor<D> {
   return Tensor.from(dtype, shape, data);
 }

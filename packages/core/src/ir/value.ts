@@ -50,7 +50,13 @@ export class Value {
   readonly meta: Meta = new Meta();
 
   /** @internal Use the methods of {@link Graph}. */
-  constructor(graph: Graph, name: string, type: ValueType | undefined, producer: Node | null, outputIndex: number) {
+  constructor(
+    graph: Graph,
+    name: string,
+    type: ValueType | undefined,
+    producer: Node | null,
+    outputIndex: number,
+  ) {
     this.graph = graph;
     this.type = type;
     this.producer = producer;

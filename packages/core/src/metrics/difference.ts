@@ -122,12 +122,17 @@ function addNumbers(
   sums.mismatched = mismatched;
 }
 
-/** Signal to noise in decibels. */
-export function sqnrOf(sums: DifferenceSums): number {
+/**
+ * Signal to noise in decibels.
+ *
+ * @param floor smallest root mean square that counts as the signal's
+ */
+export function sqnrOf(sums: DifferenceSums, floor = 0): number {
   if (sums.mismatched > 0) return Number.NEGATIVE_INFINITY;
   if (sums.maxAbs === 0) return Number.POSITIVE_INFINITY;
-  if (sums.peak === 0) return Number.NEGATIVE_INFINITY;
-  const { signal, noise } = sums;
+  if (sums.peak === 0 && floor === 0) return Number.NEGATIVE_INFINITY;
+  const { noise } = sums;
+  const signal = Math.max(sums.signal, floor * floor * sums.elements);
   // Squares leave the range of float64 below 1e-162 and above 1e154; the largest elements stand for the sums there.
   const inRange =
     signal > 0 && noise > 0 && signal < Number.POSITIVE_INFINITY && noise < Number.POSITIVE_INFINITY;

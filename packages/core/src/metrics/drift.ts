@@ -23,10 +23,23 @@ export interface OutputDrift {
   /** Largest absolute difference over the largest expected magnitude. */
   readonly maxRelative: number;
   /**
-   * Share of rows whose largest element is at the same place. Only for outputs that look like class scores: floats of
-   * shape `[N, C]` with more than one class.
+   * Share of rows whose largest element is at the same place. Only for outputs that hold class scores: those named in
+   * the options, and floats of shape `[N, C]` with more than one class.
    */
   readonly top1Agreement?: number | undefined;
+  /** Rows that {@link top1Agreement} was taken over. */
+  readonly rows?: number | undefined;
+}
+
+/** What is known about outputs that are compared. */
+export interface DriftOptions {
+  /**
+   * Magnitudes that outputs are known to reach, by name. A root mean square below it counts as that much: where a
+   * detector's probabilities all stay near 0, noise near 0 says the same thing and must not be taken for an error.
+   */
+  readonly floors?: Readonly<Record<string, number>> | undefined;
+  /** Outputs that hold class scores along their last axis, whatever their rank: the steps of a text recognizer. */
+  readonly scores?: readonly string[] | undefined;
 }
 
 /** {@link OutputDrift} of a whole model: each measure is that of the worst output. */
@@ -56,6 +69,8 @@ interface OutputSums {
   agreeing: number;
   /** Whether every tensor so far looked like class scores. */
   scores: boolean;
+  /** Whether the caller says that they are. */
+  readonly named: boolean;
 }
 
 /**
@@ -74,7 +89,7 @@ interface OutputSums {
  * drift.result().samples; // => 2
  * ```
  */
-export function createDrift(): DriftAccumulator {
+export function createDrift(options: DriftOptions = {}): DriftAccumulator {
   const byName = new Map<string, OutputSums>();
   let samples = 0;
   return {
@@ -84,14 +99,15 @@ export function createDrift(): DriftAccumulator {
         if (other === undefined) throw errors.outputMismatch(name, 'is missing');
         let output = byName.get(name);
         if (output === undefined) {
-          output = { sums: emptySums(), rows: 0, agreeing: 0, scores: true };
+          const named = options.scores?.includes(name) === true;
+          output = { sums: emptySums(), rows: 0, agreeing: 0, scores: true, named };
           byName.set(name, output);
         }
         addOutput(output, tensor, other, name);
       }
       samples += count;
     },
-    result: () => summarize(byName, samples),
+    result: () => summarize(byName, samples, options),
   };
 }
 
@@ -100,8 +116,8 @@ export function createDrift(): DriftAccumulator {
  *
  * @throws {LitheError} SHAPE_MISMATCH when an output is missing or of another shape
  */
-export function compareOutputs(expected: Feeds, actual: Feeds): Drift {
-  const drift = createDrift();
+export function compareOutputs(expected: Feeds, actual: Feeds, options: DriftOptions = {}): Drift {
+  const drift = createDrift(options);
   drift.add(expected, actual);
   return drift.result();
 }
@@ -112,8 +128,9 @@ function addOutput(output: OutputSums, expected: Tensor, actual: Tensor, name: s
     return;
   }
   addDifference(output.sums, expected, actual, name);
-  output.scores &&=
-    expected.shape.length === 2 && (expected.shape[1] as number) > 1 && isFloat(expected.dtype);
+  const { shape, dtype } = expected;
+  const table = output.named ? shape.length >= 2 : shape.length === 2;
+  output.scores &&= table && (shape.at(-1) as number) > 1 && isFloat(dtype);
   if (!output.scores) return;
   const { rows, agreeing } = countAgreement(expected, actual, name);
   output.rows += rows;
@@ -133,34 +150,40 @@ function addStrings(output: OutputSums, expected: Tensor, actual: Tensor, name: 
   output.scores = false;
 }
 
-function summarize(byName: ReadonlyMap<string, OutputSums>, samples: number): Drift {
+function summarize(byName: ReadonlyMap<string, OutputSums>, samples: number, options: DriftOptions): Drift {
   const outputs: Record<string, OutputDrift> = {};
   let sqnrDb = Number.POSITIVE_INFINITY;
   let cosine = 1;
   let maxAbs = 0;
   let maxRelative = 0;
-  let top1Agreement: number | undefined;
+  let top1: { readonly top1Agreement: number; readonly rows: number } | undefined;
   for (const [name, { sums, scores, rows, agreeing }] of byName) {
     const one = {
-      sqnrDb: sqnrOf(sums),
+      sqnrDb: sqnrOf(sums, options.floors?.[name]),
       cosine: cosineOf(sums),
       maxAbs: sums.maxAbs,
       maxRelative: maxRelativeOf(sums),
-      ...(scores && rows > 0 ? { top1Agreement: agreeing / rows } : {}),
+      ...(scores && rows > 0 ? { top1Agreement: agreeing / rows, rows } : {}),
     };
     outputs[name] = one;
     sqnrDb = Math.min(sqnrDb, one.sqnrDb);
     cosine = Math.min(cosine, one.cosine);
     maxAbs = Math.max(maxAbs, one.maxAbs);
     maxRelative = Math.max(maxRelative, one.maxRelative);
-    if (one.top1Agreement !== undefined) top1Agreement = Math.min(top1Agreement ?? 1, one.top1Agreement);
+    if (
+      one.top1Agreement !== undefined &&
+      one.rows !== undefined &&
+      one.top1Agreement <= (top1?.top1Agreement ?? 1)
+    ) {
+      top1 = { top1Agreement: one.top1Agreement, rows: one.rows };
+    }
   }
   return {
     sqnrDb,
     cosine,
     maxAbs,
     maxRelative,
-    ...(top1Agreement === undefined ? {} : { top1Agreement }),
+    ...top1,
     samples,
     outputs,
   };

@@ -228,3 +228,26 @@ describe('text metrics', () => {
     expect(() => characterAccuracy(['a'], [])).toThrow(expect.objectContaining({ code: 'SHAPE_MISMATCH' }));
   });
 });
+
+describe('what is known about outputs', () => {
+  const row = (...values: number[]): Tensor => Tensor.from('float32', [1, 2, 2], Float32Array.from(values));
+
+  it('compares noise with the magnitude an output is known to reach', () => {
+    const expected = { y: row(1e-4, 0, 0, 0) };
+    const actual = { y: row(0, 1e-4, 0, 0) };
+    // Noise is sqrt(2) times the signal: -3.01 dB by itself.
+    expect(compareOutputs(expected, actual).sqnrDb).toBeCloseTo(-3.0103, 3);
+    // Against 0.1 in every element: 10 log10(4 * 0.01 / (2 * 1e-8)).
+    expect(compareOutputs(expected, actual, { floors: { y: 0.1 } }).sqnrDb).toBeCloseTo(63.0103, 3);
+  });
+
+  it('counts agreement along the last axis of outputs that are said to hold scores', () => {
+    const expected = { y: row(1, 2, 3, 0) };
+    const actual = { y: row(1, 2, 0, 3) };
+    expect(compareOutputs(expected, actual).top1Agreement).toBeUndefined();
+    expect(compareOutputs(expected, actual, { scores: ['y'] })).toMatchObject({
+      top1Agreement: 0.5,
+      rows: 2,
+    });
+  });
+});

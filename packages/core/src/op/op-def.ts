@@ -20,6 +20,15 @@ export interface ParameterSpec {
   readonly variadic?: 'same' | 'any' | undefined;
 }
 
+/** How {@link InferContext.subgraph} works. */
+export interface SubgraphOptions {
+  /**
+   * Whether the subgraph is run: `always` (the default); `maybe`, so that a contradiction in it is reported rather
+   * than thrown, for it may be guarded against; or `never`, where contradictions do not matter.
+   */
+  readonly run?: 'always' | 'maybe' | 'never' | undefined;
+}
+
 /**
  * What an operator's shape rule sees and sets. Rules are synchronous; small constants were loaded before. What is
  * not known is `undefined`, and a rule then leaves what depends on it unknown: it never guesses.
@@ -65,8 +74,15 @@ export interface InferContext<A = Readonly<Record<string, unknown>>> {
   outputSizes(index: number, sizes: readonly Dim[]): void;
   /** A new symbol for a size that depends on data (`NonZero`, `Unique`): equal only to itself. */
   freshDim(hint: string): Dim;
-  /** Infers a subgraph with these input types and gives its output types. */
-  subgraph(graph: Graph, inputs: readonly (ValueType | undefined)[]): readonly (ValueType | undefined)[];
+  /**
+   * Infers a subgraph with these input types and gives its output types; none at all when a node in it contradicts
+   * its operator, where that is not an error.
+   */
+  subgraph(
+    graph: Graph,
+    inputs: readonly (ValueType | undefined)[],
+    options?: SubgraphOptions,
+  ): readonly (ValueType | undefined)[];
   /** Reports that the node contradicts its operator: expected against actual, one clause without a full stop. */
   fail(problem: string): never;
 }

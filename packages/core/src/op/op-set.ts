@@ -1,7 +1,7 @@
 import { errors } from '../errors/catalogue.ts';
 import type { Node } from '../ir/node.ts';
-import type { AnyOpDef, OpDef } from './op-def.ts';
 import type { AttributeSpecs } from './attributes.ts';
+import type { AnyOpDef, OpDef } from './op-def.ts';
 
 const keyOf = (domain: string, type: string): string => `${domain}:${type}`;
 
@@ -20,7 +20,8 @@ export class OpSet {
     const defs = new Map<string, AnyOpDef>();
     for (const def of definitions) {
       const key = keyOf(def.domain, def.type);
-      if (defs.has(key)) throw errors.opConflict(`Operator "${def.type}" of domain "${def.domain || 'ai.onnx'}"`);
+      if (defs.has(key))
+        throw errors.opConflict(`Operator "${def.type}" of domain "${def.domain || 'ai.onnx'}"`);
       defs.set(key, def);
     }
     this.#defs = defs;

@@ -12,7 +12,10 @@ export interface Trait<Rule> {
   /** Makes an entry for one operator. */
   of(op: Pick<AnyOpDef, 'domain' | 'type'>, rule: Rule): TraitEntry<Rule>;
   /** Makes a table from a total record of `ai.onnx` operators (`'none'` is an explicit no) and further entries. */
-  table(standard: Readonly<Record<string, Rule | 'none'>>, ...more: readonly TraitEntry<Rule>[]): TraitTable<Rule>;
+  table(
+    standard: Readonly<Record<string, Rule | 'none'>>,
+    ...more: readonly TraitEntry<Rule>[]
+  ): TraitTable<Rule>;
 }
 
 /** A rule for one operator. */
@@ -45,7 +48,8 @@ function makeTable<Rule>(trait: Trait<Rule>, rules: ReadonlyMap<string, Rule | '
       const more = new Map(rules);
       for (const entry of entries) {
         const key = `${entry.domain}:${entry.type}`;
-        if (more.has(key) && more.get(key) !== 'none') throw errors.opConflict(`Trait "${trait.id}" of operator "${key}"`);
+        if (more.has(key) && more.get(key) !== 'none')
+          throw errors.opConflict(`Trait "${trait.id}" of operator "${key}"`);
         more.set(key, entry.rule);
       }
       return makeTable(trait, more);
@@ -63,7 +67,10 @@ export function defineTrait<Rule>(id: string): Trait<Rule> {
     id,
     of: (op, rule) => ({ trait, domain: op.domain, type: op.type, rule }),
     table: (standard, ...more) =>
-      makeTable<Rule>(trait, new Map(Object.entries(standard).map(([type, rule]) => [`:${type}`, rule]))).with(...more),
+      makeTable<Rule>(
+        trait,
+        new Map(Object.entries(standard).map(([type, rule]) => [`:${type}`, rule])),
+      ).with(...more),
   };
   return trait;
 }

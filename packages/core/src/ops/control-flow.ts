@@ -80,11 +80,15 @@ function inferIf(context: InferContext<IfAttributes>): void {
       );
   }
   const taken = context.sizes(0)?.[0];
-  const left = context.subgraph(first, []);
-  const right = context.subgraph(second, []);
+  const decided = typeof taken === 'number';
+  const left = context.subgraph(first, [], { run: decided ? (taken === 0 ? 'never' : 'always') : 'maybe' });
+  const right = context.subgraph(second, [], { run: decided ? (taken === 0 ? 'always' : 'never') : 'maybe' });
   for (let index = 0; index < context.outputCount; index++) {
-    const chosen = taken === 0 ? right[index] : left[index];
-    context.outputType(index, typeof taken === 'number' ? chosen : either(left[index], right[index]));
+    // A branch that can not be run with these sizes is not the one that gives the output.
+    const isRight = decided ? taken === 0 : left.length === 0;
+    const isLeft = decided ? taken !== 0 : right.length === 0;
+    const both = (): ValueType | undefined => either(left[index], right[index]);
+    context.outputType(index, isRight ? right[index] : isLeft ? left[index] : both());
   }
 }
 
@@ -142,7 +146,12 @@ function inferLoop(context: InferContext<{ readonly body: Graph | undefined }>):
     (types) => [tensorType('int64', []), tensorType('bool', []), ...types],
     (types) => types.slice(1, carried + 1),
   );
-  for (const [index, type] of state.entries()) context.outputType(index, type);
+  for (const [index, type] of state.entries()) {
+    // An optional that the body fills is present behind the loop.
+    const last = all[index + 1];
+    const filled = type?.kind === 'optional' && last !== undefined && last.kind !== 'optional';
+    context.outputType(index, filled ? last : type);
+  }
   // Without a condition the loop runs as often as it says; with one it may stop early.
   const count = context.has(1)
     ? context.freshDim('iterations')

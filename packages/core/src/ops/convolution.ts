@@ -4,6 +4,7 @@ import type { CostContext, InferContext } from '../op/op-def.ts';
 import { elementsOf } from '../tensor/dtype.ts';
 import { type AnyContext, mergedDim, requireRank, unknownDims, windowedDim } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
+import { lengthOf } from './shape.ts';
 
 /** Schemas of the convolutions. */
 export const convolutionSchemas = {
@@ -138,12 +139,14 @@ export function windowedShape(
     const padding = attributes.auto_pad === 'VALID' ? 0 : given;
     const window = { kernel: kernel[axis] ?? null, stride, dilation, padding };
     const dim = windowedDim(context, size, window, ceil);
-    if (!ceil || padding === 0) return dim;
+    if (!ceil) return dim;
     // A last window that would start behind the input and its front padding is left out.
+    const [front, back] =
+      attributes.auto_pad === 'VALID' ? [0, 0] : [pads[axis] as number, given - (pads[axis] as number)];
     if (typeof dim === 'number' && typeof size === 'number')
-      return (dim - 1) * stride >= size + (pads[axis] as number) ? dim - 1 : dim;
+      return (dim - 1) * stride >= size + front ? dim - 1 : dim;
     const span = typeof window.kernel === 'number' ? dilation * (window.kernel - 1) + 1 : 0;
-    return (pads[axis + spatial.length] as number) + stride <= span ? dim : null;
+    return back + stride <= span ? dim : null;
   });
 }
 
@@ -160,15 +163,27 @@ function kernelOf(context: InferContext<WindowAttributes>, weight: readonly Dim[
 
 interface ConvAttributes extends WindowAttributes {
   readonly group: number;
+  readonly channels_last?: boolean;
+}
+
+/** Moves the channels of a shape from axis 1 to the end, or back, where an operator keeps them last. */
+export function channelsLast(shape: readonly Dim[], isLast: boolean, way: 'from' | 'to'): readonly Dim[] {
+  if (!isLast) return shape;
+  const [batch = null, ...rest] = shape;
+  return way === 'to'
+    ? [batch, rest.at(-1) ?? null, ...rest.slice(0, -1)]
+    : [batch, ...rest.slice(1), rest[0] ?? null];
 }
 
 /** Conv and its integer forms: data at input 0, weights at `weightIndex`. */
-function convolution(
+export function convolution(
   weightIndex: number,
   biasIndex: number,
 ): (context: InferContext<ConvAttributes>) => void {
   return (context) => {
-    const data = requireRank(context, 0, 3);
+    const last = context.attributes.channels_last ?? false;
+    const given = requireRank(context, 0, 3);
+    const data = given === undefined ? undefined : channelsLast(given, last, 'to');
     const weight = requireRank(context, weightIndex, data?.length ?? 3, data !== undefined);
     if (data === undefined) {
       context.output(0, undefined, weight === undefined ? undefined : unknownDims(weight.length));
@@ -193,12 +208,12 @@ function convolution(
       context.fail(`the bias must have shape [${outputs}], not [${bias.join(', ')}]`);
     }
     const spatial = windowedShape(context, data.slice(2), kernelOf(context, weight.slice(2)));
-    context.output(0, undefined, [data[0] ?? null, outputs, ...spatial]);
+    context.output(0, undefined, channelsLast([data[0] ?? null, outputs, ...spatial], last, 'from'));
   };
 }
 
 /** Each output element takes channels / group * kernel multiplications. */
-function convolutionMacs(weightIndex: number): (context: CostContext<unknown>) => number {
+export function convolutionMacs(weightIndex: number): (context: CostContext<unknown>) => number {
   return (context) => {
     const output = context.outputShape(0);
     const weight = context.inputShape(weightIndex);
@@ -265,7 +280,7 @@ function inferCol2Im(context: InferContext<{ readonly dilations: readonly number
   const data = requireRank(context, 0, 3, true);
   const image = context.sizes(1);
   const block = context.sizes(2);
-  const count = image?.length ?? block?.length ?? numberOf(context.shape(1)?.[0]);
+  const count = image?.length ?? block?.length ?? lengthOf(context, 1);
   if (count === undefined) {
     context.output(0, undefined, undefined);
     return;
@@ -273,8 +288,6 @@ function inferCol2Im(context: InferContext<{ readonly dilations: readonly number
   const channels = block === undefined ? null : (divideDims(data?.[1] ?? null, productOfDims(block)) ?? null);
   context.output(0, undefined, [data?.[0] ?? null, channels, ...(image ?? unknownDims(count))]);
 }
-
-const numberOf = (dim: Dim | undefined): number | undefined => (typeof dim === 'number' ? dim : undefined);
 
 /** Definitions of the convolutions. */
 export const convolutionOps: OpFamily<typeof convolutionSchemas> = opFamily(convolutionSchemas, {

@@ -1,6 +1,7 @@
 import { multiplyDims, sameDim } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
+import { everyIndex, moveElements } from './elements.ts';
 import {
   type AnyContext,
   axisOf,
@@ -101,15 +102,21 @@ function inferGather(context: InferContext<AxisAttributes>): void {
   }
   const axis = axisOf(context, context.attributes.axis, data.length);
   context.output(0, undefined, [...data.slice(0, axis), ...indices, ...data.slice(axis + 1)]);
-  const sizes = context.sizes(0);
   const positions = knownIntegers(context, 1);
-  if (sizes === undefined || positions === undefined || data.length !== 1) return;
-  const picked = positions.map((index) => {
-    if (index < -sizes.length || index >= sizes.length)
-      context.fail(`index ${index} lies outside ${sizes.length} elements`);
-    return sizes[index < 0 ? index + sizes.length : index] ?? null;
+  if (positions === undefined) return;
+  const size = data[axis];
+  const found = positions.map((index) => {
+    if (typeof size === 'number' && (index < -size || index >= size)) {
+      context.fail(`index ${index} lies outside axis ${axis} of ${size} elements`);
+    }
+    return typeof size === 'number' && index < 0 ? index + size : index;
   });
-  context.outputSizes(0, picked);
+  moveElements(context, 0, (dims, strides) =>
+    dims.map((dim, position) => {
+      const stride = strides[position] as number;
+      return position === axis ? found.map((index) => index * stride) : everyIndex(dim, stride);
+    }),
+  );
 }
 
 function inferGatherElements(context: InferContext<AxisAttributes>): void {
@@ -233,7 +240,7 @@ function inferNonZero(context: AnyContext): void {
 
 function inferTopK(context: InferContext<AxisAttributes>): void {
   const data = requireRank(context, 0, 1);
-  const count = context.sizes(1)?.[0] ?? null;
+  const count = context.sizes(1)?.[0] ?? context.freshDim('top');
   const axis = data === undefined ? 0 : axisOf(context, context.attributes.axis, data.length);
   const size = data?.[axis];
   if (typeof count === 'number' && typeof size === 'number' && count > size)

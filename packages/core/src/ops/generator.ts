@@ -5,6 +5,7 @@ import { type DType, elementsOf, isFloat } from '../tensor/dtype.ts';
 import type { TensorSource } from '../tensor/tensor.ts';
 import { type AnyContext, dtypeOf, MAX_KNOWN, requireRank, staticShape, unknownDims } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
+import { lengthOf } from './shape.ts';
 
 /** Schemas of the operators that make constants, sequences of numbers and random values. */
 export const generatorSchemas = {
@@ -182,9 +183,9 @@ function tellElements(context: AnyContext, source: TensorSource): void {
 function inferConstantOfShape(context: InferContext<{ readonly value: TensorSource | undefined }>): void {
   const { value } = context.attributes;
   const dtype: DType = value?.dtype ?? 'float32';
-  const rank = context.shape(0)?.[0];
+  const rank = lengthOf(context, 0);
   const known = context.sizes(0) ?? (rank === 0 ? [] : undefined);
-  const shape = known ?? (typeof rank === 'number' && rank <= 64 ? unknownDims(rank) : undefined);
+  const shape = known ?? (rank === undefined ? undefined : unknownDims(rank));
   context.output(0, dtype, shape);
   const dims = staticShape(shape);
   const fill = value === undefined ? [0] : context.loaded(value)?.toFloat64Array();

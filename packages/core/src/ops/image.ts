@@ -1,4 +1,4 @@
-import { multiplyDims } from '../ir/dims.ts';
+import { floorDivideDim, multiplyDims } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { type AnyContext, axesOf, requireRank, unknownDims } from './rules.ts';
@@ -113,8 +113,16 @@ function resizedByScales(
     if (scale <= 0) context.fail(`scales must be above 0, not ${scale}`);
     // Runtimes multiply in float32.
     if (typeof dim === 'number') return Math.floor(Math.fround(dim * scale));
-    return Number.isInteger(scale) ? multiplyDims(dim, scale) : null;
+    return scaledDim(dim, scale);
   });
+}
+
+/** `floor(dim * scale)` for scales that are a whole number of halves, quarters and so on, for which floats are exact. */
+function scaledDim(dim: Dim, scale: number): Dim {
+  for (let parts = 1; parts <= 256; parts *= 2) {
+    if (Number.isInteger(scale * parts)) return floorDivideDim(multiplyDims(dim, scale * parts), parts);
+  }
+  return null;
 }
 
 /** Data [N, C, D1, D2, ...], grid [N, D1_out, D2_out, ..., rank - 2]. */

@@ -1,4 +1,4 @@
-import { addDims, broadcastDims, floorDivideDim, mergeDims } from '../ir/dims.ts';
+import { addDims, broadcastDims, divideDims, floorDivideDim, mergeDims } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { type DType, dtypeFromOnnx, elementsOf } from '../tensor/dtype.ts';
@@ -119,6 +119,16 @@ export function mergedShape(
   what: string,
 ): readonly Dim[] {
   return left.map((dim, axis) => mergedDim(context, dim, right[axis] ?? null, `dim ${axis} of ${what}`));
+}
+
+/**
+ * `left / right` where the operator is only valid if nothing is left over, so that rounding down changes nothing.
+ *
+ * @returns the quotient; `null` when it is not known; `undefined` when the division of two numbers leaves a rest
+ */
+export function exactQuotient(left: Dim, right: Dim): Dim | undefined {
+  const quotient = divideDims(left, right);
+  return quotient === null && typeof right === 'number' ? floorDivideDim(left, right) : quotient;
 }
 
 /** Computes one element of a result from one element of each operand. */

@@ -1,14 +1,14 @@
 import { divideDims, isAtLeast, multiplyDims, productOfDims, sameDim } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { elementsOf } from '../tensor/dtype.ts';
+import { everyIndex, moveElements } from './elements.ts';
 import {
   type AnyContext,
   axesOf,
   axisOf,
   broadcastShapes,
+  exactQuotient,
   knownIntegers,
-  MAX_KNOWN,
   requireRank,
   staticShape,
   unknownDims,
@@ -75,25 +75,20 @@ export const shapeSchemas = {
   },
 } as const;
 
-/** The number of entries of a one-dimensional input. */
+/** More dims than a tensor of a real model has; a file that asks for more gets a shape of unknown rank. */
+const MAX_RANK = 64;
+
+/** The number of entries of a one-dimensional input that lists dims or axes; `undefined` when it is not known, or absurd. */
 export function lengthOf(context: AnyContext, index: number): number | undefined {
   const [length] = context.shape(index) ?? [];
-  return typeof length === 'number' ? length : context.sizes(index)?.length;
-}
-
-/** Reads known elements out of input 0 at the positions that `offsets` gives. */
-export function pick(
-  context: AnyContext,
-  offsets: (sizes: readonly Dim[]) => readonly Dim[] | undefined,
-): void {
-  const sizes = context.sizes(0);
-  const picked = sizes === undefined ? undefined : offsets(sizes);
-  if (picked !== undefined) context.outputSizes(0, picked);
+  const count = typeof length === 'number' ? length : context.sizes(index)?.length;
+  return count === undefined || count > MAX_RANK ? undefined : count;
 }
 
 /** Output 0 has the known elements of input 0, in the same order. */
 export function keepElements(context: AnyContext): void {
-  pick(context, (sizes) => sizes);
+  const sizes = context.sizes(0);
+  if (sizes !== undefined) context.outputSizes(0, sizes);
 }
 
 function inferReshape(context: InferContext<{ readonly allowzero: boolean }>): void {
@@ -101,7 +96,7 @@ function inferReshape(context: InferContext<{ readonly allowzero: boolean }>): v
   const target = context.sizes(1);
   if (target === undefined) {
     const rank = lengthOf(context, 1);
-    context.output(0, undefined, rank === undefined || rank > 64 ? undefined : unknownDims(rank));
+    context.output(0, undefined, rank === undefined ? undefined : unknownDims(rank));
     return;
   }
   const { allowzero } = context.attributes;
@@ -153,7 +148,7 @@ function openDim(
     left.splice(found, 1);
     right.splice(index, 1);
   }
-  return divideDims(productOfDims(left), productOfDims(right)) ?? null;
+  return exactQuotient(productOfDims(left), productOfDims(right)) ?? null;
 }
 
 function inferShape(
@@ -235,11 +230,7 @@ function inferUnsqueeze(context: AnyContext): void {
   }
   if (given === undefined) {
     const count = lengthOf(context, 1);
-    context.output(
-      0,
-      undefined,
-      count === undefined || count > 64 ? undefined : unknownDims(shape.length + count),
-    );
+    context.output(0, undefined, count === undefined ? undefined : unknownDims(shape.length + count));
     return;
   }
   const rank = shape.length + given.length;
@@ -268,7 +259,9 @@ function inferTranspose(context: InferContext<{ readonly perm: readonly number[]
     undefined,
     axes.map((axis) => shape[axis] ?? null),
   );
-  if (shape.length < 2) keepElements(context);
+  moveElements(context, 0, (dims, strides) =>
+    axes.map((axis) => everyIndex(dims[axis] as number, strides[axis] as number)),
+  );
 }
 
 function inferExpand(context: AnyContext): void {
@@ -276,17 +269,20 @@ function inferExpand(context: AnyContext): void {
   const target = context.sizes(1);
   if (target === undefined || shape === undefined) {
     const rank = lengthOf(context, 1);
-    const known = rank !== undefined && shape !== undefined && rank <= 64;
+    const known = rank !== undefined && shape !== undefined;
     context.output(0, undefined, known ? unknownDims(Math.max(rank, shape.length)) : undefined);
     return;
   }
   const result = broadcastShapes(context, [shape, target.map((size) => size)]);
   context.output(0, undefined, result);
   const dims = staticShape(result);
-  const sizes = context.sizes(0);
-  if (dims !== undefined && sizes?.length === 1 && elementsOf(dims) <= MAX_KNOWN) {
-    context.outputSizes(0, new Array<Dim>(elementsOf(dims)).fill(sizes[0] ?? null));
-  }
+  if (dims === undefined) return;
+  moveElements(context, 0, (own, strides) =>
+    dims.map((dim, axis) => {
+      const inner = axis - dims.length + own.length;
+      return everyIndex(dim, inner < 0 || own[inner] === 1 ? 0 : (strides[inner] as number));
+    }),
+  );
 }
 
 interface BlockAttributes {
@@ -297,7 +293,7 @@ function inferDepthToSpace(context: InferContext<BlockAttributes>): void {
   const shape = requireRank(context, 0, 4, true) ?? unknownDims(4);
   const { blocksize } = context.attributes;
   if (blocksize < 1) context.fail(`blocksize must be at least 1, not ${blocksize}`);
-  const channels = divideDims(shape[1] ?? null, blocksize * blocksize);
+  const channels = exactQuotient(shape[1] ?? null, blocksize * blocksize);
   if (channels === undefined)
     context.fail(`${shape[1]} channels can not be spread over blocks of ${blocksize}`);
   context.output(0, undefined, [
@@ -312,7 +308,7 @@ function inferSpaceToDepth(context: InferContext<BlockAttributes>): void {
   const { blocksize } = context.attributes;
   if (blocksize < 1) context.fail(`blocksize must be at least 1, not ${blocksize}`);
   const spatial = shape.slice(2).map((dim) => {
-    const part = divideDims(dim, blocksize);
+    const part = exactQuotient(dim, blocksize);
     return part === undefined ? context.fail(`${dim} can not be split into blocks of ${blocksize}`) : part;
   });
   context.output(0, undefined, [

@@ -1,4 +1,4 @@
-import { addDims, floorDivideDim, subtractDims } from '../ir/dims.ts';
+import { addDims, floorDivideDim, multiplyDims, subtractDims } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { axisOf, requireRank } from './rules.ts';
@@ -39,7 +39,10 @@ function inferDft(context: InferContext<{ readonly inverse: boolean; readonly on
     const axis = axisOf(context, known, data.length);
     if (axis === data.length - 1)
       context.fail('axis must not be the last one, which holds real and imaginary parts');
-    const length = context.has(1) ? (context.sizes(1)?.[0] ?? null) : (data[axis] ?? null);
+    const own = data[axis] ?? null;
+    // The half spectrum of n numbers has n / 2 + 1; without a length the inverse takes n to be even.
+    const full = onesided && inverse ? multiplyDims(addDims(own, -1), 2) : own;
+    const length = context.has(1) ? (context.sizes(1)?.[0] ?? null) : full;
     shape[axis] = onesided && !inverse ? half(length) : length;
   }
   shape[data.length - 1] = onesided && inverse ? 1 : 2;

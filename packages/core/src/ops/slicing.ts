@@ -11,6 +11,7 @@ import {
 } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
+import { type AxisOffsets, everyIndex, joinElements, moveElements } from './elements.ts';
 import {
   type AnyContext,
   axesOf,
@@ -23,7 +24,7 @@ import {
   unknownDims,
 } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
-import { lengthOf, pick } from './shape.ts';
+import { lengthOf } from './shape.ts';
 
 /** Schemas of the operators that cut data and put it together. */
 export const slicingSchemas = {
@@ -92,6 +93,16 @@ function inferTile(context: AnyContext): void {
     undefined,
     shape.map((dim, axis) => multiplyDims(dim, repeats?.[axis] ?? null)),
   );
+  moveElements(context, 0, (dims, strides) => {
+    const counts = dims.map((dim, axis) => multiplyDims(dim, repeats?.[axis] ?? null));
+    if (!counts.every((count) => typeof count === 'number' && count <= MAX_KNOWN)) return undefined;
+    return counts.map((count, axis) =>
+      Array.from(
+        { length: count as number },
+        (_, index) => (index % (dims[axis] as number)) * (strides[axis] as number),
+      ),
+    );
+  });
 }
 
 function inferConcat(context: InferContext<{ readonly axis: number }>): void {
@@ -107,24 +118,19 @@ function inferConcat(context: InferContext<{ readonly axis: number }>): void {
     if (shape !== undefined && shape.length !== known.length)
       context.fail(`inputs must have one rank, not [${known.join(', ')}] and [${shape.join(', ')}]`);
     const dims = shape ?? unknownDims(known.length);
-    result = result === undefined ? [...dims] : joined(context, result, dims, axis);
+    result = result === undefined ? [...dims] : joinShapes(context, result, dims, axis);
   }
   context.output(0, undefined, result);
-  if (known.length !== 1) return;
-  const parts = shapes.map(
-    (shape, index) =>
-      context.sizes(index) ??
-      (typeof shape?.[0] === 'number' && shape[0] <= MAX_KNOWN ? unknownDims(shape[0]) : undefined),
-  );
-  const total = parts.reduce((sum, part) => sum + (part?.length ?? MAX_KNOWN + 1), 0);
-  if (total <= MAX_KNOWN)
-    context.outputSizes(
-      0,
-      parts.flatMap((part) => [...(part ?? [])]),
-    );
+  joinElements(context, axis);
 }
 
-function joined(context: AnyContext, left: readonly Dim[], right: readonly Dim[], axis: number): Dim[] {
+/** What is known of the shape of two tensors put together along an axis. */
+export function joinShapes(
+  context: AnyContext,
+  left: readonly Dim[],
+  right: readonly Dim[],
+  axis: number,
+): Dim[] {
   return left.map((dim, index) => {
     const other = right[index] ?? null;
     return index === axis
@@ -185,26 +191,42 @@ interface SliceRange {
   readonly step: number;
 }
 
-/** A bound of a slice counted from the front and clamped into the axis. */
-function bound(size: Dim, index: Dim, low: Dim, high: Dim): Dim {
-  if (typeof index === 'number' && index >= 2 ** 53) return high;
-  if (typeof index === 'number' && index <= -(2 ** 53)) return low;
-  const isNegative = typeof index === 'number' ? index < 0 : isAtLeast(subtractDims(0, index), 1);
-  if (typeof index === 'string' && !isNegative && !isAtLeast(index, 0)) return null;
-  return minDims(maxDims(isNegative ? addDims(index, size) : index, low), high);
+/** Beyond this an end stands for "as far as it goes". */
+const FAR = 2 ** 53;
+
+/** A bound counted from the front, not clamped; `null` when its sign is not known. */
+function fromFront(size: Dim, index: Dim): Dim {
+  if (index === null) return null;
+  if (typeof index === 'number') return index < 0 ? addDims(size, index) : index;
+  if (isAtLeast(index, 0)) return index;
+  return isAtLeast(subtractDims(-1, index), 0) ? addDims(size, index) : null;
 }
 
+/** The size that a slice leaves of an axis. `size` itself is a size: it is never negative, whatever expression it is. */
 function slicedDim(size: Dim, { start, end, step }: SliceRange): Dim {
-  if (step > 0) {
-    const length = subtractDims(bound(size, end, 0, size), bound(size, start, 0, size));
-    return ceilDivideDim(maxDims(length, 0), step);
-  }
+  if (step < 0) return reversedDim(size, { start, end, step });
+  const isWhole = typeof end === 'number' && end >= FAR;
+  if (isWhole && typeof start === 'number' && start < 0 && start > -FAR)
+    return ceilDivideDim(minDims(-start, size), step);
+  const first = typeof start === 'number' && start <= -FAR ? 0 : fromFront(size, start);
+  const from = typeof start === 'number' && start >= 0 ? first : start === null ? null : maxDims(first, 0);
+  const last = isWhole ? size : fromFront(size, end);
+  // An end that counts from the back lies within the axis by itself.
+  const isBehind = typeof end === 'number' && end < 0;
+  const to = isWhole || isBehind || last === size ? last : minDims(last, size);
+  const length = subtractDims(to, from);
+  return ceilDivideDim(length === size ? size : maxDims(length, 0), step);
+}
+
+function reversedDim(size: Dim, { start, end, step }: SliceRange): Dim {
   const last = addDims(size, -1);
-  const length = subtractDims(
-    bound(size, start, 0, last),
-    typeof end === 'number' && end <= -(2 ** 31) ? -1 : bound(size, end, -1, last),
-  );
-  return maxDims(ceilDivideDim(length, -step), 0);
+  const isFar = (index: Dim): boolean => typeof index === 'number' && Math.abs(index) >= 2 ** 31 - 1;
+  const isLast = start === -1 || (isFar(start) && (start as number) > 0);
+  if (isLast && isFar(end) && (end as number) < 0) return ceilDivideDim(size, -step);
+  const from = isLast ? last : minDims(maxDims(fromFront(size, start), 0), last);
+  const to = isFar(end) && (end as number) < 0 ? -1 : minDims(maxDims(fromFront(size, end), -1), last);
+  const length = subtractDims(from, to);
+  return ceilDivideDim(length === size ? size : maxDims(length, 0), -step);
 }
 
 function inferSlice(context: AnyContext): void {
@@ -221,6 +243,7 @@ function inferSlice(context: AnyContext): void {
     context.output(0, undefined, unknownDims(shape.length));
     return;
   }
+  if (count > shape.length) context.fail(`${count} axes can not be sliced of [${shape.join(', ')}]`);
   const axes = axesOf(context, given ?? Array.from({ length: count }, (_, axis) => axis), shape.length);
   if (axes.length !== count) context.fail(`starts has ${count} entries, axes ${axes.length}`);
   const result: Dim[] = [...shape];
@@ -233,23 +256,32 @@ function inferSlice(context: AnyContext): void {
     result[axis] = step === undefined ? null : slicedDim(shape[axis] ?? null, range);
   });
   context.output(0, undefined, result);
-  const only = ranges.get(0);
-  if (shape.length === 1 && only !== undefined && (steps !== undefined || !context.has(4)))
-    pick(context, (sizes) => sliced(sizes, only));
+  if (context.has(4) && steps === undefined) return;
+  moveElements(context, 0, (dims, strides) => {
+    const tables = dims.map((dim, axis) => {
+      const range = ranges.get(axis);
+      return range === undefined
+        ? everyIndex(dim, strides[axis] as number)
+        : slicedOffsets(dim, strides[axis] as number, range);
+    });
+    return tables.includes(undefined) ? undefined : (tables as readonly AxisOffsets[]);
+  });
 }
 
-function sliced(sizes: readonly Dim[], { start, end, step }: SliceRange): readonly Dim[] | undefined {
-  if (typeof start !== 'number' || typeof end !== 'number') return undefined;
+/** Offsets of the indices that a slice keeps of an axis. */
+function slicedOffsets(
+  dim: number,
+  stride: number,
+  { start, end, step }: SliceRange,
+): AxisOffsets | undefined {
+  if (typeof start !== 'number' || typeof end !== 'number' || dim > MAX_KNOWN) return undefined;
   const at = (index: number, low: number, high: number): number =>
-    Math.min(Math.max(index < 0 ? index + sizes.length : index, low), high);
-  const picked: Dim[] = [];
-  if (step > 0)
-    for (let index = at(start, 0, sizes.length); index < at(end, 0, sizes.length); index += step)
-      picked.push(sizes[index] ?? null);
-  else
-    for (let index = at(start, 0, sizes.length - 1); index > at(end, -1, sizes.length - 1); index += step)
-      picked.push(sizes[index] ?? null);
-  return picked;
+    Math.min(Math.max(index < 0 ? index + dim : index, low), high);
+  const kept: number[] = [];
+  const [low, high] = step > 0 ? [0, dim] : [-1, dim - 1];
+  const [first, last] = [at(start, Math.max(low, 0), high), at(end, low, high)];
+  for (let index = first; step > 0 ? index < last : index > last; index += step) kept.push(index * stride);
+  return kept;
 }
 
 function inferPad(context: AnyContext): void {

@@ -7,6 +7,8 @@ import { gatherScatterOps } from './gather-scatter.ts';
 import { generatorOps } from './generator.ts';
 import { imageOps } from './image.ts';
 import { matrixOps } from './matrix.ts';
+import { microsoftFusedOps, runtimeOps } from './microsoft-fused.ts';
+import { microsoftQuantizedOps } from './microsoft-quantized.ts';
 import { normalizationOps } from './normalization.ts';
 import { poolingOps } from './pooling.ts';
 import { quantizationOps } from './quantization.ts';
@@ -68,5 +70,19 @@ export const standardOpDefs: StandardOpDefs = {
   ...textOps,
 };
 
-/** All operators that Lithe knows: those of `ai.onnx` and those that runtimes add. */
-export const standardOps: OpSet = new OpSet(Object.values(standardOpDefs));
+/** The definitions of the operators of `com.microsoft` that Lithe knows, by name. */
+export type MicrosoftOpDefs = typeof microsoftFusedOps & typeof microsoftQuantizedOps;
+
+/**
+ * The definitions of quantized and fused operators of onnxruntime, domain `com.microsoft`, by name.
+ *
+ * @see onnxruntime, docs/ContribOperators.md
+ */
+export const microsoftOpDefs: MicrosoftOpDefs = { ...microsoftFusedOps, ...microsoftQuantizedOps };
+
+/** All operators that Lithe knows: those of `ai.onnx`, and those that onnxruntime adds. */
+export const standardOps: OpSet = new OpSet([
+  ...Object.values(standardOpDefs),
+  ...Object.values(runtimeOps),
+  ...Object.values(microsoftOpDefs),
+]);

@@ -21,7 +21,11 @@ export interface Surroundings {
   /** The loaded tensor of an attribute, `undefined` where it was not loaded. */
   attributeTensor(source: TensorSource): Tensor | undefined;
   /** Runs a subgraph of `node`. */
-  run(graph: Graph, inputs: readonly (ReferenceValue | null)[], node: Node): readonly (ReferenceValue | null)[];
+  run(
+    graph: Graph,
+    inputs: readonly (ReferenceValue | null)[],
+    node: Node,
+  ): readonly (ReferenceValue | null)[];
 }
 
 /** Makes what a kernel sees of a node. */
@@ -33,8 +37,7 @@ export function makeContext(
   const fail = (problem: string): never => {
     throw errors.shapeMismatch(node.name, `${node.op}: ${problem}`);
   };
-  const value = (index: number): ReferenceValue =>
-    inputs[index] ?? fail(`input ${index} is missing`);
+  const value = (index: number): ReferenceValue => inputs[index] ?? fail(`input ${index} is missing`);
   return {
     node,
     inputs,
@@ -59,10 +62,12 @@ export function makeContext(
     attributeTensor: (name) => {
       const found = node.attributes.get(name);
       if (found === undefined) return undefined;
-      if (found.kind !== 'tensor') throw errors.attributeInvalid(node.name, name, `is of kind "${found.kind}", not "tensor"`);
+      if (found.kind !== 'tensor')
+        throw errors.attributeInvalid(node.name, name, `is of kind "${found.kind}", not "tensor"`);
       if (found.value instanceof Tensor) return found.value;
       const loaded = around.attributeTensor(found.value);
-      if (loaded === undefined) throw errors.attributeInvalid(node.name, name, 'holds a lazy tensor that was not loaded');
+      if (loaded === undefined)
+        throw errors.attributeInvalid(node.name, name, 'holds a lazy tensor that was not loaded');
       return loaded;
     },
     run: (graph, values) => around.run(graph, values, node),
@@ -74,7 +79,12 @@ export function makeContext(
       // A string slot is a pointer; results are computed in float64 before they are rounded to the dtype.
       const bytes = dtype === 'string' ? elements * 8 : byteLengthOf(dtype, elements);
       if (bytes > around.maxOutputBytes) {
-        throw errors.limitExceeded('maxOutputBytes', around.maxOutputBytes, bytes, `An output of node "${node.name}"`);
+        throw errors.limitExceeded(
+          'maxOutputBytes',
+          around.maxOutputBytes,
+          bytes,
+          `An output of node "${node.name}"`,
+        );
       }
       return elements;
     },

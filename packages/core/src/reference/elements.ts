@@ -1,6 +1,13 @@
 import { errors } from '../errors/catalogue.ts';
-import { type DType, type DTypeArrays, dtypes, elementsOf, type NumericArray, stridesOf } from '../tensor/dtype.ts';
-import { toBfloat16Bits, toFloat16Bits, toFloat8Bits } from '../tensor/half.ts';
+import {
+  type DType,
+  type DTypeArrays,
+  dtypes,
+  elementsOf,
+  type NumericArray,
+  stridesOf,
+} from '../tensor/dtype.ts';
+import { toBfloat16Bits, toFloat8Bits, toFloat16Bits } from '../tensor/half.ts';
 import { packNibbles, unpackInt4, unpackUint4 } from '../tensor/packed4.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -83,7 +90,8 @@ export function fromNumbers(dtype: DType, shape: readonly number[], values: Floa
     case 'float8e4m3fnuz':
     case 'float8e5m2':
     case 'float8e5m2fnuz':
-      for (let index = 0; index < values.length; index++) out[index] = toFloat8Bits(values[index]!, dtype, true);
+      for (let index = 0; index < values.length; index++)
+        out[index] = toFloat8Bits(values[index]!, dtype, true);
       break;
     case 'int64':
     case 'uint64':
@@ -208,7 +216,12 @@ export function broadcastWalk(shape: readonly number[], out: readonly number[]):
  * A tensor whose element `i` is element `positions[i]` of `tensor`; a negative position gives zero (an empty
  * string), or `fill`.
  */
-export function take(tensor: Tensor, positions: Int32Array, shape: readonly number[], fill?: number | bigint | string): Tensor {
+export function take(
+  tensor: Tensor,
+  positions: Int32Array,
+  shape: readonly number[],
+  fill?: number | bigint | string,
+): Tensor {
   const source = storeOf(tensor);
   const out = makeStore(tensor.dtype, positions.length);
   if (slotsOf(tensor.dtype) === 2) {

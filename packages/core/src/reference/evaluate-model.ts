@@ -35,7 +35,9 @@ export async function evaluateModel(
   const values = await evaluateValues(model, feeds, options);
   for (const [name, value] of Object.entries(values)) {
     if (!isTensor(value)) {
-      throw errors.dtypeUnsupported(`Output "${name}" of evaluateModel`, value?.kind ?? 'nothing', ['tensors']);
+      throw errors.dtypeUnsupported(`Output "${name}" of evaluateModel`, value?.kind ?? 'nothing', [
+        'tensors',
+      ]);
     }
   }
   return values as Record<string, Tensor>;
@@ -87,13 +89,17 @@ export function outputsOf(model: Model, names: readonly string[] | undefined): r
  *
  * @throws {LitheError} SHAPE_MISMATCH when one is missing, unknown, or of another dtype or shape
  */
-export function feedsOf(model: Model, feeds: Readonly<Record<string, ReferenceValue>>): Map<Value, ReferenceValue> {
+export function feedsOf(
+  model: Model,
+  feeds: Readonly<Record<string, ReferenceValue>>,
+): Map<Value, ReferenceValue> {
   const bound = new Map<Value, ReferenceValue>();
   const symbols = new Map<string, number>();
   for (const input of model.graph.inputs) {
     const feed = Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined;
     if (feed === undefined) {
-      if (input.initializer === undefined && input.type?.kind !== 'optional') throw misfit(input.name, 'nothing was fed');
+      if (input.initializer === undefined && input.type?.kind !== 'optional')
+        throw misfit(input.name, 'nothing was fed');
       if (input.initializer === undefined) bound.set(input, { kind: 'optional', value: null });
       continue;
     }
@@ -101,7 +107,8 @@ export function feedsOf(model: Model, feeds: Readonly<Record<string, ReferenceVa
     bound.set(input, feed);
   }
   for (const name of Object.keys(feeds)) {
-    if (!model.graph.inputs.some((input) => input.name === name)) throw misfit(name, 'the model has no input of this name');
+    if (!model.graph.inputs.some((input) => input.name === name))
+      throw misfit(name, 'the model has no input of this name');
   }
   return bound;
 }
@@ -134,5 +141,6 @@ function checkFeed(input: Value, feed: ReferenceValue, symbols: Map<string, numb
       if (known === undefined) symbols.set(dim, size);
       return known === undefined || known === size;
     });
-  if (!fits) throw misfit(input.name, `shape ${formatShape(shape)} is expected, not ${formatShape(feed.shape)}`);
+  if (!fits)
+    throw misfit(input.name, `shape ${formatShape(shape)} is expected, not ${formatShape(feed.shape)}`);
 }

@@ -1,7 +1,7 @@
 import { createRng } from '../context/rng.ts';
 import { errors } from '../errors/catalogue.ts';
-import type { Node } from '../ir/node.ts';
 import { WORKING_OPSET } from '../ir/model.ts';
+import type { Node } from '../ir/node.ts';
 import { Tensor, type TensorSource } from '../tensor/tensor.ts';
 import { MAX_OUTPUT_BYTES, makeContext } from './context.ts';
 import { isTensor, type KernelTable } from './kernel.ts';

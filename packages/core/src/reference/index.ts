@@ -3,9 +3,16 @@
  *
  * @packageDocumentation
  */
-export { evaluateModel, type EvaluateModelOptions, evaluateValues } from './evaluate-model.ts';
-export { evaluateNode, type EvaluateNodeOptions } from './evaluate-node.ts';
-export type { KernelContext, KernelTable, OptionalValue, ReferenceKernel, ReferenceValue, SequenceValue } from './kernel.ts';
+export { type EvaluateModelOptions, evaluateModel, evaluateValues } from './evaluate-model.ts';
+export { type EvaluateNodeOptions, evaluateNode } from './evaluate-node.ts';
+export type {
+  KernelContext,
+  KernelTable,
+  OptionalValue,
+  ReferenceKernel,
+  ReferenceValue,
+  SequenceValue,
+} from './kernel.ts';
 export { referenceKernels } from './kernels/table.ts';
 export type { ReferenceOptions } from './program.ts';
-export { referenceBackend, type ReferenceBackendOptions } from './reference-backend.ts';
+export { type ReferenceBackendOptions, referenceBackend } from './reference-backend.ts';

@@ -1,6 +1,6 @@
+import type { Rng } from '../context/rng.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Node } from '../ir/node.ts';
-import type { Rng } from '../context/rng.ts';
 import type { AttributeSpecs, AttributesOf } from '../op/attributes.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { Tensor } from '../tensor/tensor.ts';

@@ -21,6 +21,8 @@ export interface ReferenceOptions {
   readonly maxOutputBytes?: number | undefined;
   /** Depth of nested subgraphs and function calls; 64 by default. */
   readonly maxDepth?: number | undefined;
+  /** How often one run may run subgraphs and functions: an end for loops that have none. 10^6 by default. */
+  readonly maxSubgraphRuns?: number | undefined;
 }
 
 /** How a program is run once. */
@@ -43,6 +45,13 @@ interface Frame {
   readonly outer: Frame | undefined;
 }
 
+/** What all graphs of one run share. */
+interface Shared {
+  readonly rng: Rng;
+  /** Subgraphs and functions run so far. */
+  subgraphRuns: number;
+}
+
 /** A model with its functions bound, ready to run. */
 export class Program {
   readonly #model: Model;
@@ -59,8 +68,11 @@ export class Program {
   constructor(model: Model, options: ReferenceOptions = {}) {
     this.#model = model;
     this.#options = options;
-    this.#kernels = options.kernels === undefined ? referenceKernels : { ...referenceKernels, ...options.kernels };
-    this.#functions = new Map(model.functions.map((item) => [functionKey(item.domain, item.name, item.overload), item]));
+    this.#kernels =
+      options.kernels === undefined ? referenceKernels : { ...referenceKernels, ...options.kernels };
+    this.#functions = new Map(
+      model.functions.map((item) => [functionKey(item.domain, item.name, item.overload), item]),
+    );
     this.#check(model.graph, 0);
   }
 
@@ -79,7 +91,8 @@ export class Program {
     const { graph } = this.#model;
     const frame: Frame = { values: new Map<Value, Slot>(request.feeds), outer: undefined };
     const schedule = makeSchedule(graph, request.outputs);
-    const around = this.#surroundings(createRng(this.#options.seed ?? 0), frame, 0);
+    const shared: Shared = { rng: createRng(this.#options.seed ?? 0), subgraphRuns: 0 };
+    const around = this.#surroundings(shared, frame, 0);
     let turn = request.now();
     for (const step of schedule) {
       request.signal?.throwIfAborted();
@@ -98,7 +111,11 @@ export class Program {
     const results: Slot[] = [];
     for (const value of request.outputs) {
       const known = frame.values.get(value);
-      results.push(known === undefined && value.initializer !== undefined ? await value.initializer.load(request.signal) : (known ?? null));
+      results.push(
+        known === undefined && value.initializer !== undefined
+          ? await value.initializer.load(request.signal)
+          : (known ?? null),
+      );
     }
     return results;
   }
@@ -163,23 +180,29 @@ export class Program {
       if (found !== undefined) return found;
     }
     const source = value.initializer;
-    const tensor = source instanceof Tensor ? source : source === undefined ? undefined : this.#loaded.get(source);
+    const tensor =
+      source instanceof Tensor ? source : source === undefined ? undefined : this.#loaded.get(source);
     invariant(tensor !== undefined, `value "${value.name}" is read before it is computed`);
     return tensor;
   }
 
-  #surroundings(rng: Rng, frame: Frame, depth: number): Surroundings {
+  #surroundings(shared: Shared, frame: Frame, depth: number): Surroundings {
     return {
       opset: this.#model.opset,
-      rng,
+      rng: shared.rng,
       maxOutputBytes: this.#options.maxOutputBytes ?? MAX_OUTPUT_BYTES,
       attributeTensor: (source) => this.#loaded.get(source),
       run: (graph, inputs, node) => {
         const limit = this.#options.maxDepth ?? 64;
-        if (depth >= limit) throw errors.limitExceeded('maxDepth', limit, depth + 1, `The nesting at node "${node.name}"`);
+        if (depth >= limit)
+          throw errors.limitExceeded('maxDepth', limit, depth + 1, `The nesting at node "${node.name}"`);
+        const most = this.#options.maxSubgraphRuns ?? 1e6;
+        shared.subgraphRuns++;
+        if (shared.subgraphRuns > most)
+          throw errors.limitExceeded('maxSubgraphRuns', most, shared.subgraphRuns, `Node "${node.name}"`);
         // A function body sees nothing of its caller; a subgraph sees the graphs around it.
         const outer = graph.parent === null ? undefined : frame;
-        return this.#runInner(graph, inputs, { rng, outer, depth: depth + 1, node });
+        return this.#runInner(graph, inputs, { shared, outer, depth: depth + 1, node });
       },
     };
   }
@@ -187,17 +210,26 @@ export class Program {
   #runInner(
     graph: Graph,
     inputs: readonly Slot[],
-    caller: { readonly rng: Rng; readonly outer: Frame | undefined; readonly depth: number; readonly node: Node },
+    caller: {
+      readonly shared: Shared;
+      readonly outer: Frame | undefined;
+      readonly depth: number;
+      readonly node: Node;
+    },
   ): Slot[] {
     const frame: Frame = { values: new Map(), outer: caller.outer };
     if (inputs.length > graph.inputs.length) {
-      throw errors.shapeMismatch(caller.node.name, `its graph "${graph.name}" takes ${graph.inputs.length} inputs, not ${inputs.length}`);
+      throw errors.shapeMismatch(
+        caller.node.name,
+        `its graph "${graph.name}" takes ${graph.inputs.length} inputs, not ${inputs.length}`,
+      );
     }
     for (let index = 0; index < graph.inputs.length; index++) {
       const input = graph.inputs[index]!;
-      if (inputs[index] !== undefined || input.initializer === undefined) frame.values.set(input, inputs[index] ?? null);
+      if (inputs[index] !== undefined || input.initializer === undefined)
+        frame.values.set(input, inputs[index] ?? null);
     }
-    const around = this.#surroundings(caller.rng, frame, caller.depth);
+    const around = this.#surroundings(caller.shared, frame, caller.depth);
     for (const node of graph.nodes()) this.#step(node, frame, around);
     return graph.outputs.map((value) => this.#read(value, frame));
   }
@@ -205,7 +237,8 @@ export class Program {
   /** Finds nodes without kernel, and binds the functions that nodes call. */
   #check(graph: Graph, depth: number): void {
     const limit = this.#options.maxDepth ?? 64;
-    if (depth > limit) throw errors.limitExceeded('maxDepth', limit, depth, `The nesting of graph "${graph.name}"`);
+    if (depth > limit)
+      throw errors.limitExceeded('maxDepth', limit, depth, `The nesting of graph "${graph.name}"`);
     for (const node of graph.nodes()) {
       const called = this.#functions.get(functionKey(node.domain, node.opType, node.overload));
       if (called !== undefined) {
@@ -213,7 +246,13 @@ export class Program {
         this.#bodies.set(node, body);
         this.#check(body, depth + 1);
       } else if (this.#kernels[node.op] === undefined) {
-        throw errors.opUnsupported(node.name, node.op, 'The reference interpreter', 'it has no kernel for this operator', KERNEL_HINT);
+        throw errors.opUnsupported(
+          node.name,
+          node.op,
+          'The reference interpreter',
+          'it has no kernel for this operator',
+          KERNEL_HINT,
+        );
       }
       for (const [, inner] of node.subgraphs) this.#check(inner, depth + 1);
     }
@@ -233,7 +272,8 @@ function bindFunction(called: ModelFunction, call: Node): Graph {
   for (const node of body.nodesDeep()) {
     for (const [name, value] of [...node.attributes]) {
       if (value.kind !== 'reference') continue;
-      const bound: Attribute | undefined = call.attributes.get(value.name) ?? called.attributeDefaults.get(value.name);
+      const bound: Attribute | undefined =
+        call.attributes.get(value.name) ?? called.attributeDefaults.get(value.name);
       node.graph.setAttribute(node, name, bound);
     }
   }
@@ -269,8 +309,12 @@ function readsOf(node: Node): Set<Value> {
   const reads = new Set<Value>();
   for (const value of node.inputs) if (value !== null) reads.add(value);
   for (const [, graph] of node.subgraphs) {
-    const inner = [...graph.nodesDeep()].flatMap((item) => [...item.inputs, ...item.subgraphs.flatMap(([, sub]) => sub.outputs)]);
-    for (const value of [...inner, ...graph.outputs]) if (value !== null && value.graph === node.graph) reads.add(value);
+    const inner = [...graph.nodesDeep()].flatMap((item) => [
+      ...item.inputs,
+      ...item.subgraphs.flatMap(([, sub]) => sub.outputs),
+    ]);
+    for (const value of [...inner, ...graph.outputs])
+      if (value !== null && value.graph === node.graph) reads.add(value);
   }
   return reads;
 }

@@ -1,6 +1,6 @@
 import {
-  type Backend,
   BACKEND_CONTRACT,
+  type Backend,
   type BackendStats,
   type CompileOptions,
   type EncodedModel,
@@ -67,12 +67,22 @@ export function referenceBackend(options: ReferenceBackendOptions = {}): Backend
     limits: { maxOutputBytes: options.maxOutputBytes ?? 2 ** 31 },
     supports: (node: Node): Support =>
       kernels[node.op] === undefined
-        ? { ok: false, code: 'no-kernel', reason: `the reference interpreter has no kernel for ${node.op}. ${KERNEL_HINT}` }
+        ? {
+            ok: false,
+            code: 'no-kernel',
+            reason: `the reference interpreter has no kernel for ${node.op}. ${KERNEL_HINT}`,
+          }
         : { ok: true },
-    compile: async (model: Model | EncodedModel, compileOptions: CompileOptions = {}): Promise<Executable> => {
+    compile: async (
+      model: Model | EncodedModel,
+      compileOptions: CompileOptions = {},
+    ): Promise<Executable> => {
       if (disposed) throw errors.disposed(`Backend "${NAME}"`);
       if (!(model instanceof Model)) {
-        throw errors.backendFailed(NAME, 'it runs models in memory, not encoded files. Read the file with @lithe/onnx first.');
+        throw errors.backendFailed(
+          NAME,
+          'it runs models in memory, not encoded files. Read the file with @lithe/onnx first.',
+        );
       }
       const program = new Program(model, options);
       await program.loadAll(compileOptions.signal);
@@ -115,8 +125,12 @@ class ReferenceExecutable implements Executable {
     this.#onDispose = onDispose;
     const { graph } = init.model;
     const problems = init.state.flatMap(({ input, output }) => [
-      ...(graph.inputs.some((value) => value.name === input) ? [] : [`State input "${input}" is no graph input.`]),
-      ...(graph.outputs.some((value) => value.name === output) ? [] : [`State output "${output}" is no graph output.`]),
+      ...(graph.inputs.some((value) => value.name === input)
+        ? []
+        : [`State input "${input}" is no graph input.`]),
+      ...(graph.outputs.some((value) => value.name === output)
+        ? []
+        : [`State output "${output}" is no graph output.`]),
     ]);
     if (problems.length > 0) throw errors.optionsInvalid('compile', problems);
     const inputs = new Set(init.state.map((pair) => pair.input));
@@ -135,12 +149,21 @@ class ReferenceExecutable implements Executable {
     const state = this.#alive();
     const { model, program } = this.#init;
     for (const name of Object.keys(feeds)) {
-      if (state.has(name)) throw errors.shapeMismatch(name, 'it is state of the executable; set it with writeState');
+      if (state.has(name))
+        throw errors.shapeMismatch(name, 'it is state of the executable; set it with writeState');
     }
     const bound = feedsOf(model, { ...feeds, ...Object.fromEntries(state) });
     const named = outputsOf(model, options.outputs ?? this.outputNames);
-    const next = outputsOf(model, this.#init.state.map((pair) => pair.output));
-    const results = await program.run({ feeds: bound, outputs: [...named, ...next], signal: options.signal, now: this.#init.now });
+    const next = outputsOf(
+      model,
+      this.#init.state.map((pair) => pair.output),
+    );
+    const results = await program.run({
+      feeds: bound,
+      outputs: [...named, ...next],
+      signal: options.signal,
+      now: this.#init.now,
+    });
     const tensors = results.map((value, index) => {
       if (isTensor(value)) return value;
       const name = [...named, ...next][index]!.name;

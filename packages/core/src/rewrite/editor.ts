@@ -20,6 +20,9 @@ export class Editor implements RewriteContext {
   readonly touched: Set<Node> = new Set();
   readonly #loaded: WeakMap<TensorSource, Tensor> = new WeakMap();
 
+  /** First outputs of inserted nodes that have no name of their own yet. */
+  readonly #unnamed: WeakSet<Value> = new WeakSet();
+
   constructor(graph: Graph, signal: AbortSignal | undefined) {
     this.graph = graph;
     this.signal = signal;
@@ -57,6 +60,7 @@ export class Editor implements RewriteContext {
     const node = this.graph.addNode(init, outputs, { before });
     this.touched.add(node);
     for (const input of node.inputs) this.#usesChanged(input);
+    if (typeof outputs === 'number' || outputs[0]?.name === undefined) this.#unnamed.add(node.output());
     return node;
   }
 
@@ -70,10 +74,14 @@ export class Editor implements RewriteContext {
 
   replace(from: Value, to: Value): void {
     for (const { node } of from.uses) this.touched.add(node);
+    // A value made for this place takes over the name, so that people find it again.
+    const inherits = this.#unnamed.delete(to) && !from.isGraphOutput && from.graph === to.graph;
+    const { name } = from;
     from.graph.replaceAllUses(from, to);
     if (to.producer !== null) this.touched.add(to.producer);
     if (from.producer !== null) this.removeUnused(from.producer);
     else this.#dropInitializer(from);
+    if (inherits && name !== '' && from.graph.value(name) === undefined) to.graph.rename(to, name);
   }
 
   setInput(node: Node, index: number, value: Value | null): void {

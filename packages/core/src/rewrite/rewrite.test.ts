@@ -244,6 +244,22 @@ describe('rewrite', () => {
     await expect(rewrite(graph, [liar])).rejects.toThrow('changed nothing');
   });
 
+  it('blames a rule that changes the graph and does not say so', async () => {
+    const { graph, x } = graphWithInput();
+    graph.setOutputs([add(graph, 'Relu', x)]);
+    const silent: RewriteRule = {
+      name: 'test/silent',
+      summary: 'Edits and says nothing.',
+      anchors: ['Relu'],
+      depth: 0,
+      apply(_node, context) {
+        context.addConstant('left', Tensor.from('float32', [], new Float32Array([1])));
+        return undefined;
+      },
+    };
+    await expect(rewrite(graph, [silent])).rejects.toThrow('does not say');
+  });
+
   it('obeys cancellation', async () => {
     const { graph, x } = graphWithInput();
     graph.setOutputs([add(graph, 'Relu', x)]);

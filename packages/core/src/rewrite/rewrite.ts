@@ -56,7 +56,7 @@ export interface RewriteReport {
  * @param graph the graph, with its subgraphs
  * @param rules the rules, in order of precedence
  * @throws {LitheError} LIMIT_EXCEEDED when rules keep undoing each other
- * @throws {LitheError} INTERNAL when a rule says that it changed the graph and did not
+ * @throws {LitheError} INTERNAL when a rule says that it changed the graph and did not, or the other way round
  */
 export async function rewrite(
   graph: Graph,
@@ -143,6 +143,11 @@ class Engine {
         this.#applied.push({ rule: rule.name, node: node.name, what: said });
         await this.#requeue(node);
         return;
+      }
+      if (node.graph.revision.count !== before) {
+        throw errors.internal(
+          `rule "${rule.name}" changed the graph at "${node.name}" and does not say what it did`,
+        );
       }
       if (said !== undefined) this.#note(node, rule, said.skip);
       else this.#skips.get(node)?.delete(rule.name);

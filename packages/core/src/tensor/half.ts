@@ -6,15 +6,22 @@
 const scratchFloat = new Float32Array(1);
 const scratchBits = new Uint32Array(scratchFloat.buffer);
 
-/** Bits of the binary16 number nearest to `value`; overflow gives infinity. */
-export function toFloat16Bits(value: number): number {
+/**
+ * Bits of a float32 from which a shorter format can be rounded as if from `value` itself: what float32 cannot hold is
+ * cut off, and the last bit is set to tell that something was (rounding to odd; Boldo and Melquiond, "Emulation of a
+ * FMA and Correctly Rounded Sums: Proved Algorithms Using Rounding to Odd", 2008).
+ */
+function stickyBits(value: number): number {
   scratchFloat[0] = value;
   const single = scratchFloat[0] as number;
-  // Double rounding guard: when float64 -> float32 landed exactly on a tie of the next rounding, nudge by the lost part.
-  let bits = scratchBits[0] as number;
-  if (single !== value && (bits & 0x1fff) === 0x1000 && Number.isFinite(single)) {
-    bits = Math.abs(value) > Math.abs(single) ? bits + 1 : bits - 1;
-  }
+  const bits = scratchBits[0] as number;
+  if (single === value || Number.isNaN(value)) return bits;
+  return ((Math.abs(single) > Math.abs(value) ? bits - 1 : bits) | 1) >>> 0;
+}
+
+/** Bits of the binary16 number nearest to `value`; overflow gives infinity. */
+export function toFloat16Bits(value: number): number {
+  const bits = stickyBits(value);
   const sign = (bits >>> 16) & 0x8000;
   const exponent = (bits >>> 23) & 0xff;
   const mantissa = bits & 0x7fffff;
@@ -48,13 +55,8 @@ export function fromFloat16Bits(bits: number): number {
 
 /** Bits of the bfloat16 number nearest to `value`; overflow gives infinity. */
 export function toBfloat16Bits(value: number): number {
-  scratchFloat[0] = value;
-  const single = scratchFloat[0] as number;
-  let bits = scratchBits[0] as number;
-  if (Number.isNaN(single)) return ((bits >>> 16) & 0x8000) | 0x7fc0;
-  if (single !== value && (bits & 0xffff) === 0x8000 && Number.isFinite(single)) {
-    bits = Math.abs(value) > Math.abs(single) ? bits + 1 : bits - 1;
-  }
+  const bits = stickyBits(value);
+  if (Number.isNaN(value)) return ((bits >>> 16) & 0x8000) | 0x7fc0;
   const rounding = 0x7fff + ((bits >>> 16) & 1);
   return ((bits + rounding) >>> 16) & 0xffff;
 }

@@ -35,7 +35,13 @@ export async function readRange(
   let done = 0;
   while (done < length) {
     signal?.throwIfAborted();
-    const { bytesRead } = await readAsync(descriptor, bytes, done, Math.min(length - done, readChunkBytes), offset + done);
+    const { bytesRead } = await readAsync(
+      descriptor,
+      bytes,
+      done,
+      Math.min(length - done, readChunkBytes),
+      offset + done,
+    );
     if (bytesRead === 0) break;
     done += bytesRead;
   }
@@ -72,9 +78,14 @@ export class FolderOpener {
       path = await realpath(named);
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw errors.fileNotFound(named, `it cannot be opened (${String((cause as NodeJS.ErrnoException).code)}).`, cause);
+      throw errors.fileNotFound(
+        named,
+        `it cannot be opened (${String((cause as NodeJS.ErrnoException).code)}).`,
+        cause,
+      );
     }
-    if (!this.#followLinks && !isInside(path, await realpath(folder))) throw errors.pathEscapes(location, folder);
+    if (!this.#followLinks && !isInside(path, await realpath(folder)))
+      throw errors.pathEscapes(location, folder);
     const found = await lstat(path);
     const model = await lstat(await realpath(this.#model));
     const isModel = found.ino === model.ino && found.dev === model.dev;
@@ -126,7 +137,11 @@ async function openChecked(path: string, expected: Stats): Promise<number> {
   try {
     descriptor = await openAsync(path, 'r');
   } catch (cause) {
-    throw errors.fileNotFound(path, `it cannot be opened (${String((cause as NodeJS.ErrnoException).code)}).`, cause);
+    throw errors.fileNotFound(
+      path,
+      `it cannot be opened (${String((cause as NodeJS.ErrnoException).code)}).`,
+      cause,
+    );
   }
   const found = await statAsync(descriptor);
   const same = found.ino === expected.ino && found.dev === expected.dev && found.size === expected.size;

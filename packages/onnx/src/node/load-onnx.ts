@@ -31,18 +31,27 @@ export async function loadOnnx(path: string, options: LoadOptions = {}): Promise
   return readModel(bytes, source, { ...options, name: options.name ?? path });
 }
 
-async function readWhole(path: string, maximum: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+async function readWhole(
+  path: string,
+  maximum: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
   let handle: Awaited<ReturnType<typeof open>>;
   try {
     handle = await open(path, 'r');
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw errors.fileNotFound(path, code === 'ENOENT' ? 'it does not exist.' : `it cannot be opened (${String(code)}).`, cause);
+    throw errors.fileNotFound(
+      path,
+      code === 'ENOENT' ? 'it does not exist.' : `it cannot be opened (${String(code)}).`,
+      cause,
+    );
   }
   try {
     const found = await handle.stat();
     if (!found.isFile()) throw errors.fileInvalid(path, 'it is not a plain file.');
-    if (found.size > maximum) throw errors.limitExceeded('maxFileBytes', maximum, found.size, `File "${path}"`);
+    if (found.size > maximum)
+      throw errors.limitExceeded('maxFileBytes', maximum, found.size, `File "${path}"`);
     const bytes = await readRange(handle.fd, 0, found.size, signal);
     if (bytes.byteLength !== found.size) throw errors.fileInvalid(path, 'it was cut off while it was read.');
     return bytes;

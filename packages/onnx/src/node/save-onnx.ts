@@ -5,7 +5,13 @@ import { errors, type Model, type TensorSource } from '@lithe/core';
 import { modelExtras } from '../extras.ts';
 import { checkLocation } from '../read/external.ts';
 import type { Piece } from '../write/rope.ts';
-import { encodeFor, maxProtobufBytes, pieceBytes, unchangedBytes, type WriteOptions } from '../write/write-onnx.ts';
+import {
+  encodeFor,
+  maxProtobufBytes,
+  pieceBytes,
+  unchangedBytes,
+  type WriteOptions,
+} from '../write/write-onnx.ts';
 import type { ExternalPlace } from '../write/write-tensor.ts';
 
 /** When weights go into a file beside the model. */
@@ -147,7 +153,8 @@ async function writeFiles(files: readonly FilePlan[], signal: AbortSignal | unde
     });
   } catch (cause) {
     for (const path of temporary) await unlink(path).catch(() => undefined);
-    if (isSystemError(cause)) throw errors.fileNotWritten(files[0]?.path ?? '', `${cause.code}: ${cause.message}`, cause);
+    if (isSystemError(cause))
+      throw errors.fileNotWritten(files[0]?.path ?? '', `${cause.code}: ${cause.message}`, cause);
     throw cause;
   }
 }
@@ -166,7 +173,11 @@ async function openTemporary(path: string): Promise<{ readonly handle: FileHandl
 /** Small pieces are gathered, because a write each would cost more than the bytes. */
 const bufferBytes = 2 ** 20;
 
-async function writePieces(handle: FileHandle, pieces: readonly Piece[], signal: AbortSignal | undefined): Promise<void> {
+async function writePieces(
+  handle: FileHandle,
+  pieces: readonly Piece[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const buffer = new Uint8Array(bufferBytes);
   let used = 0;
   const writeAll = async (bytes: Uint8Array): Promise<void> => {
@@ -202,7 +213,8 @@ async function bringExternal(model: Model, target: string): Promise<boolean> {
   if (from === undefined) return false;
   const source = dirname(from);
   const folder = dirname(target);
-  if ((await realpath(source).catch(() => source)) === (await realpath(folder).catch(() => folder))) return true;
+  if ((await realpath(source).catch(() => source)) === (await realpath(folder).catch(() => folder)))
+    return true;
   const copies = locations.map((location) => checkLocation(location, source));
   for (const parts of copies) {
     if ((await lstat(join(folder, ...parts)).catch(() => undefined)) !== undefined) return false;
@@ -216,5 +228,7 @@ async function bringExternal(model: Model, target: string): Promise<boolean> {
 }
 
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'errno' in error;
+  return (
+    error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'errno' in error
+  );
 }

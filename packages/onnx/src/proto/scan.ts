@@ -115,7 +115,8 @@ class Scanner {
     const tag = this.#varint(end, plan);
     const number = Math.floor(tag / 8);
     const wireType = tag % 8;
-    if (number < 1 || number > 2 ** 29 - 1) throw this.#invalid(start, `field number ${number} of ${plan.name}`);
+    if (number < 1 || number > 2 ** 29 - 1)
+      throw this.#invalid(start, `field number ${number} of ${plan.name}`);
     const field = plan.fields.get(number);
     if (field === undefined) {
       this.#count();
@@ -123,7 +124,8 @@ class Scanner {
       return;
     }
     if (wireType === BYTES) {
-      if (field.wireType !== BYTES && field.packedWireType === undefined) throw this.#wrongType(start, plan, field);
+      if (field.wireType !== BYTES && field.packedWireType === undefined)
+        throw this.#wrongType(start, plan, field);
       const length = this.#varint(end, plan);
       const from = this.#position;
       if (length > end - from) {
@@ -145,7 +147,8 @@ class Scanner {
 
   #packed(plan: MessagePlan, field: FieldPlan, start: number, end: number): void {
     const width = field.packedWireType === BITS32 ? 4 : field.packedWireType === BITS64 ? 8 : 1;
-    if ((end - start) % width !== 0) throw this.#invalid(start, `packed field "${field.name}" of ${plan.name} is cut off`);
+    if ((end - start) % width !== 0)
+      throw this.#invalid(start, `packed field "${field.name}" of ${plan.name} is cut off`);
     // Numbers of fixed width take about as much memory as in the file; they need no limit.
     if (width > 1) return;
     // One byte without the high bit ends each varint; more than ten bytes are none.
@@ -155,7 +158,8 @@ class Scanner {
       if ((bytes[index] as number) < 0x80) {
         this.#items++;
         run = 0;
-      } else if (++run > 9) throw this.#invalid(index, `a number in "${field.name}" of ${plan.name} is too long`);
+      } else if (++run > 9)
+        throw this.#invalid(index, `a number in "${field.name}" of ${plan.name} is too long`);
     }
     if (run > 0) throw this.#invalid(end, `packed field "${field.name}" of ${plan.name} is cut off`);
     if (this.#items > this.#limits.maxListItems) {

@@ -15,9 +15,17 @@ export interface ReadContext {
   readonly external: ReadonlyMap<string, ByteSource>;
 }
 
+/** Characters of a problem that are shown: names come from the file and may be of any length. */
+const longestProblem = 500;
+
+/** Quotes a name of the file for a message. */
+export function quoted(name: string): string {
+  return `"${name.length > 100 ? `${name.slice(0, 100)}…` : name}"`;
+}
+
 /** A model that breaks the rules of ONNX; `problem` is a full sentence. */
 export function invalidModel(context: ReadContext, problem: string): Error {
-  return errors.modelInvalid([problem], `"${context.file}"`);
+  return errors.modelInvalid([problem.slice(0, longestProblem)], `"${context.file}"`);
 }
 
 /** Metadata entries as a map; the last of equal keys holds, as in ONNX's own readers. */

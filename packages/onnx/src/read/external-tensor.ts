@@ -8,7 +8,7 @@ import {
   type TensorSource,
 } from '@lithe/core';
 import type { TensorProto } from '../proto/onnx_pb.ts';
-import { type ReadContext } from './context.ts';
+import { quoted, type ReadContext } from './context.ts';
 import type { ByteSource } from './external.ts';
 
 /** The range of an external data file that a tensor occupies. */
@@ -27,7 +27,7 @@ export interface ExternalRange {
  * @throws {LitheError} TENSOR_INVALID when they do not say it
  */
 export function externalRange(proto: TensorProto): ExternalRange {
-  const what = `tensor "${proto.name}"`;
+  const what = `tensor ${quoted(proto.name)}`;
   let location: string | undefined;
   let offset = 0;
   let length: number | undefined;
@@ -42,7 +42,8 @@ export function externalRange(proto: TensorProto): ExternalRange {
 
 function wholeNumber(text: string, what: string): number {
   const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(number)) throw errors.tensorInvalid(`${what} is "${text.slice(0, 40)}", not a whole number`);
+  if (!Number.isSafeInteger(number))
+    throw errors.tensorInvalid(`${what} is "${text.slice(0, 40)}", not a whole number`);
   return number;
 }
 
@@ -79,7 +80,8 @@ export function readExternalTensor(
   what: string,
   context: ReadContext,
 ): TensorSource {
-  if (dtype === 'string') throw errors.tensorInvalid(`${what} holds texts in another file, which ONNX does not allow`);
+  if (dtype === 'string')
+    throw errors.tensorInvalid(`${what} holds texts in another file, which ONNX does not allow`);
   const byteLength = byteLengthOf(dtype, elementsOf(shape));
   const { data, offset } = locateExternal(proto, byteLength, what, context);
   return {

@@ -16,7 +16,9 @@ export interface ByteSource {
 export type ExternalOpener = (location: string) => Promise<ByteSource | undefined>;
 
 /** External data in memory or as `Blob`s, by location. */
-export type ExternalData = ReadonlyMap<string, Uint8Array | Blob> | Readonly<Record<string, Uint8Array | Blob>>;
+export type ExternalData =
+  | ReadonlyMap<string, Uint8Array | Blob>
+  | Readonly<Record<string, Uint8Array | Blob>>;
 
 /**
  * Checks a location that a model names: relative, staying in the folder of the model, of plain parts. It holds for

@@ -7,7 +7,7 @@ import {
   type TensorProto,
   TensorProto_DataLocation,
 } from '../proto/onnx_pb.ts';
-import type { ReadContext } from './context.ts';
+import { quoted, type ReadContext } from './context.ts';
 import { externalRange, locateExternal } from './external-tensor.ts';
 
 /** The tensors of a model that lie in other files. */
@@ -71,7 +71,12 @@ export async function inlineCarried(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   for (const proto of carried) {
-    const { data, offset, length } = locateExternal(proto, undefined, `tensor "${proto.name}"`, context);
+    const { data, offset, length } = locateExternal(
+      proto,
+      undefined,
+      `tensor ${quoted(proto.name)}`,
+      context,
+    );
     proto.rawData = await data.read(offset, length, signal);
     proto.externalData = [];
     proto.dataLocation = TensorProto_DataLocation.DEFAULT;

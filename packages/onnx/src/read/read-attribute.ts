@@ -1,7 +1,12 @@
 import { toBinary } from '@bufbuild/protobuf';
 import type { Attribute, AttributeKind, Graph, TensorSource, ValueType } from '@lithe/core';
 import { attributeExtras } from '../extras.ts';
-import { type AttributeProto, AttributeProto_AttributeType, AttributeProtoSchema, type GraphProto } from '../proto/onnx_pb.ts';
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  type GraphProto,
+} from '../proto/onnx_pb.ts';
 import { invalidModel, type ReadContext } from './context.ts';
 import { readTensor } from './read-tensor.ts';
 import { readType } from './read-type.ts';
@@ -30,7 +35,11 @@ const kinds: Readonly<Partial<Record<number, AttributeKind>>> = {
  *
  * @throws {LitheError} MODEL_INVALID when the message says it holds something that it does not
  */
-export function readAttribute(proto: AttributeProto, readSubgraph: SubgraphReader, context: ReadContext): Attribute {
+export function readAttribute(
+  proto: AttributeProto,
+  readSubgraph: SubgraphReader,
+  context: ReadContext,
+): Attribute {
   const kind = kindOf(proto);
   const found = kind === undefined ? undefined : readKind(kind, proto, readSubgraph, context);
   const attribute = found ?? { kind: 'opaque', proto: toBinary(AttributeProtoSchema, proto) };

@@ -73,7 +73,8 @@ export class GraphReader {
     const source = readTensor(proto, this.#context);
     const existing = this.#graph.value(proto.name);
     if (source === undefined) {
-      if (existing !== undefined) throw this.#invalid(`The default of input "${proto.name}" has an element type that is not known.`);
+      if (existing !== undefined)
+        throw this.#invalid(`The default of input "${proto.name}" has an element type that is not known.`);
       this.#carry(proto.name, { t: proto, type: AttributeProto_AttributeType.TENSOR }, 'value');
       return;
     }
@@ -98,7 +99,11 @@ export class GraphReader {
   sparseInitializer(proto: SparseTensorProto): void {
     const name = proto.values?.name ?? '';
     if (name === '') throw this.#invalid('A sparse initializer has no name.');
-    this.#carry(name, { sparseTensor: proto, type: AttributeProto_AttributeType.SPARSE_TENSOR }, 'sparse_value');
+    this.#carry(
+      name,
+      { sparseTensor: proto, type: AttributeProto_AttributeType.SPARSE_TENSOR },
+      'sparse_value',
+    );
   }
 
   #carry(
@@ -107,7 +112,10 @@ export class GraphReader {
     attribute: string,
   ): void {
     this.#free(name, 'an initializer');
-    const proto = toBinary(AttributeProtoSchema, create(AttributeProtoSchema, { name: attribute, ...content }));
+    const proto = toBinary(
+      AttributeProtoSchema,
+      create(AttributeProtoSchema, { name: attribute, ...content }),
+    );
     const attributes: Record<string, Attribute> = { [attribute]: { kind: 'opaque', proto } };
     this.#graph.addNode({ opType: 'Constant', name: `Constant_${name}`, inputs: [], attributes }, [{ name }]);
   }
@@ -134,13 +142,16 @@ export class GraphReader {
     const inputs = proto.input.map((name) => {
       if (name === '') return null;
       const value = graph.value(name, { outer: true });
-      if (value === undefined) throw this.#invalid(`Node "${proto.name}" (${proto.opType}) reads "${name}", which nothing makes.`);
+      if (value === undefined)
+        throw this.#invalid(`Node "${proto.name}" (${proto.opType}) reads "${name}", which nothing makes.`);
       return value;
     });
     const attributes = new Map<string, Attribute>();
     for (const attribute of proto.attribute) {
       if (attributes.has(attribute.name)) {
-        throw this.#invalid(`Node "${proto.name}" (${proto.opType}) has the attribute "${attribute.name}" twice.`);
+        throw this.#invalid(
+          `Node "${proto.name}" (${proto.opType}) has the attribute "${attribute.name}" twice.`,
+        );
       }
       attributes.set(
         attribute.name,
@@ -215,7 +226,13 @@ export class GraphReader {
     const { initializer } = value;
     if (initializer === undefined) return;
     if (proto.$unknown === undefined) tensorExtras.delete(initializer);
-    else tensorExtras.set(initializer, { name: '', docString: undefined, props: new Map(), unknown: proto.$unknown });
+    else
+      tensorExtras.set(initializer, {
+        name: '',
+        docString: undefined,
+        props: new Map(),
+        unknown: proto.$unknown,
+      });
   }
 
   #free(name: string, what: string): void {

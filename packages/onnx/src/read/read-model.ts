@@ -41,7 +41,11 @@ function readImports(imports: readonly OperatorSetIdProto[], context: ReadContex
   const map = new Map<string, number>();
   for (const { domain, version } of imports) {
     if (version < 0n || version > 2n ** 31n) {
-      throw errors.valueOutOfRange(`The opset of domain "${domain}" in "${context.file}"`, version, '0 to 2^31');
+      throw errors.valueOutOfRange(
+        `The opset of domain "${domain}" in "${context.file}"`,
+        version,
+        '0 to 2^31',
+      );
     }
     const key = domain === 'ai.onnx' ? '' : domain;
     const known = map.get(key);
@@ -59,7 +63,10 @@ function readFunction(proto: FunctionProto, context: ReadContext): ModelFunction
   const reader = new GraphReader(graph, context);
   for (const name of proto.input) {
     if (name === '' || graph.value(name) !== undefined) {
-      throw invalidModel(context, `The function "${proto.name}" has two inputs called "${name}", or one without name.`);
+      throw invalidModel(
+        context,
+        `The function "${proto.name}" has two inputs called "${name}", or one without name.`,
+      );
     }
     graph.addInput(name);
   }
@@ -68,7 +75,8 @@ function readFunction(proto: FunctionProto, context: ReadContext): ModelFunction
   graph.setOutputs(
     proto.output.map((name) => {
       const value = graph.value(name);
-      if (value === undefined) throw invalidModel(context, `Output "${name}" of function "${proto.name}" is made by nothing.`);
+      if (value === undefined)
+        throw invalidModel(context, `Output "${name}" of function "${proto.name}" is made by nothing.`);
       return value;
     }),
   );

@@ -4,6 +4,7 @@ import { headerOf } from '../header.ts';
 import { defaultReadLimits, type ReadLimits } from '../limits.ts';
 import { decodeMessage } from '../proto/decode.ts';
 import { ModelProtoSchema } from '../proto/onnx_pb.ts';
+import { setUpgradeNotes, upgradeToWorkingOpset } from '../upgrade/upgrade.ts';
 import { propsOf, type ReadContext } from './context.ts';
 import { type ByteSource, type ExternalData, type ExternalOpener, openerOf } from './external.ts';
 import { gatherExternal, inlineCarried } from './gather-external.ts';
@@ -33,7 +34,8 @@ export interface ReadSource {
 
 /**
  * Reads an ONNX model. Weights are views of `bytes`, which must not be written afterwards. The model is brought to
- * the working opset; what cannot be brought there stays as it is.
+ * the working opset; what cannot be brought there stays as it is,
+ * and {@link upgradeNotes} names it.
  *
  * @param bytes the file
  * @throws {LitheError} FILE_INVALID when it is not an ONNX protobuf
@@ -43,11 +45,15 @@ export interface ReadSource {
  * @throws {LitheError} PATH_ESCAPES when it names external data outside its folder
  * @throws {LitheError} FILE_NOT_FOUND when external data is missing
  */
-export async function readOnnx(bytes: Uint8Array | ArrayBuffer | Blob, options: ReadOptions = {}): Promise<Model> {
+export async function readOnnx(
+  bytes: Uint8Array | ArrayBuffer | Blob,
+  options: ReadOptions = {},
+): Promise<Model> {
   const file = options.name ?? 'model';
   const limits = { ...defaultReadLimits, ...options.limits };
   const size = bytes instanceof Blob ? bytes.size : bytes.byteLength;
-  if (size > limits.maxFileBytes) throw errors.limitExceeded('maxFileBytes', limits.maxFileBytes, size, `File "${file}"`);
+  if (size > limits.maxFileBytes)
+    throw errors.limitExceeded('maxFileBytes', limits.maxFileBytes, size, `File "${file}"`);
   const plain = bytes instanceof Blob ? await bytes.arrayBuffer() : bytes;
   const view = plain instanceof Uint8Array ? plain : new Uint8Array(plain);
   return readModel(view, { open: openerOf(options.externalData ?? {}), path: undefined }, options);
@@ -60,6 +66,9 @@ export async function readModel(bytes: Uint8Array, source: ReadSource, options: 
   options.signal?.throwIfAborted();
   const proto = decodeMessage(ModelProtoSchema, bytes, limits, file);
   const { locations, carried } = gatherExternal(proto);
+  if (locations.size > limits.maxExternalFiles) {
+    throw errors.limitExceeded('maxExternalFiles', limits.maxExternalFiles, locations.size, `File "${file}"`);
+  }
   const external = new Map<string, ByteSource>();
   for (const location of locations) {
     const opened = await source.open(location);
@@ -69,8 +78,11 @@ export async function readModel(bytes: Uint8Array, source: ReadSource, options: 
   const context: ReadContext = { file, limits, irVersion, external };
   await inlineCarried(carried, context, options.signal);
   options.signal?.throwIfAborted();
-  const parts = readModelParts(proto, context);
-  const fileOpset = parts.opsetImports.get('') ?? 0;
+  const read = readModelParts(proto, context);
+  const fileOpset = read.opsetImports.get('') ?? 0;
+  const { functions, notes } =
+    options.upgrade === false ? { functions: read.functions, notes: [] } : upgradeToWorkingOpset(read);
+  const parts = { ...read, functions };
   let revision = parts.graph.revision.count;
   for (const { graph } of parts.functions) revision += graph.revision.count;
   const model = new Model({
@@ -83,6 +95,7 @@ export async function readModel(bytes: Uint8Array, source: ReadSource, options: 
       path: source.path,
     },
   });
+  setUpgradeNotes(model, notes);
   model.producerName = proto.producerName;
   model.producerVersion = proto.producerVersion;
   model.domain = proto.domain;

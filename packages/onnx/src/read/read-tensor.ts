@@ -12,7 +12,7 @@ import {
 } from '@lithe/core';
 import { type TensorExtras, tensorExtras } from '../extras.ts';
 import { type TensorProto, TensorProto_DataLocation } from '../proto/onnx_pb.ts';
-import { propsOf, type ReadContext } from './context.ts';
+import { propsOf, quoted, type ReadContext } from './context.ts';
 import { readExternalTensor } from './external-tensor.ts';
 import { decodeUtf8 } from './text.ts';
 
@@ -26,8 +26,9 @@ import { decodeUtf8 } from './text.ts';
  * @throws {LitheError} FILE_INVALID when the bytes outside the model do not hold it
  */
 export function readTensor(proto: TensorProto, context: ReadContext): TensorSource | undefined {
-  const what = proto.name === '' ? 'a tensor' : `tensor "${proto.name}"`;
-  if (proto.segment !== undefined) throw errors.tensorInvalid(`${what} is a segment of a larger one, which ONNX dropped`);
+  const what = proto.name === '' ? 'a tensor' : `tensor ${quoted(proto.name)}`;
+  if (proto.segment !== undefined)
+    throw errors.tensorInvalid(`${what} is a segment of a larger one, which ONNX dropped`);
   const shape = readDims(proto.dims, what, context);
   const dtype = dtypeFromOnnx(proto.dataType);
   if (dtype === undefined) {
@@ -45,7 +46,8 @@ export function readTensor(proto: TensorProto, context: ReadContext): TensorSour
 /** Checks dims: whole numbers that multiply to a sane size. */
 export function readDims(dims: readonly bigint[], what: string, context: ReadContext): readonly number[] {
   const { maxRank, maxTensorElements } = context.limits;
-  if (dims.length > maxRank) throw errors.limitExceeded('maxRank', maxRank, dims.length, `The rank of ${what}`);
+  if (dims.length > maxRank)
+    throw errors.limitExceeded('maxRank', maxRank, dims.length, `The rank of ${what}`);
   const shape: number[] = [];
   let elements = 1;
   for (const dim of dims) {
@@ -63,7 +65,12 @@ export function readDims(dims: readonly bigint[], what: string, context: ReadCon
   return shape;
 }
 
-function readInline(proto: TensorProto, dtype: DType, shape: readonly number[], what: string): TensorSource | undefined {
+function readInline(
+  proto: TensorProto,
+  dtype: DType,
+  shape: readonly number[],
+  what: string,
+): TensorSource | undefined {
   const elements = elementsOf(shape);
   if (dtype === 'string') return readStrings(proto, shape, elements, what);
   const typed = typedFieldOf(proto, dtype);
@@ -152,21 +159,30 @@ function fill<D extends DType>(dtype: D, typed: readonly (number | bigint)[], wh
 }
 
 /** Small integers and bit patterns, one to a word of 32 (for `uint32` 64) bits. */
-function fillWords(dtype: DType, typed: readonly (number | bigint)[], what: string): Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | Uint32Array {
+function fillWords(
+  dtype: DType,
+  typed: readonly (number | bigint)[],
+  what: string,
+): Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | Uint32Array {
   const out = wordsOf(dtype, typed.length);
   const bits = out.BYTES_PER_ELEMENT * 8;
   const signed = dtypes[dtype].category === 'int' && dtypes[dtype].bits !== 4;
-  const low = signed ? -(2 ** (bits - 1)) : 0;
+  // A byte of two nibbles may be written as signed: ONNX's own helper for int4 does that.
+  const low = signed ? -(2 ** (bits - 1)) : dtypes[dtype].bits === 4 ? -128 : 0;
   const high = dtype === 'bool' ? 1 : signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
   for (let index = 0; index < typed.length; index++) {
     const value = Number(typed[index]);
-    if (value < low || value > high) throw errors.tensorInvalid(`${what} holds ${value}, which is no ${dtype}`);
+    if (value < low || value > high)
+      throw errors.tensorInvalid(`${what} holds ${value}, which is no ${dtype}`);
     out[index] = value;
   }
   return out;
 }
 
-function wordsOf(dtype: DType, length: number): Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | Uint32Array {
+function wordsOf(
+  dtype: DType,
+  length: number,
+): Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | Uint32Array {
   switch (dtype) {
     case 'int8':
       return new Int8Array(length);
@@ -188,7 +204,13 @@ function wordsOf(dtype: DType, length: number): Uint8Array | Int8Array | Uint16A
 function noteExtras(source: TensorSource, proto: TensorProto): void {
   const unknown = proto.$unknown ?? [];
   const docString = proto.docString === '' ? undefined : proto.docString;
-  if (proto.name === '' && docString === undefined && proto.metadataProps.length === 0 && unknown.length === 0) return;
+  if (
+    proto.name === '' &&
+    docString === undefined &&
+    proto.metadataProps.length === 0 &&
+    unknown.length === 0
+  )
+    return;
   const extras: TensorExtras = { name: proto.name, docString, props: propsOf(proto.metadataProps), unknown };
   tensorExtras.set(source, extras);
 }

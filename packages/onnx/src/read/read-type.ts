@@ -1,11 +1,7 @@
-import { type Dim, dtypeFromOnnx, errors, type ValueType } from '@lithe/core';
 import { toBinary } from '@bufbuild/protobuf';
+import { type Dim, dtypeFromOnnx, errors, type ValueType } from '@lithe/core';
 import { typeMessages } from '../extras.ts';
-import {
-  type TensorShapeProto,
-  type TypeProto,
-  TypeProtoSchema,
-} from '../proto/onnx_pb.ts';
+import { type TensorShapeProto, type TypeProto, TypeProtoSchema } from '../proto/onnx_pb.ts';
 import type { ReadContext } from './context.ts';
 
 /**
@@ -51,7 +47,8 @@ function opaque(proto: TypeProto): ValueType {
 
 function readShape(proto: TensorShapeProto, context: ReadContext): readonly Dim[] {
   const { maxRank } = context.limits;
-  if (proto.dim.length > maxRank) throw errors.limitExceeded('maxRank', maxRank, proto.dim.length, 'The rank of a type');
+  if (proto.dim.length > maxRank)
+    throw errors.limitExceeded('maxRank', maxRank, proto.dim.length, 'The rank of a type');
   return proto.dim.map(({ value }): Dim => {
     if (value.case === 'dimParam') return value.value === '' ? null : value.value;
     if (value.case !== 'dimValue') return null;

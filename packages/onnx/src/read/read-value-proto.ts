@@ -48,7 +48,8 @@ export function readTensorProto(bytes: Uint8Array, options: ReadValueOptions = {
   const file = options.name ?? 'value';
   const proto = decodeMessage(TensorProtoSchema, bytes, limits, file);
   const tensor = readTensor(proto, { file, limits, irVersion: 0, external: new Map() });
-  if (!(tensor instanceof Tensor)) throw errors.fileInvalid(file, `it holds elements of type ${proto.dataType}, which are not read here.`);
+  if (!(tensor instanceof Tensor))
+    throw errors.fileInvalid(file, `it holds elements of type ${proto.dataType}, which are not read here.`);
   return tensor;
 }
 
@@ -59,7 +60,11 @@ export function readTensorProto(bytes: Uint8Array, options: ReadValueOptions = {
  * @throws {LitheError} TENSOR_INVALID when the data of a tensor does not fit its dims
  * @throws {LitheError} LIMIT_EXCEEDED when it is larger or deeper than the limits allow
  */
-export function readValueProto(bytes: Uint8Array, kind: ValueDataKind, options: ReadValueOptions = {}): ValueData {
+export function readValueProto(
+  bytes: Uint8Array,
+  kind: ValueDataKind,
+  options: ReadValueOptions = {},
+): ValueData {
   return readValue(bytes, kind, { options, depth: 0 });
 }
 
@@ -71,7 +76,8 @@ interface Reading {
 function readValue(bytes: Uint8Array, kind: ValueDataKind, reading: Reading): ValueData {
   const { maxDepth } = { ...defaultReadLimits, ...reading.options.limits };
   const file = reading.options.name ?? 'value';
-  if (reading.depth > maxDepth) throw errors.limitExceeded('maxDepth', maxDepth, reading.depth, `File "${file}"`);
+  if (reading.depth > maxDepth)
+    throw errors.limitExceeded('maxDepth', maxDepth, reading.depth, `File "${file}"`);
   if (kind === 'tensor') return readTensorProto(bytes, reading.options);
   const inner = { options: reading.options, depth: reading.depth + 1 };
   const items = fieldsOf(bytes, file).flatMap(([field, payload]) => {
@@ -79,7 +85,8 @@ function readValue(bytes: Uint8Array, kind: ValueDataKind, reading: Reading): Va
     if (field === 3) return [readValue(payload, 'tensor', inner)];
     if (field === 5) return [readValue(payload, 'sequence', inner)];
     if (field === 7) return [readValue(payload, 'optional', inner)];
-    if (field === 4 || field === 6) throw errors.fileInvalid(file, 'it holds a map or a sparse tensor, which are not read here.');
+    if (field === 4 || field === 6)
+      throw errors.fileInvalid(file, 'it holds a map or a sparse tensor, which are not read here.');
     return [];
   });
   return kind === 'sequence' ? { kind, items } : { kind, value: items.at(-1) ?? null };
@@ -98,6 +105,10 @@ function fieldsOf(bytes: Uint8Array, file: string): [number, Uint8Array][] {
     }
     return fields;
   } catch (cause) {
-    throw errors.fileInvalid(file, `it is not an ONNX protobuf: ${cause instanceof Error ? cause.message : String(cause)}.`, cause);
+    throw errors.fileInvalid(
+      file,
+      `it is not an ONNX protobuf: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      cause,
+    );
   }
 }

@@ -6,7 +6,9 @@ import type { AttributeProto, GraphProto, NodeProto } from '../proto/onnx_pb.ts'
  *
  * @returns the order, or the name of an output on a cycle
  */
-export function sortNodes(nodes: readonly NodeProto[]): { readonly order: readonly NodeProto[] } | { readonly cycle: string } {
+export function sortNodes(
+  nodes: readonly NodeProto[],
+): { readonly order: readonly NodeProto[] } | { readonly cycle: string } {
   const producers = new Map<string, number>();
   nodes.forEach((node, index) => {
     for (const output of node.output) if (output !== '') producers.set(output, index);

@@ -2,8 +2,16 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { errors, type Model, type TensorSource } from '@lithe/core';
 import { modelExtras } from '../extras.ts';
 import { ModelProtoSchema } from '../proto/onnx_pb.ts';
+import type { OpsetPlan } from './choose-opset.ts';
 import { Rope } from './rope.ts';
-import { functionRope, graphRope, importsToProto, type ValueInfoChoice, type WriteContext } from './write-graph.ts';
+import {
+  functionRope,
+  graphRope,
+  importsToProto,
+  type ValueInfoChoice,
+  type WriteContext,
+  writtenImports,
+} from './write-graph.ts';
 import { type ExternalPlace, entriesOf } from './write-tensor.ts';
 
 const GRAPH = 7;
@@ -11,6 +19,8 @@ const FUNCTIONS = 25;
 
 /** Choices of {@link encodeModel}. */
 export interface EncodeOptions {
+  /** How the nodes are written, and at which opset. */
+  readonly plan: OpsetPlan;
   /** IR version to declare. */
   readonly irVersion: number;
   /** Which values in between get their types written. */
@@ -22,7 +32,7 @@ export interface EncodeOptions {
 }
 
 /**
- * Encodes a model as it is, with the opset it declares.
+ * Encodes a model.
  *
  * @throws {LitheError} MODEL_INVALID when a function holds initializers, which the format has no place for
  */
@@ -30,12 +40,16 @@ export async function encodeModel(model: Model, options: EncodeOptions): Promise
   const context: WriteContext = {
     place: options.place ?? (() => undefined),
     valueInfo: options.valueInfo,
+    opset: options.plan.opset,
+    forms: options.plan.forms,
+    dropped: options.plan.dropped,
+    empties: new Map(),
     signal: options.signal,
   };
   const extras = model.meta.get(modelExtras);
   const head = create(ModelProtoSchema, {
     irVersion: BigInt(options.irVersion),
-    opsetImport: importsToProto(model.opsetImports),
+    opsetImport: importsToProto(writtenImports(model.opsetImports, [model.graph], options.plan.opset)),
     ...(model.producerName === '' ? {} : { producerName: model.producerName }),
     ...(model.producerVersion === '' ? {} : { producerVersion: model.producerVersion }),
     ...(model.domain === '' ? {} : { domain: model.domain }),

@@ -1,5 +1,15 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { type Attribute, type AttributeKind, type Graph, type ModelFunction, type Node, type TensorSource, tensorType, type Value } from '@lithe/core';
+import {
+  type Attribute,
+  type AttributeKind,
+  type Graph,
+  type ModelFunction,
+  type Node,
+  Tensor,
+  type TensorSource,
+  tensorType,
+  type Value,
+} from '@lithe/core';
 import { attributeExtras, graphUnknown, nodeExtras, tensorExtras, valueExtras } from '../extras.ts';
 import {
   AttributeProto_AttributeType,
@@ -7,12 +17,14 @@ import {
   FunctionProtoSchema,
   GraphProtoSchema,
   NodeProtoSchema,
-  OperatorSetIdProtoSchema,
+  type OperatorSetIdProtoSchema,
   TensorAnnotationSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from '../proto/onnx_pb.ts';
 import { encodeUtf8 } from '../read/text.ts';
+import { carriedOpset } from '../upgrade/upgrade.ts';
+import type { WrittenForm } from './form.ts';
 import { Rope } from './rope.ts';
 import { type ExternalPlace, entriesOf, tensorRope } from './write-tensor.ts';
 import { typeToProto } from './write-type.ts';
@@ -55,6 +67,14 @@ export interface WriteContext {
   place(source: TensorSource): ExternalPlace | undefined;
   /** Which values in between get their types written. */
   readonly valueInfo: ValueInfoChoice;
+  /** Nodes that are written in another form than they have. */
+  readonly forms: ReadonlyMap<Node, WrittenForm>;
+  /** Constants that are not written. */
+  readonly dropped: ReadonlySet<Value>;
+  /** Names of the empty tensors made for forms, by graph. */
+  readonly empties: Map<Graph, string>;
+  /** Opset of `ai.onnx` to declare; `undefined` for those that model and functions declare. */
+  readonly opset: number | undefined;
   /** Stops writing. */
   readonly signal: AbortSignal | undefined;
 }
@@ -83,10 +103,19 @@ export async function graphRope(graph: Graph, context: WriteContext): Promise<Ro
   if (unknown !== undefined) head.$unknown = [...unknown];
   const rope = new Rope();
   rope.bytes(toBinary(GraphProtoSchema, head));
-  for (const node of graph.nodes()) rope.messageField(FIELDS.graphNode, await nodeRope(node, context));
+  for (const node of graph.nodes()) {
+    if (!isDropped(node, context)) rope.messageField(FIELDS.graphNode, await nodeRope(node, context));
+  }
+  const empty = context.empties.get(graph);
+  if (empty !== undefined) {
+    rope.messageField(
+      FIELDS.graphInitializer,
+      await tensorRope(emptyTensor, { name: empty }, context.signal),
+    );
+  }
   for (const value of graph.initializers) {
     const source = value.initializer;
-    if (source === undefined) continue;
+    if (source === undefined || context.dropped.has(value)) continue;
     const tensor = await tensorRope(
       source,
       {
@@ -102,8 +131,24 @@ export async function graphRope(graph: Graph, context: WriteContext): Promise<Ro
   return rope;
 }
 
+const emptyTensor = Tensor.from('float32', [0], new Float32Array(0));
+
+function isDropped(node: Node, context: WriteContext): boolean {
+  return node.outputs.length === 1 && context.dropped.has(node.output());
+}
+
+/** The name of an empty tensor in the graph of a node. */
+function emptyName(graph: Graph, context: WriteContext): string {
+  const known = context.empties.get(graph);
+  if (known !== undefined) return known;
+  const name = graph.uniqueName('empty');
+  context.empties.set(graph, name);
+  return name;
+}
+
 function wantsInfo(value: Value, choice: ValueInfoChoice): boolean {
-  if (choice === 'none' || value.type === undefined || value.isGraphInput || value.isGraphOutput) return false;
+  if (choice === 'none' || value.type === undefined || value.isGraphInput || value.isGraphOutput)
+    return false;
   if (value.initializer !== undefined) return false;
   if (value.type.kind === 'tensor' && value.type.dtype === undefined) return false;
   return choice === 'all' || value.meta.get(valueExtras)?.declared === true;
@@ -123,17 +168,27 @@ function valueInfo(value: Value): ValueInfoProto {
 
 /** An output that is a value of a graph around: everything else about it is said there. */
 function bareInfo(value: Value): ValueInfoProto {
-  const type = value.type ?? (value.initializer === undefined ? undefined : tensorType(value.initializer.dtype));
-  return create(ValueInfoProtoSchema, { name: value.name, ...(type === undefined ? {} : { type: typeToProto(type) }) });
+  const type =
+    value.type ?? (value.initializer === undefined ? undefined : tensorType(value.initializer.dtype));
+  return create(ValueInfoProtoSchema, {
+    name: value.name,
+    ...(type === undefined ? {} : { type: typeToProto(type) }),
+  });
 }
 
 async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
+  const form: WrittenForm = context.forms.get(node) ?? node;
+  const domain = carriedOpset(node.domain) === undefined ? node.domain : '';
   const head = create(NodeProtoSchema, {
-    input: node.inputs.map((value) => value?.name ?? ''),
+    input: form.inputs.map((value, index) =>
+      value === null && form.emptyInputs?.includes(index) === true
+        ? emptyName(node.graph, context)
+        : (value?.name ?? ''),
+    ),
     output: node.outputs.map((value) => value.name),
     ...(node.name === '' ? {} : { name: node.name }),
     opType: node.opType,
-    ...(node.domain === '' ? {} : { domain: node.domain }),
+    ...(domain === '' ? {} : { domain }),
     ...(node.overload === '' ? {} : { overload: node.overload }),
     ...(node.docString === undefined ? {} : { docString: node.docString }),
     metadataProps: entriesOf(node.props),
@@ -145,7 +200,7 @@ async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
   }
   const rope = new Rope();
   rope.bytes(toBinary(NodeProtoSchema, head));
-  for (const [name, attribute] of node.attributes) {
+  for (const [name, attribute] of form.attributes) {
     rope.messageField(FIELDS.nodeAttribute, await attributeRope(name, attribute, context));
   }
   return rope;
@@ -168,13 +223,19 @@ async function attributeRope(name: string, attribute: Attribute, context: WriteC
   if (extras !== undefined && extras.unknown.length > 0) head.$unknown = [...extras.unknown];
   rope.bytes(toBinary(AttributeProtoSchema, head));
   const tensor = async (source: TensorSource): Promise<Rope> =>
-    tensorRope(source, { name: tensorExtras.get(source)?.name ?? '', external: context.place(source) }, context.signal);
+    tensorRope(
+      source,
+      { name: tensorExtras.get(source)?.name ?? '', external: context.place(source) },
+      context.signal,
+    );
   if (attribute.kind === 'tensor') rope.messageField(FIELDS.attributeTensor, await tensor(attribute.value));
-  else if (attribute.kind === 'graph') rope.messageField(FIELDS.attributeGraph, await graphRope(attribute.value, context));
+  else if (attribute.kind === 'graph')
+    rope.messageField(FIELDS.attributeGraph, await graphRope(attribute.value, context));
   else if (attribute.kind === 'tensors') {
     for (const source of attribute.value) rope.messageField(FIELDS.attributeTensors, await tensor(source));
   } else if (attribute.kind === 'graphs') {
-    for (const graph of attribute.value) rope.messageField(FIELDS.attributeGraphs, await graphRope(graph, context));
+    for (const graph of attribute.value)
+      rope.messageField(FIELDS.attributeGraphs, await graphRope(graph, context));
   }
   return rope;
 }
@@ -220,24 +281,51 @@ export async function functionRope(item: ModelFunction, context: WriteContext): 
     output: graph.outputs.map((value) => value.name),
     attribute: [...item.attributes],
     ...(item.docString === undefined ? {} : { docString: item.docString }),
-    opsetImport: importsToProto(item.opsetImports),
+    opsetImport: importsToProto(writtenImports(item.opsetImports, [graph], context.opset)),
     domain: item.domain,
     ...(item.overload === '' ? {} : { overload: item.overload }),
     metadataProps: entriesOf(item.props),
   });
   for (const value of graph.values()) {
-    if (value.meta.get(valueExtras)?.declared === true && value.type !== undefined) head.valueInfo.push(valueInfo(value));
+    if (value.meta.get(valueExtras)?.declared === true && value.type !== undefined)
+      head.valueInfo.push(valueInfo(value));
   }
   const rope = new Rope();
   rope.bytes(toBinary(FunctionProtoSchema, head));
-  for (const node of graph.nodes()) rope.messageField(FIELDS.functionNode, await nodeRope(node, context));
+  for (const node of graph.nodes()) {
+    if (!isDropped(node, context)) rope.messageField(FIELDS.functionNode, await nodeRope(node, context));
+  }
   for (const [name, attribute] of item.attributeDefaults) {
     rope.messageField(FIELDS.functionAttribute, await attributeRope(name, attribute, context));
   }
   return rope;
 }
 
+/**
+ * The opset imports to write: `ai.onnx` at the opset chosen, the domains that carry nodes left out, and version 1 of
+ * domains that nodes use though nobody imported them.
+ */
+export function writtenImports(
+  imports: ReadonlyMap<string, number>,
+  graphs: readonly Graph[],
+  opset: number | undefined,
+): ReadonlyMap<string, number> {
+  const written = new Map<string, number>();
+  const used = new Set<string>();
+  for (const graph of graphs)
+    for (const node of graph.nodesDeep())
+      used.add(carriedOpset(node.domain) === undefined ? node.domain : '');
+  const standard = opset ?? imports.get('');
+  if (standard !== undefined && (imports.has('') || used.has(''))) written.set('', standard);
+  for (const [domain, version] of imports)
+    if (domain !== '' && carriedOpset(domain) === undefined) written.set(domain, version);
+  for (const domain of used) if (domain !== '' && !written.has(domain)) written.set(domain, 1);
+  return written;
+}
+
 /** Opset imports as messages. */
-export function importsToProto(imports: ReadonlyMap<string, number>): MessageInitShape<typeof OperatorSetIdProtoSchema>[] {
+export function importsToProto(
+  imports: ReadonlyMap<string, number>,
+): MessageInitShape<typeof OperatorSetIdProtoSchema>[] {
   return [...imports].map(([domain, version]) => ({ domain, version: BigInt(version) }));
 }

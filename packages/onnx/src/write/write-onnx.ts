@@ -1,6 +1,7 @@
 import { errors, type Model, type Tensor, type TensorSource } from '@lithe/core';
 import { modelExtras } from '../extras.ts';
 import { headerOf } from '../header.ts';
+import { chooseOpset, irVersionFor } from './choose-opset.ts';
 import { encodeModel } from './encode-model.ts';
 import type { Piece, Rope } from './rope.ts';
 import type { ValueInfoChoice } from './write-graph.ts';
@@ -33,13 +34,27 @@ export async function writeOnnx(model: Model, options: WriteOptions = {}): Promi
   const original = await unchangedBytes(model, options);
   if (original !== undefined && model.meta.get(modelExtras)?.locations.length === 0) return original;
   const rope = await encodeFor(model, options);
+  return ropeBytes(rope, options.signal);
+}
+
+/**
+ * Loads the weights of an encoded message and puts everything into one array.
+ *
+ * @throws {LitheError} LIMIT_EXCEEDED when it would pass 2 GiB
+ */
+export async function ropeBytes(rope: Rope, signal: AbortSignal | undefined): Promise<Uint8Array> {
   if (rope.byteLength > maxProtobufBytes) {
-    throw errors.limitExceeded('maxFileBytes', maxProtobufBytes, rope.byteLength, 'The model as one ONNX file');
+    throw errors.limitExceeded(
+      'maxFileBytes',
+      maxProtobufBytes,
+      rope.byteLength,
+      'What would be one ONNX file',
+    );
   }
   const bytes = new Uint8Array(rope.byteLength);
   let offset = 0;
   for (const piece of rope.pieces) {
-    bytes.set(await pieceBytes(piece, options.signal), offset);
+    bytes.set(await pieceBytes(piece, signal), offset);
     offset += piece.byteLength;
   }
   return bytes;
@@ -62,12 +77,25 @@ export async function encodeFor(
   options: WriteOptions,
   place?: (source: TensorSource) => ExternalPlace | undefined,
 ): Promise<Rope> {
+  const plan = chooseOpset(model, { opset: options.opset });
   return encodeModel(model, {
-    irVersion: options.irVersion ?? 10,
+    plan,
+    irVersion: options.irVersion ?? lowestIrVersion(model, plan.opset ?? model.opset),
     valueInfo: options.valueInfo ?? 'declared',
     place,
     signal: options.signal,
   });
+}
+
+/** The lowest IR version that has what a model uses. */
+function lowestIrVersion(model: Model, opset: number): number {
+  let version = irVersionFor(opset);
+  const extras = model.meta.get(modelExtras);
+  // Functions came with version 8. What the file held that nobody here looks into stays under the file's own version.
+  if (model.functions.length > 0) version = Math.max(version, 8);
+  const carries = extras !== undefined && (extras.unknown.length > 0 || extras.configuration.length > 0);
+  if (carries) version = Math.max(version, model.origin?.irVersion ?? 0);
+  return version;
 }
 
 /**
@@ -80,7 +108,9 @@ export async function pieceBytes(piece: Piece, signal: AbortSignal | undefined):
   signal?.throwIfAborted();
   const tensor: Tensor = await piece.source.load(signal);
   if (tensor.byteLength !== piece.byteLength) {
-    throw errors.tensorInvalid(`${tensor.toString()} has ${tensor.byteLength} bytes and announced ${piece.byteLength}`);
+    throw errors.tensorInvalid(
+      `${tensor.toString()} has ${tensor.byteLength} bytes and announced ${piece.byteLength}`,
+    );
   }
   return tensor.bytes;
 }

@@ -1,7 +1,12 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { dtypes, type Tensor, type TensorSource } from '@lithe/core';
 import { tensorExtras } from '../extras.ts';
-import { type StringStringEntryProto, StringStringEntryProtoSchema, TensorProto_DataLocation, TensorProtoSchema } from '../proto/onnx_pb.ts';
+import {
+  type StringStringEntryProto,
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProtoSchema,
+} from '../proto/onnx_pb.ts';
 import { encodeUtf8 } from '../read/text.ts';
 import { Rope } from './rope.ts';
 
@@ -35,7 +40,11 @@ export interface TensorHead {
  *
  * @throws {LitheError} whatever loading texts throws
  */
-export async function tensorRope(source: TensorSource, head: TensorHead, signal: AbortSignal | undefined): Promise<Rope> {
+export async function tensorRope(
+  source: TensorSource,
+  head: TensorHead,
+  signal: AbortSignal | undefined,
+): Promise<Rope> {
   const extras = tensorExtras.get(source);
   const docString = head.docString ?? extras?.docString;
   const init: MessageInitShape<typeof TensorProtoSchema> = {

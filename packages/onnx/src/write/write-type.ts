@@ -42,7 +42,10 @@ function shapeToProto(shape: readonly Dim[]): TensorShapeProto {
     dim: shape.map((dim) => {
       if (dim === null) return create(TensorShapeProto_DimensionSchema);
       return create(TensorShapeProto_DimensionSchema, {
-        value: typeof dim === 'number' ? { case: 'dimValue', value: BigInt(dim) } : { case: 'dimParam', value: dim },
+        value:
+          typeof dim === 'number'
+            ? { case: 'dimValue', value: BigInt(dim) }
+            : { case: 'dimParam', value: dim },
       });
     }),
   });

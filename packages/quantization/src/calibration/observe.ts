@@ -76,6 +76,12 @@ function chunksOf(names: readonly string[], bytes: readonly number[], budget: nu
   return chunks;
 }
 
+/** What the model takes of a batch: a dataset may hold more. */
+function feedsOf(inputs: Feeds, executable: Executable | undefined): Feeds {
+  if (executable === undefined) return inputs;
+  return Object.fromEntries(Object.entries(inputs).filter(([name]) => executable.inputNames.includes(name)));
+}
+
 async function sizesOf(executable: Executable, feeds: Feeds, found: Probe): Promise<readonly number[]> {
   const shapes = await executable.run(feeds, { outputs: found.shapes });
   return found.shapes.map((name) => 4 * elementsOf([...(shapes[name] as Tensor<'int64'>).data].map(Number)));
@@ -100,32 +106,34 @@ export async function observe(
   const observers = new Map(values.map((value) => [value.name, make(value.name)]));
   const fed = new Set(values.filter((value) => value.producer === null).map((value) => value.name));
   const found = probe(model, values);
-  const executable = await backend.compile(found.model, { signal });
+  // Without a computed value to look at, the feeds tell all.
+  const executable = found.names.length === 0 ? undefined : await backend.compile(found.model, { signal });
   const other = new Set<string>();
   let samples = 0;
   try {
     let plan: { readonly key: string; readonly chunks: readonly (readonly string[])[] } | undefined;
     for await (const batch of data.batches({ batchSize, limit, signal })) {
       signal.throwIfAborted();
-      const key = Object.values(batch.inputs).map((tensor) => tensor.shape.join('x')).join();
-      if (plan?.key !== key) {
-        plan = { key, chunks: chunksOf(found.names, await sizesOf(executable, batch.inputs, found), memoryBytes) };
+      const feeds = feedsOf(batch.inputs, executable);
+      const key = Object.values(feeds).map((tensor) => tensor.shape.join('x')).join();
+      if (executable !== undefined && plan?.key !== key) {
+        plan = { key, chunks: chunksOf(found.names, await sizesOf(executable, feeds, found), memoryBytes) };
       }
       const take = (name: string, tensor: Tensor): void => {
         if (tensor.dtype === 'float32') observers.get(name)?.update(tensor.data as Float32Array);
         else other.add(name);
       };
       for (const [name, tensor] of Object.entries(batch.inputs)) if (fed.has(name)) take(name, tensor);
-      for (const outputs of plan.chunks) {
+      for (const outputs of executable === undefined ? [] : (plan?.chunks ?? [])) {
         signal.throwIfAborted();
-        const results = await executable.run(batch.inputs, { outputs, signal });
+        const results = await (executable as Executable).run(feeds, { outputs, signal });
         for (const name of outputs) take(name, results[name] as Tensor);
       }
       samples += batch.size;
       context.progress({ task: 'calibrate', done: samples, total: Math.min(limit, data.size ?? limit) });
     }
   } finally {
-    await executable.dispose();
+    await executable?.dispose();
   }
   if (samples === 0) throw errors.dataInvalid(data.description, 'it holds no samples to calibrate with.');
   const tensors: Record<string, TensorStatistics> = {};

@@ -13,14 +13,22 @@ import { integerRange } from '../parameters/integer-range.ts';
 import { type FloatWeight, findWeights } from '../weights/find-weights.ts';
 import { type QuantizedWeight, quantizedWeight, type WeightSpec } from '../weights/quantized-weight.ts';
 import { type ConstantBuilder, replaceConstant } from '../weights/replace-constant.ts';
+import {
+  channelGranularity,
+  channelScaleShape,
+  type WeightRole,
+  weightRole,
+} from '../weights/weight-role.ts';
 import type { Resolved } from './resolved.ts';
-import { channelGranularity, channelScaleShape, type WeightRole, weightRole } from '../weights/weight-role.ts';
 
 /** Options of {@link foldableWeights}. */
 export interface FoldableWeightsOptions {
   /** Bits per stored weight; 8 by default. */
   readonly bits?: 8 | 4 | undefined;
-  /** With 4 bits: elements that share a scale, at most; 32 by default. */
+  /**
+   * Elements that share a scale, at most. By default 32 with 4 bits, and a whole output channel with 8; blocks of 32
+   * make an 8-bit file 1.12 times larger and come a few decibels closer to the floats.
+   */
   readonly blockSize?: number | undefined;
   /** Constants with fewer elements stay float; 256 by default. */
   readonly minimumElements?: number | undefined;
@@ -28,11 +36,17 @@ export interface FoldableWeightsOptions {
 
 const schema = z.strictObject({
   bits: z.union([z.literal(8), z.literal(4)]).default(8),
-  blockSize: z.int().min(8).max(1024).default(32),
+  blockSize: z.int().min(8).max(1024).optional(),
   minimumElements: z.int().min(1).default(256),
 });
 
-type Options = Resolved<FoldableWeightsOptions>;
+/** Options with their defaults. */
+export interface FoldableWeightsSettings extends Omit<Resolved<FoldableWeightsOptions>, 'blockSize'> {
+  /** Elements that share a scale, at most; `undefined` for the format's own choice. */
+  readonly blockSize?: number | undefined;
+}
+
+type Options = FoldableWeightsSettings;
 
 /** A weight as stored integers with what turns them back. */
 interface Plan {
@@ -47,6 +61,9 @@ function blockOf(length: number, most: number): number {
   for (let size = Math.min(length, most); size > 1; size--) if (length % size === 0) return size;
   return 1;
 }
+
+/** Elements that share a scale with 4 bits, where nothing else is asked for. */
+const DEFAULT_BLOCK = 32;
 
 /** Fewer elements per scale than this, and scales weigh more than int8 would. */
 const SMALLEST_BLOCK = 12;
@@ -69,10 +86,15 @@ function blockView(role: WeightRole, shape: readonly number[], most: number): re
 function planOf(weight: FloatWeight, role: WeightRole, options: Options): Plan {
   const { shape } = weight.source;
   const what = `weight "${weight.value.name}"`;
-  const view = options.bits === 4 ? blockView(role, shape, options.blockSize) : undefined;
+  const most = options.blockSize ?? (options.bits === 4 ? DEFAULT_BLOCK : undefined);
+  const view = most === undefined ? undefined : blockView(role, shape, most);
   if (view !== undefined) {
     const granularity = { kind: 'per-block', axis: 1, size: view[1]! } as const;
-    return { spec: { granularity, range: integerRange('int4'), scheme: 'extreme', view, what }, bits: 4, restore: shape };
+    const spec: WeightSpec =
+      options.bits === 4
+        ? { granularity, range: integerRange('int4'), scheme: 'extreme', view, what }
+        : { granularity, range: integerRange('int8', { extent: 'narrow' }), scheme: 'symmetric', view, what };
+    return { spec, bits: options.bits, restore: shape };
   }
   const spec: WeightSpec = {
     granularity: channelGranularity(role, shape),
@@ -129,10 +151,8 @@ export const foldableWeights: Pass<FoldableWeightsOptions, Options> = definePass
     for (const weight of findWeights(draft, options.minimumElements, report)) {
       const { value, source, uses } = weight;
       const role = uses[0] === undefined ? undefined : weightRole(uses[0], source.shape.length);
-      if (role === undefined) {
-        report.skip(value.name, 'vector', 'a constant of fewer than two axes stays float');
-        continue;
-      }
+      // Vectors (biases, scales of normalizations) weigh little and are sensitive.
+      if (role === undefined) continue;
       const plan = planOf(weight, role, options);
       const quantized = quantizedWeight(source, plan.spec);
       const { name } = value;

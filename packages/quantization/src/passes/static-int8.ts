@@ -1,12 +1,14 @@
-import { definePass, errors, type Model, type Pass, type PassContext, ReportBuilder } from '@lithe/core';
+import { definePass, errors, inferShapes, type Model, type Pass, type PassContext, ReportBuilder } from '@lithe/core';
 import { z } from 'zod';
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { integerRange } from '../parameters/integer-range.ts';
 import { opsetAtLeast } from '../graph/opset-at-least.ts';
 import { SharedWeights } from '../weights/shared.ts';
+import { calibrationStats } from './stats-schema.ts';
 import { activationRanges } from './static/activation-ranges.ts';
 import { operatorKind } from './static/operator-kinds.ts';
+import { prepareProductBiases } from './static/product-bias.ts';
 import { planStatic } from './static/plan.ts';
 import { rewriteStatic } from './static/rewrite.ts';
 
@@ -31,6 +33,11 @@ export interface StaticInt8Options {
   readonly reducedRange?: boolean | undefined;
   /** Matrices with fewer elements stay float; 256 by default. */
   readonly minimumElements?: number | undefined;
+  /**
+   * Multiply-accumulates that converting one element between float and integer costs. A convolution or product whose
+   * sums are too short to pay for the conversions at its edges stays float; 0 quantizes all. 48 by default.
+   */
+  readonly conversionCost?: number | undefined;
   /** Names of nodes that stay float. */
   readonly exclude?: readonly string[] | undefined;
 }
@@ -53,20 +60,14 @@ export interface StaticInt8Settings {
   readonly reducedRange: boolean;
   /** See {@link StaticInt8Options.minimumElements}. */
   readonly minimumElements: number;
+  /** See {@link StaticInt8Options.conversionCost}. */
+  readonly conversionCost: number;
   /** See {@link StaticInt8Options.exclude}. */
   readonly exclude: readonly string[];
 }
 
-const statistics = z.object({
-  version: z.literal(1),
-  method: z.literal('min-max'),
-  samples: z.int().min(1),
-  source: z.string(),
-  tensors: z.record(z.string(), z.object({ minimum: z.number(), maximum: z.number(), finite: z.boolean() })),
-});
-
 const schema = z.strictObject({
-  stats: statistics.optional(),
+  stats: calibrationStats.optional(),
   samples: z.int().min(1).default(100),
   memoryBytes: z.int().min(1).default(2 ** 28),
   activations: z.enum(['auto', 'uint8', 'int8']).default('auto'),
@@ -74,6 +75,7 @@ const schema = z.strictObject({
   activationProducts: z.boolean().default(false),
   reducedRange: z.boolean().default(false),
   minimumElements: z.int().min(1).default(256),
+  conversionCost: z.number().min(0).default(48),
   exclude: z.array(z.string()).readonly().default([]),
 });
 
@@ -139,9 +141,11 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
   requires: [opsetAtLeast(13)],
   run: async (draft, settings, context) => {
     const report = new ReportBuilder();
+    await inferShapes(draft, { opset: context.opset, signal: context.signal, strict: false });
+    const closed = prepareProductBiases(draft.graph);
     const stats = await statsFor(draft, settings, context);
     const { graph } = draft;
-    const plan = planStatic(graph, stats, { ...settings, target: context.target, report });
+    const plan = planStatic(graph, stats, { ...settings, closed, target: context.target, report });
     const unsigned = context.target?.profile.unsignedActivations ?? true;
     const activations = integerRange(
       settings.activations === 'auto' ? (unsigned ? 'uint8' : 'int8') : settings.activations,

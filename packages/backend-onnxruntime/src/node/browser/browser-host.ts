@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -32,8 +33,14 @@ export class BrowserHost {
   readonly #workers = new Map<number, ChannelEvents>();
   readonly #held = new Set<number>();
   readonly #ready: Promise<Extract<PageEvent, { type: 'ready' }>>;
-  readonly #kill = (): void => {
+  readonly #onExit = (): void => {
     this.#child.kill('SIGKILL');
+    try {
+      rmSync(this.#profile, { recursive: true, force: true });
+    } catch (error) {
+      // A browser that is still dying writes on; what it leaves lies in the system's temporary folder.
+      if ((error as { code?: unknown }).code === undefined) throw error;
+    }
   };
   #errors = '';
   #nextId = 0;
@@ -49,7 +56,7 @@ export class BrowserHost {
       env: { ...process.env, ...program.environment },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    process.on('exit', this.#kill);
+    process.on('exit', this.#onExit);
     this.#child.stderr?.on('data', (chunk: Uint8Array) => {
       this.#errors = (this.#errors + new TextDecoder().decode(chunk)).slice(-4000);
     });
@@ -130,13 +137,15 @@ export class BrowserHost {
 
   /** Ends the browser and removes what it wrote. */
   async close(): Promise<void> {
-    process.off('exit', this.#kill);
+    process.off('exit', this.#onExit);
     this.#end('the browser was closed.');
+    // Whoever closes it waits for its end, so the process has to.
+    this.#child.ref();
     const ended =
       this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined
         ? Promise.resolve()
         : new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
-    this.#kill();
+    this.#child.kill('SIGKILL');
     await ended;
     await this.#server.close();
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { errors, isLitheError } from '@lithe/core';
 import { type OnnxRuntimeBackend, openRuntime } from '../../backend.ts';
-import type { OnnxRuntimeOptions } from '../../options.ts';
+import { ignoredOnWeb, type OnnxRuntimeOptions } from '../../options.ts';
 import { BrowserHost } from './browser-host.ts';
 import { type BrowserProgram, browserFix, findBrowser } from './find-browser.ts';
 
@@ -60,6 +60,7 @@ async function launch(
       powerPreference: undefined,
     },
     sessionThreads: undefined,
+    ignores: ignoredOnWeb,
     defaultProviders: [kind],
     options: session,
     features: ['browser', ...(softwareGpu ? ['software-gpu'] : [])],

@@ -6,8 +6,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errors, isLitheError } from '@lithe/core';
-import { decodeMessage, encodeMessage } from '../../worker/codec.js';
-import type { PageCommand, PageEvent } from '../../worker/protocol.ts';
+import type { MessageCodec, PageCommand, PageEvent } from '../../worker/protocol.ts';
 
 /** These two make a page cross-origin isolated, which shared memory, and so WASM threads, ask for. */
 const isolation = {
@@ -44,12 +43,14 @@ export class PageServer {
   readonly #token = randomUUID();
   readonly #commands: Uint8Array<ArrayBuffer>[][] = [];
   readonly #runtime: string;
+  readonly #codec: MessageCodec;
   readonly #server: Server;
   #poll: ServerResponse | undefined;
   #port = 0;
 
-  private constructor(runtime: string) {
+  private constructor(runtime: string, codec: MessageCodec) {
     this.#runtime = runtime;
+    this.#codec = codec;
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
         if (response.headersSent) response.destroy();
@@ -76,7 +77,9 @@ export class PageServer {
         cause,
       );
     }
-    const server = new PageServer(path.dirname(entry));
+    // The page's own code, so that both ends speak the same. It is JavaScript, found as the workers are.
+    const codec = (await import(new URL('../../worker/codec.js', import.meta.url).href)) as MessageCodec;
+    const server = new PageServer(path.dirname(entry), codec);
     await new Promise<void>((resolve, reject) => {
       server.#server.once('error', reject);
       server.#server.listen(0, '127.0.0.1', resolve);
@@ -92,7 +95,7 @@ export class PageServer {
 
   /** Sends a command to the page. */
   send(command: PageCommand): void {
-    this.#commands.push(encodeMessage(command));
+    this.#commands.push(this.#codec.encodeMessage(command));
     this.#flush();
   }
 
@@ -173,7 +176,7 @@ export class PageServer {
       at += piece.byteLength;
     }
     response.writeHead(204, isolation).end();
-    this.onEvent?.(decodeMessage(bytes.buffer) as PageEvent);
+    this.onEvent?.(this.#codec.decodeMessage(bytes.buffer) as PageEvent);
   }
 
   async #file(pathname: string): Promise<{ readonly type: string; readonly body: Uint8Array | string }> {

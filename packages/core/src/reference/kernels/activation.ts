@@ -19,7 +19,10 @@ function withAttributes(makeRule: (context: KernelContext) => (value: number) =>
 }
 
 /** ONNX `Relu` (opset 14): `max(0, x)`. */
-const relu = unary((x) => (x < 0 ? 0 : x), (x) => (x < 0n ? 0n : x));
+const relu = unary(
+  (x) => (x < 0 ? 0 : x),
+  (x) => (x < 0n ? 0n : x),
+);
 
 /** ONNX `LeakyRelu` (opset 16): `x` for `x >= 0`, else `alpha x`. */
 const leakyRelu = withAttributes((context) => {

@@ -101,7 +101,10 @@ function power(base: number, exponent: number): number {
 const abs = unary(Math.abs, (a) => (a < 0n ? -a : a));
 
 /** ONNX `Neg` (opset 13). */
-const neg = unary((a) => -a, (a) => -a);
+const neg = unary(
+  (a) => -a,
+  (a) => -a,
+);
 
 /** ONNX `Sign` (opset 13). */
 const sign = unary(Math.sign, (a) => (a > 0n ? 1n : a < 0n ? -1n : 0n));
@@ -131,7 +134,8 @@ const round = unary(roundHalfEven);
 function fold(rule: Parameters<typeof mapTwo>[3]): ReferenceKernel {
   return (context) => {
     let result = context.tensor(0);
-    for (let index = 1; index < context.inputs.length; index++) result = mapTwo(context, result, context.tensor(index), rule);
+    for (let index = 1; index < context.inputs.length; index++)
+      result = mapTwo(context, result, context.tensor(index), rule);
     return [result];
   };
 }

@@ -38,7 +38,7 @@ function parseNumber(text: string): number {
 
 /**
  * Converts a tensor as ONNX `Cast` (opset 21) does: floats round to nearest even; floats become integers towards
- * zero, those out of range wrap (undefined in the specification); bool is "is not zero".
+ * zero, those out of range wrap (undefined in the specification; 4-bit ones saturate); bool is "is not zero".
  *
  * @param saturate whether overflow of an 8-bit float gives its largest value instead of infinity or NaN
  * @throws {LitheError} DTYPE_UNSUPPORTED for conversions to or from complex numbers
@@ -46,13 +46,15 @@ function parseNumber(text: string): number {
  */
 export function castTensor(input: Tensor, to: DType, saturate: boolean): Tensor {
   if (input.dtype === to) return input;
-  if (dtypes[input.dtype].category === 'complex') throw errors.dtypeUnsupported('Operator Cast', input.dtype, ['real numbers', 'string']);
+  if (dtypes[input.dtype].category === 'complex')
+    throw errors.dtypeUnsupported('Operator Cast', input.dtype, ['real numbers', 'string']);
   if (to === 'string') return castToStrings(input);
   if (input.dtype === 'string') {
     const texts = input.data as readonly string[];
     if (isWide(to) && texts.every((text) => /^\s*[+-]?\d+\s*$/.test(text))) {
       const out = makeStore(to, texts.length);
-      for (let index = 0; index < texts.length; index++) out[index] = BigInt(texts[index]!.trim().replace(/^\+/, ''));
+      for (let index = 0; index < texts.length; index++)
+        out[index] = BigInt(texts[index]!.trim().replace(/^\+/, ''));
       return fromStore(to, input.shape, out);
     }
     return fromNumbers(to, input.shape, Float64Array.from(texts, parseNumber));
@@ -66,9 +68,19 @@ function castNumbers(
   shape: readonly number[],
   { to, saturate }: { readonly to: DType; readonly saturate: boolean },
 ): Tensor {
+  if (dtypes[to].bits === 4) {
+    // Defined, unlike for wider integers: out of range saturates.
+    const [low, high] = dtypes[to].range ?? [0n, 0n];
+    return fromNumbers(
+      to,
+      shape,
+      values.map((value) => Math.min(Math.max(value, Number(low)), Number(high))),
+    );
+  }
   if (!to.startsWith('float8') || saturate) return fromNumbers(to, shape, values);
   const out = new Uint8Array(values.length);
-  for (let index = 0; index < out.length; index++) out[index] = toFloat8Bits(values[index]!, to as Float8DType, saturate);
+  for (let index = 0; index < out.length; index++)
+    out[index] = toFloat8Bits(values[index]!, to as Float8DType, saturate);
   return Tensor.from(to as Float8DType, shape, out);
 }
 
@@ -78,7 +90,9 @@ function castFromWide(input: Tensor, to: DType, saturate: boolean): Tensor {
   if (category === 'int' || category === 'uint') {
     const out = makeStore(to, values.length);
     if (isWide(to)) for (let index = 0; index < values.length; index++) out[index] = values[index]!;
-    else for (let index = 0; index < values.length; index++) out[index] = Number(BigInt.asIntN(bits, values[index]!));
+    else
+      for (let index = 0; index < values.length; index++)
+        out[index] = Number(BigInt.asIntN(bits, values[index]!));
     return fromStore(to, input.shape, out);
   }
   return castNumbers(input.toFloat64Array(), input.shape, { to, saturate });
@@ -86,7 +100,11 @@ function castFromWide(input: Tensor, to: DType, saturate: boolean): Tensor {
 
 function castToStrings(input: Tensor): Tensor {
   if (isWide(input.dtype)) {
-    return Tensor.from('string', input.shape, Array.from(input.data as BigInt64Array, (value) => String(value)));
+    return Tensor.from(
+      'string',
+      input.shape,
+      Array.from(input.data as BigInt64Array, (value) => String(value)),
+    );
   }
   const texts: string[] = [];
   for (const value of input.toFloat64Array()) texts.push(formatNumber(value, input.dtype));
@@ -97,7 +115,8 @@ function castToStrings(input: Tensor): Tensor {
 const cast: ReferenceKernel = (context) => {
   const { to, saturate } = context.attributes({ to: attr.requiredInt(), saturate: attr.flag(true) });
   const dtype = dtypeFromOnnx(to);
-  if (dtype === undefined) throw errors.attributeInvalid(context.node.name, 'to', `is ${to}, not the number of a known dtype`);
+  if (dtype === undefined)
+    throw errors.attributeInvalid(context.node.name, 'to', `is ${to}, not the number of a known dtype`);
   return [castTensor(context.tensor(0), dtype, saturate)];
 };
 

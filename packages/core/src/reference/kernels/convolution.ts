@@ -30,7 +30,9 @@ export function convolve(
 ): Convolved {
   const options = context.attributes(convAttributes);
   if (x.shape.length < 3 || w.shape.length !== x.shape.length) {
-    context.fail(`input [${x.shape.join(', ')}] and weights [${w.shape.join(', ')}] do not have spatial axes of one number`);
+    context.fail(
+      `input [${x.shape.join(', ')}] and weights [${w.shape.join(', ')}] do not have spatial axes of one number`,
+    );
   }
   const [batch, channels] = x.shape as [number, number];
   const [maps, perGroup] = w.shape as [number, number];
@@ -40,7 +42,9 @@ export function convolve(
   }
   const kernel = w.shape.slice(2);
   if (options.kernel_shape !== undefined && options.kernel_shape.join() !== kernel.join()) {
-    context.fail(`kernel_shape [${options.kernel_shape.join(', ')}] is not that of the weights [${kernel.join(', ')}]`);
+    context.fail(
+      `kernel_shape [${options.kernel_shape.join(', ')}] is not that of the weights [${kernel.join(', ')}]`,
+    );
   }
   const window = planWindow(context, x.shape.slice(2), kernel, options);
   const shape = [batch, maps, ...window.output];
@@ -56,7 +60,15 @@ export function convolve(
       const firstChannel = Math.floor(m / mapsPerGroup) * perGroup;
       const to = (n * maps + m) * places;
       for (let c = 0; c < perGroup; c++) {
-        addChannel(values, to, { x: x.values, from: (n * channels + firstChannel + c) * area, w: w.values, weights: (m * perGroup + c) * taps, table, places, taps });
+        addChannel(values, to, {
+          x: x.values,
+          from: (n * channels + firstChannel + c) * area,
+          w: w.values,
+          weights: (m * perGroup + c) * taps,
+          table,
+          places,
+          taps,
+        });
       }
     }
   }
@@ -74,7 +86,11 @@ interface ChannelTerms {
 }
 
 /** Adds one input channel's share to one map. */
-function addChannel(values: Float64Array, to: number, { x, from, w, weights, table, places, taps }: ChannelTerms): void {
+function addChannel(
+  values: Float64Array,
+  to: number,
+  { x, from, w, weights, table, places, taps }: ChannelTerms,
+): void {
   for (let place = 0; place < places; place++) {
     let sum = 0;
     for (let tap = 0; tap < taps; tap++) {
@@ -90,14 +106,24 @@ export function addBias(context: KernelContext, { values, shape }: Convolved, bi
   const maps = shape[1]!;
   if (bias.length !== maps) context.fail(`a bias of ${bias.length} elements for ${maps} maps`);
   const places = elementsOf(shape.slice(2));
-  for (let index = 0; index < values.length; index++) values[index]! += bias[Math.floor(index / places) % maps]!;
+  for (let index = 0; index < values.length; index++)
+    values[index]! += bias[Math.floor(index / places) % maps]!;
 }
 
 /** `Conv` of three inputs, in float64, before it is rounded. */
-export function convNumbers(context: KernelContext, x: Tensor, w: Tensor, bias: Tensor | undefined): Convolved {
+export function convNumbers(
+  context: KernelContext,
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | undefined,
+): Convolved {
   if (!isReal(x.dtype)) context.wrongType(x.dtype, REAL);
   if (x.dtype !== w.dtype) context.fail(`inputs have dtypes ${x.dtype} and ${w.dtype}`);
-  const result = convolve(context, { values: x.toFloat64Array(), shape: x.shape }, { values: w.toFloat64Array(), shape: w.shape });
+  const result = convolve(
+    context,
+    { values: x.toFloat64Array(), shape: x.shape },
+    { values: w.toFloat64Array(), shape: w.shape },
+  );
   if (bias !== undefined) addBias(context, result, bias.toFloat64Array());
   return result;
 }
@@ -111,14 +137,20 @@ const conv: ReferenceKernel = (context) => {
 
 /** ONNX `ConvTranspose` (opset 11): the transpose of `Conv`'s map; weights are `[C, M / group, kernel…]`. */
 const convTranspose: ReferenceKernel = (context) => {
-  const options = context.attributes({ ...convAttributes, output_padding: attr.optionalInts(), output_shape: attr.optionalInts() });
+  const options = context.attributes({
+    ...convAttributes,
+    output_padding: attr.optionalInts(),
+    output_shape: attr.optionalInts(),
+  });
   const [x, w] = [context.tensor(0), context.tensor(1)];
   if (!isReal(x.dtype)) context.wrongType(x.dtype, REAL);
-  if (x.shape.length < 3 || w.shape.length !== x.shape.length) context.fail('input and weights differ in spatial axes');
+  if (x.shape.length < 3 || w.shape.length !== x.shape.length)
+    context.fail('input and weights differ in spatial axes');
   const [batch, channels] = x.shape as [number, number];
   const perGroup = w.shape[1]!;
   const { group } = options;
-  if (w.shape[0] !== channels || channels % group !== 0) context.fail(`${channels} channels do not fit weights [${w.shape.join(', ')}]`);
+  if (w.shape[0] !== channels || channels % group !== 0)
+    context.fail(`${channels} channels do not fit weights [${w.shape.join(', ')}]`);
   const maps = perGroup * group;
   const window = planTranspose(context, x.shape.slice(2), { kernel: w.shape.slice(2), options });
   const shape = [batch, maps, ...window.input];
@@ -173,11 +205,18 @@ function planTranspose(
   const dilations = options.dilations ?? ones;
   const extra = options.output_padding ?? zeros;
   const pads = options.pads ?? [...zeros, ...zeros];
-  if (strides.length !== rank || dilations.length !== rank || extra.length !== rank || pads.length !== 2 * rank) {
+  if (
+    strides.length !== rank ||
+    dilations.length !== rank ||
+    extra.length !== rank ||
+    pads.length !== 2 * rank
+  ) {
     context.fail(`strides, dilations, pads or output_padding do not fit ${rank} spatial axes`);
   }
   const same = options.auto_pad === 'SAME_UPPER' || options.auto_pad === 'SAME_LOWER';
-  const wanted = options.output_shape?.slice(-rank) ?? (same ? spatial.map((dim, axis) => dim * strides[axis]!) : undefined);
+  const wanted =
+    options.output_shape?.slice(-rank) ??
+    (same ? spatial.map((dim, axis) => dim * strides[axis]!) : undefined);
   const before = pads.slice(0, rank);
   const after = pads.slice(rank);
   const input = spatial.map((dim, axis) => {
@@ -195,17 +234,27 @@ function planTranspose(
 
 /** ONNX `Col2Im` (opset 18): adds the columns of blocks back into an image. */
 const col2Im: ReferenceKernel = (context) => {
-  const options = context.attributes({ dilations: attr.optionalInts(), pads: attr.optionalInts(), strides: attr.optionalInts() });
+  const options = context.attributes({
+    dilations: attr.optionalInts(),
+    pads: attr.optionalInts(),
+    strides: attr.optionalInts(),
+  });
   const input = context.tensor(0);
   const image = Array.from(context.tensor(1).toFloat64Array());
   const block = Array.from(context.tensor(2).toFloat64Array());
   if (input.shape.length !== 3) context.fail(`the input has ${input.shape.length} axes, not 3`);
   const [batch, rows, blocks] = input.shape as [number, number, number];
-  const window = planWindow(context, image, block, { ...options, auto_pad: 'NOTSET', kernel_shape: undefined });
+  const window = planWindow(context, image, block, {
+    ...options,
+    auto_pad: 'NOTSET',
+    kernel_shape: undefined,
+  });
   const taps = elementsOf(block);
   const channels = rows / taps;
   if (!Number.isInteger(channels) || elementsOf(window.output) !== blocks) {
-    context.fail(`[${input.shape.join(', ')}] is not made of blocks [${block.join(', ')}] of an image [${image.join(', ')}]`);
+    context.fail(
+      `[${input.shape.join(', ')}] is not made of blocks [${block.join(', ')}] of an image [${image.join(', ')}]`,
+    );
   }
   const shape = [batch, channels, ...image];
   const values = new Float64Array(context.guard(input.dtype, shape));

@@ -1,7 +1,19 @@
 import { attr } from '../../op/attributes.ts';
 import { elementsOf, stridesOf } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { fromNumbers, fromStore, int64Tensor, isWide, makeStore, normalAxis, sameShape, storeOf, take, toBigints, toIntegers } from '../elements.ts';
+import {
+  fromNumbers,
+  fromStore,
+  int64Tensor,
+  isWide,
+  makeStore,
+  normalAxis,
+  sameShape,
+  storeOf,
+  take,
+  toBigints,
+  toIntegers,
+} from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 import { isReal, outputType } from './numeric.ts';
 
@@ -55,7 +67,10 @@ function elementPositions(context: KernelContext, data: Tensor, indices: Tensor,
   for (let index = 0; index < positions.length; index++) {
     let position = 0;
     for (let at = 0; at < data.shape.length; at++) {
-      const place = at === axis ? within(context, wanted[index]!, data.shape[axis]!) : Math.floor(index / indexStrides[at]!) % indices.shape[at]!;
+      const place =
+        at === axis
+          ? within(context, wanted[index]!, data.shape[axis]!)
+          : Math.floor(index / indexStrides[at]!) % indices.shape[at]!;
       position += place * strides[at]!;
     }
     positions[index] = position;
@@ -72,9 +87,15 @@ const gatherElements: ReferenceKernel = (context) => {
 };
 
 /** Start in `data` of each slice that a row of `indices` names, and the size of a slice. */
-function slicePositions(context: KernelContext, data: Tensor, indices: Tensor, batchDims: number): { starts: number[]; slice: number; depth: number } {
+function slicePositions(
+  context: KernelContext,
+  data: Tensor,
+  indices: Tensor,
+  batchDims: number,
+): { starts: number[]; slice: number; depth: number } {
   const depth = indices.shape.at(-1) ?? context.fail('indices are a scalar');
-  if (batchDims + depth > data.shape.length) context.fail(`rows of ${depth} indices do not fit ${data.shape.length} axes`);
+  if (batchDims + depth > data.shape.length)
+    context.fail(`rows of ${depth} indices do not fit ${data.shape.length} axes`);
   const wanted = toIntegers(indices);
   const strides = stridesOf(data.shape);
   const slice = elementsOf(data.shape.slice(batchDims + depth));
@@ -86,7 +107,8 @@ function slicePositions(context: KernelContext, data: Tensor, indices: Tensor, b
   for (let row = 0; row < rows; row++) {
     let start = Math.floor(row / perBatch) * batchSize;
     for (let at = 0; at < depth; at++) {
-      start += within(context, wanted[row * depth + at]!, data.shape[batchDims + at]!) * strides[batchDims + at]!;
+      start +=
+        within(context, wanted[row * depth + at]!, data.shape[batchDims + at]!) * strides[batchDims + at]!;
     }
     starts.push(start);
   }
@@ -109,7 +131,12 @@ type Reduction = 'none' | 'add' | 'mul' | 'max' | 'min';
 const reductions: readonly Reduction[] = ['none', 'add', 'mul', 'max', 'min'];
 
 /** `data` with `updates` put (or reduced) in at `positions`, in order. */
-function scatter(context: KernelContext, data: Tensor, updates: Tensor, { positions, reduction }: { readonly positions: Int32Array; readonly reduction: Reduction }): Tensor {
+function scatter(
+  context: KernelContext,
+  data: Tensor,
+  updates: Tensor,
+  { positions, reduction }: { readonly positions: Int32Array; readonly reduction: Reduction },
+): Tensor {
   if (updates.dtype !== data.dtype) context.fail(`updates are ${updates.dtype}, data ${data.dtype}`);
   if (reduction === 'none') {
     const out = storeOf(data).slice() as (number | bigint | string)[];
@@ -127,7 +154,18 @@ function scatter(context: KernelContext, data: Tensor, updates: Tensor, { positi
     for (let index = 0; index < positions.length; index++) {
       const at = positions[index]!;
       const [a, b] = [out[at]!, source[index]!];
-      out[at] = reduction === 'add' ? a + b : reduction === 'mul' ? a * b : reduction === 'max' ? (a > b ? a : b) : a < b ? a : b;
+      out[at] =
+        reduction === 'add'
+          ? a + b
+          : reduction === 'mul'
+            ? a * b
+            : reduction === 'max'
+              ? a > b
+                ? a
+                : b
+              : a < b
+                ? a
+                : b;
     }
     return fromStore(data.dtype, data.shape, out);
   }
@@ -136,7 +174,14 @@ function scatter(context: KernelContext, data: Tensor, updates: Tensor, { positi
   for (let index = 0; index < positions.length; index++) {
     const at = positions[index]!;
     const [a, b] = [out[at]!, source[index]!];
-    out[at] = reduction === 'add' ? a + b : reduction === 'mul' ? a * b : reduction === 'max' ? Math.max(a, b) : Math.min(a, b);
+    out[at] =
+      reduction === 'add'
+        ? a + b
+        : reduction === 'mul'
+          ? a * b
+          : reduction === 'max'
+            ? Math.max(a, b)
+            : Math.min(a, b);
   }
   return fromNumbers(data.dtype, data.shape, out);
 }
@@ -144,7 +189,10 @@ function scatter(context: KernelContext, data: Tensor, updates: Tensor, { positi
 /** ONNX `ScatterElements` (opset 18): element-wise indices along an axis; `reduction` for repeated ones. */
 const scatterElements: ReferenceKernel = (context) => {
   const [data, indices, updates] = [context.tensor(0), context.tensor(1), context.tensor(2)];
-  const { axis, reduction } = context.attributes({ axis: attr.int(0), reduction: attr.oneOf(reductions, 'none') });
+  const { axis, reduction } = context.attributes({
+    axis: attr.int(0),
+    reduction: attr.oneOf(reductions, 'none'),
+  });
   if (!sameShape(indices.shape, updates.shape)) context.fail('indices and updates differ in shape');
   const positions = elementPositions(context, data, indices, axisOf(context, axis, data.shape.length));
   return [scatter(context, data, updates, { positions, reduction })];
@@ -155,7 +203,8 @@ const scatterNd: ReferenceKernel = (context) => {
   const [data, indices, updates] = [context.tensor(0), context.tensor(1), context.tensor(2)];
   const { reduction } = context.attributes({ reduction: attr.oneOf(reductions, 'none') });
   const { starts, slice } = slicePositions(context, data, indices, 0);
-  if (updates.size !== starts.length * slice) context.fail(`${updates.size} updates for ${starts.length} slices of ${slice}`);
+  if (updates.size !== starts.length * slice)
+    context.fail(`${updates.size} updates for ${starts.length} slices of ${slice}`);
   const positions = new Int32Array(starts.length * slice);
   let at = 0;
   for (const start of starts) for (let index = 0; index < slice; index++) positions[at++] = start + index;
@@ -177,7 +226,8 @@ const oneHot: ReferenceKernel = (context) => {
   for (let index = 0; index < indices.length; index++) {
     const raw = Math.trunc(indices[index]!);
     const hot = raw < 0 ? raw + depth : raw;
-    if (hot >= 0 && hot < depth) positions[(Math.floor(index / inner) * depth + hot) * inner + (index % inner)] = 1;
+    if (hot >= 0 && hot < depth)
+      positions[(Math.floor(index / inner) * depth + hot) * inner + (index % inner)] = 1;
   }
   return [take(values, positions, shape)];
 };
@@ -190,7 +240,8 @@ const compress: ReferenceKernel = (context) => {
   const at = axisOf(context, axis ?? 0, input.shape.length);
   const condition = context.tensor(1).toFloat64Array();
   const kept: number[] = [];
-  for (let index = 0; index < Math.min(condition.length, input.shape[at]!); index++) if (condition[index] !== 0) kept.push(index);
+  for (let index = 0; index < Math.min(condition.length, input.shape[at]!); index++)
+    if (condition[index] !== 0) kept.push(index);
   return [gatherAxis(context, input, { indices: int64Tensor([kept.length], kept), axis: at })];
 };
 
@@ -212,7 +263,9 @@ const nonZero: ReferenceKernel = (context) => {
 const range: ReferenceKernel = (context) => {
   const start = context.tensor(0);
   const { dtype } = start;
-  const [from, to, step] = [0, 1, 2].map((index) => context.tensor(index).toFloat64Array()[0] ?? context.fail('an input is empty')) as [number, number, number];
+  const [from, to, step] = [0, 1, 2].map(
+    (index) => context.tensor(index).toFloat64Array()[0] ?? context.fail('an input is empty'),
+  ) as [number, number, number];
   if (step === 0) context.fail('delta is 0');
   const count = Math.max(0, Math.ceil((to - from) / step));
   const total = context.guard(dtype, [count]);
@@ -235,7 +288,8 @@ const eyeLike: ReferenceKernel = (context) => {
   if (input.shape.length !== 2) context.fail(`the input has ${input.shape.length} axes, not 2`);
   const [rows, columns] = input.shape as [number, number];
   const out = new Float64Array(rows * columns);
-  for (let row = 0; row < rows; row++) if (row + k >= 0 && row + k < columns) out[row * columns + row + k] = 1;
+  for (let row = 0; row < rows; row++)
+    if (row + k >= 0 && row + k < columns) out[row * columns + row + k] = 1;
   return [fromNumbers(outputType(context, dtype, input.dtype), input.shape, out)];
 };
 

@@ -28,7 +28,10 @@ export function lanesOver(shape: readonly number[], axes: readonly number[]): La
 }
 
 /** A shape as `[before, axis, after]`: element `(o, j, i)` lies at `(o * length + j) * inner + i`. */
-export function aroundAxis(shape: readonly number[], axis: number): { outer: number; length: number; inner: number } {
+export function aroundAxis(
+  shape: readonly number[],
+  axis: number,
+): { outer: number; length: number; inner: number } {
   return {
     outer: elementsOf(shape.slice(0, axis)),
     length: shape[axis]!,

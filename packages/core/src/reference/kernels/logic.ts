@@ -19,7 +19,10 @@ function logical(test: (left: boolean, right: boolean) => boolean): ReferenceKer
   };
 }
 
-function bitwise(number: (left: number, right: number) => number, bigint: (left: bigint, right: bigint) => bigint): ReferenceKernel {
+function bitwise(
+  number: (left: number, right: number) => number,
+  bigint: (left: bigint, right: bigint) => bigint,
+): ReferenceKernel {
   return (context) => {
     const [left, right] = [context.tensor(0), context.tensor(1)];
     if (!isInteger(left.dtype)) context.wrongType(left.dtype, ['integers']);
@@ -59,7 +62,8 @@ const bitShift: ReferenceKernel = (context) => {
   const { bits, category } = dtypes[input.dtype];
   if (category !== 'uint') context.wrongType(input.dtype, ['unsigned integers']);
   const left = direction === 'LEFT';
-  const rule = (value: bigint, by: bigint): bigint => (by >= BigInt(bits) ? 0n : left ? value << by : value >> by);
+  const rule = (value: bigint, by: bigint): bigint =>
+    by >= BigInt(bits) ? 0n : left ? value << by : value >> by;
   // 32-bit shifts of JavaScript are modulo 32: multiply and divide instead, which float64 does exactly here.
   const number = (value: number, by: number): number =>
     by >= bits ? 0 : left ? (value * 2 ** by) % 2 ** bits : Math.floor(value / 2 ** by);
@@ -67,7 +71,7 @@ const bitShift: ReferenceKernel = (context) => {
 };
 
 /** ONNX `IsNaN` (opset 20). */
-const isNaN: ReferenceKernel = (context) => {
+const isNaNKernel: ReferenceKernel = (context) => {
   const input = context.tensor(0);
   const values = input.toFloat64Array();
   const out = new Uint8Array(values.length);
@@ -76,7 +80,7 @@ const isNaN: ReferenceKernel = (context) => {
 };
 
 /** ONNX `IsInf` (opset 20). */
-const isInf: ReferenceKernel = (context) => {
+const isInfKernel: ReferenceKernel = (context) => {
   const { detect_negative: negative, detect_positive: positive } = context.attributes({
     detect_negative: attr.flag(true),
     detect_positive: attr.flag(true),
@@ -86,7 +90,8 @@ const isInf: ReferenceKernel = (context) => {
   const out = new Uint8Array(values.length);
   for (let index = 0; index < out.length; index++) {
     const value = values[index];
-    if ((positive && value === Number.POSITIVE_INFINITY) || (negative && value === Number.NEGATIVE_INFINITY)) out[index] = 1;
+    if ((positive && value === Number.POSITIVE_INFINITY) || (negative && value === Number.NEGATIVE_INFINITY))
+      out[index] = 1;
   }
   return [Tensor.from('bool', input.shape, out)];
 };
@@ -96,7 +101,8 @@ const where: ReferenceKernel = (context) => {
   const [condition, yes, no] = [context.tensor(0), context.tensor(1), context.tensor(2)];
   if (condition.dtype !== 'bool') context.wrongType(condition.dtype, ['bool']);
   if (yes.dtype !== no.dtype) context.fail(`X is ${yes.dtype}, Y is ${no.dtype}`);
-  const shape = broadcastShapes([condition.shape, yes.shape, no.shape]) ?? context.fail('the shapes do not broadcast');
+  const shape =
+    broadcastShapes([condition.shape, yes.shape, no.shape]) ?? context.fail('the shapes do not broadcast');
   const size = context.guard(yes.dtype, shape);
   const conditionAt = broadcastWalk(condition.shape, shape);
   const yesAt = broadcastWalk(yes.shape, shape);
@@ -114,15 +120,24 @@ const where: ReferenceKernel = (context) => {
 export const logicKernels: KernelTable = {
   And: logical((a, b) => a && b),
   BitShift: bitShift,
-  BitwiseAnd: bitwise((a, b) => a & b, (a, b) => a & b),
+  BitwiseAnd: bitwise(
+    (a, b) => a & b,
+    (a, b) => a & b,
+  ),
   BitwiseNot: bitwiseNot,
-  BitwiseOr: bitwise((a, b) => a | b, (a, b) => a | b),
-  BitwiseXor: bitwise((a, b) => a ^ b, (a, b) => a ^ b),
+  BitwiseOr: bitwise(
+    (a, b) => a | b,
+    (a, b) => a | b,
+  ),
+  BitwiseXor: bitwise(
+    (a, b) => a ^ b,
+    (a, b) => a ^ b,
+  ),
   Equal: comparison((a, b) => a === b),
   Greater: comparison((a, b) => a > b),
   GreaterOrEqual: comparison((a, b) => a >= b),
-  IsInf: isInf,
-  IsNaN: isNaN,
+  IsInf: isInfKernel,
+  IsNaN: isNaNKernel,
   Less: comparison((a, b) => a < b),
   LessOrEqual: comparison((a, b) => a <= b),
   Not: not,

@@ -1,7 +1,15 @@
 import { attr } from '../../op/attributes.ts';
 import { elementsOf } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { broadcastShapes, broadcastWalk, fromNumbers, fromStore, isWide, makeStore, toBigints } from '../elements.ts';
+import {
+  broadcastShapes,
+  broadcastWalk,
+  fromNumbers,
+  fromStore,
+  isWide,
+  makeStore,
+  toBigints,
+} from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 import { isReal, REAL } from './numeric.ts';
 
@@ -22,18 +30,25 @@ export interface MatMulPlan {
 }
 
 /** Plans `left x right`: vectors count as a row or a column, the axes before the last two broadcast. */
-export function planMatMul(context: KernelContext, left: readonly number[], right: readonly number[]): MatMulPlan {
+export function planMatMul(
+  context: KernelContext,
+  left: readonly number[],
+  right: readonly number[],
+): MatMulPlan {
   if (left.length === 0 || right.length === 0) context.fail('an operand is a scalar');
   const a = left.length === 1 ? [1, left[0]!] : left;
   const b = right.length === 1 ? [right[0]!, 1] : right;
   const [m, k] = [a.at(-2)!, a.at(-1)!];
   const n = b.at(-1)!;
-  if (b.at(-2) !== k) context.fail(`[${left.join(', ')}] x [${right.join(', ')}] sums over ${k} and ${b.at(-2)} terms`);
+  if (b.at(-2) !== k)
+    context.fail(`[${left.join(', ')}] x [${right.join(', ')}] sums over ${k} and ${b.at(-2)} terms`);
   const batch =
-    broadcastShapes([a.slice(0, -2), b.slice(0, -2)]) ?? context.fail(`batches of [${left.join(', ')}] and [${right.join(', ')}] do not broadcast`);
+    broadcastShapes([a.slice(0, -2), b.slice(0, -2)]) ??
+    context.fail(`batches of [${left.join(', ')}] and [${right.join(', ')}] do not broadcast`);
   const starts = (shape: readonly number[], matrix: number): Int32Array => {
     const own = shape.slice(0, -2);
-    const found = broadcastWalk(own, batch) ?? Int32Array.from({ length: elementsOf(batch) }, (_, index) => index);
+    const found =
+      broadcastWalk(own, batch) ?? Int32Array.from({ length: elementsOf(batch) }, (_, index) => index);
     return found.map((index) => index * matrix);
   };
   return {
@@ -88,28 +103,43 @@ export function matMulTensors(context: KernelContext, left: Tensor, right: Tenso
   const plan = planMatMul(context, left.shape, right.shape);
   context.guard(left.dtype, plan.shape);
   if (isWide(left.dtype)) return matMulWide(left, right, plan);
-  return fromNumbers(left.dtype, plan.shape, matMulNumbers(left.toFloat64Array(), right.toFloat64Array(), plan));
+  return fromNumbers(
+    left.dtype,
+    plan.shape,
+    matMulNumbers(left.toFloat64Array(), right.toFloat64Array(), plan),
+  );
 }
 
 /** ONNX `MatMul` (opset 13): numpy's matmul. */
 const matMul: ReferenceKernel = (context) => [matMulTensors(context, context.tensor(0), context.tensor(1))];
 
 /** A matrix in float64, transposed if asked. */
-function matrixOf(context: KernelContext, tensor: Tensor, transposed: boolean): { values: Float64Array; rows: number; columns: number } {
+function matrixOf(
+  context: KernelContext,
+  tensor: Tensor,
+  transposed: boolean,
+): { values: Float64Array; rows: number; columns: number } {
   if (tensor.shape.length !== 2) context.fail(`an operand has ${tensor.shape.length} axes, not 2`);
   const [rows, columns] = tensor.shape as [number, number];
   const values = tensor.toFloat64Array();
   if (!transposed) return { values, rows, columns };
   const turned = new Float64Array(values.length);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) turned[column * rows + row] = values[row * columns + column]!;
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      turned[column * rows + row] = values[row * columns + column]!;
   return { values: turned, rows: columns, columns: rows };
 }
 
 /** ONNX `Gemm` (opset 13): `alpha A' B' + beta C`, with A and B transposed if asked, C broadcast to the result. */
-const gemm: ReferenceKernel = (context) => [gemmTensors(context, [context.tensor(0), context.tensor(1), context.optional(2)])];
+const gemm: ReferenceKernel = (context) => [
+  gemmTensors(context, [context.tensor(0), context.tensor(1), context.optional(2)]),
+];
 
 /** `alpha A' B' + beta C` by the attributes of the node. */
-export function gemmTensors(context: KernelContext, [a, b, c]: readonly [Tensor, Tensor, Tensor | undefined]): Tensor {
+export function gemmTensors(
+  context: KernelContext,
+  [a, b, c]: readonly [Tensor, Tensor, Tensor | undefined],
+): Tensor {
   const { alpha, beta, transA, transB } = context.attributes({
     alpha: attr.float(1),
     beta: attr.float(1),
@@ -122,14 +152,20 @@ export function gemmTensors(context: KernelContext, [a, b, c]: readonly [Tensor,
   const right = matrixOf(context, b, transB);
   const shape = [left.rows, right.columns];
   context.guard(a.dtype, shape);
-  const out = matMulNumbers(left.values, right.values, planMatMul(context, [left.rows, left.columns], [right.rows, right.columns]));
+  const out = matMulNumbers(
+    left.values,
+    right.values,
+    planMatMul(context, [left.rows, left.columns], [right.rows, right.columns]),
+  );
   for (let index = 0; index < out.length; index++) out[index]! *= alpha;
   if (c !== undefined) {
     const fits = broadcastShapes([c.shape, shape]);
-    if (fits === undefined || fits.join() !== shape.join()) context.fail(`C of shape [${c.shape.join(', ')}] does not broadcast to [${shape.join(', ')}]`);
+    if (fits === undefined || fits.join() !== shape.join())
+      context.fail(`C of shape [${c.shape.join(', ')}] does not broadcast to [${shape.join(', ')}]`);
     const at = broadcastWalk(c.shape, shape);
     const added = c.toFloat64Array();
-    for (let index = 0; index < out.length; index++) out[index]! += beta * added[at === undefined ? index : at[index]!]!;
+    for (let index = 0; index < out.length; index++)
+      out[index]! += beta * added[at === undefined ? index : at[index]!]!;
   }
   return fromNumbers(a.dtype, shape, out);
 }
@@ -168,7 +204,8 @@ function determinant(matrix: Float64Array, size: number): number {
     result *= lead;
     for (let row = pivot + 1; row < size; row++) {
       const factor = matrix[row * size + pivot]! / lead;
-      for (let column = pivot; column < size; column++) matrix[row * size + column]! -= factor * matrix[pivot * size + column]!;
+      for (let column = pivot; column < size; column++)
+        matrix[row * size + column]! -= factor * matrix[pivot * size + column]!;
     }
   }
   return result;

@@ -10,8 +10,12 @@ export function concatTensors(context: KernelContext, tensors: readonly Tensor[]
   const first = tensors[0] ?? context.fail('there is nothing to concatenate');
   for (const tensor of tensors) {
     const fits =
-      tensor.shape.length === first.shape.length && tensor.shape.every((dim, at) => at === axis || dim === first.shape[at]);
-    if (!fits) context.fail(`shape [${tensor.shape.join(', ')}] does not fit [${first.shape.join(', ')}] off axis ${axis}`);
+      tensor.shape.length === first.shape.length &&
+      tensor.shape.every((dim, at) => at === axis || dim === first.shape[at]);
+    if (!fits)
+      context.fail(
+        `shape [${tensor.shape.join(', ')}] does not fit [${first.shape.join(', ')}] off axis ${axis}`,
+      );
     if (tensor.dtype !== first.dtype) context.fail(`dtypes ${first.dtype} and ${tensor.dtype} are mixed`);
   }
   const dims = [...first.shape];
@@ -35,11 +39,21 @@ const concat: ReferenceKernel = (context) => {
   const { axis } = context.attributes({ axis: attr.requiredInt() });
   const tensors = context.inputs.map((_, index) => context.tensor(index));
   const rank = tensors[0]?.shape.length ?? 0;
-  return [concatTensors(context, tensors, normalAxis(axis, rank) ?? context.fail(`axis ${axis} is not one of ${rank}`))];
+  return [
+    concatTensors(
+      context,
+      tensors,
+      normalAxis(axis, rank) ?? context.fail(`axis ${axis} is not one of ${rank}`),
+    ),
+  ];
 };
 
 /** `length` elements of an axis from `start` on, `step` apart. */
-export function sliceAxis(tensor: Tensor, axis: number, range: { readonly start: number; readonly step: number; readonly length: number }): Tensor {
+export function sliceAxis(
+  tensor: Tensor,
+  axis: number,
+  range: { readonly start: number; readonly step: number; readonly length: number },
+): Tensor {
   const strides = stridesOf(tensor.shape);
   const dims = [...tensor.shape];
   dims[axis] = range.length;
@@ -61,7 +75,10 @@ export function splitTensor(tensor: Tensor, axis: number, sizes: readonly number
 /** ONNX `Split` (opset 18): parts of given sizes, or `num_outputs` equal ones (the last may be smaller). */
 const split: ReferenceKernel = (context) => {
   const input = context.tensor(0);
-  const { axis, num_outputs: parts } = context.attributes({ axis: attr.int(0), num_outputs: attr.optionalInt() });
+  const { axis, num_outputs: parts } = context.attributes({
+    axis: attr.int(0),
+    num_outputs: attr.optionalInt(),
+  });
   const at = normalAxis(axis, input.shape.length) ?? context.fail(`axis ${axis} is out of range`);
   const total = input.shape[at]!;
   const given = context.optional(1);
@@ -111,13 +128,23 @@ const slice: ReferenceKernel = (context) => {
 const tile: ReferenceKernel = (context) => {
   const input = context.tensor(0);
   const repeats = toIntegers(context.tensor(1));
-  if (repeats.length !== input.shape.length) context.fail(`${repeats.length} repeats for ${input.shape.length} axes`);
+  if (repeats.length !== input.shape.length)
+    context.fail(`${repeats.length} repeats for ${input.shape.length} axes`);
   const dims = input.shape.map((dim, axis) => dim * repeats[axis]!);
   context.guard(input.dtype, dims);
   // Each axis as two: the repeat (stride 0) and the dim itself.
   const strides = stridesOf(input.shape);
   const paired = input.shape.flatMap((dim, axis) => [repeats[axis]!, dim]);
-  return [take(input, walk(paired, strides.flatMap((stride) => [0, stride])), dims)];
+  return [
+    take(
+      input,
+      walk(
+        paired,
+        strides.flatMap((stride) => [0, stride]),
+      ),
+      dims,
+    ),
+  ];
 };
 
 /** Position in an axis of `dim` elements that index `at` (maybe outside) reads; -1 reads the constant. */
@@ -135,12 +162,15 @@ function padded(at: number, dim: number, mode: 'constant' | 'edge' | 'reflect' |
 /** ONNX `Pad` (opset 21): constant, reflect, edge or wrap; negative pads cut. */
 const pad: ReferenceKernel = (context) => {
   const input = context.tensor(0);
-  const { mode } = context.attributes({ mode: attr.oneOf(['constant', 'reflect', 'edge', 'wrap'], 'constant') });
+  const { mode } = context.attributes({
+    mode: attr.oneOf(['constant', 'reflect', 'edge', 'wrap'], 'constant'),
+  });
   const pads = toIntegers(context.tensor(1));
   const value = context.optional(2);
   const rank = input.shape.length;
   const given = context.optional(3);
-  const axes = given === undefined ? input.shape.map((_, axis) => axis) : normalAxes(context, toIntegers(given), rank);
+  const axes =
+    given === undefined ? input.shape.map((_, axis) => axis) : normalAxes(context, toIntegers(given), rank);
   if (pads.length !== 2 * axes.length) context.fail(`${pads.length} pads for ${axes.length} axes`);
   const before = new Array<number>(rank).fill(0);
   const dims = [...input.shape];
@@ -164,17 +194,22 @@ const pad: ReferenceKernel = (context) => {
     }
     positions = next;
   }
-  const fill = value === undefined ? undefined : (value.data as unknown as readonly (number | bigint | string)[])[0];
+  const fill =
+    value === undefined ? undefined : (value.data as unknown as readonly (number | bigint | string)[])[0];
   return [take(input, positions, dims, fill)];
 };
 
 /** ONNX `DepthToSpace` (opset 13): blocks from channels; `DCR` (block first) or `CRD` (channel first). */
 const depthToSpace: ReferenceKernel = (context) => {
-  const { blocksize: b, mode } = context.attributes({ blocksize: attr.requiredInt(), mode: attr.oneOf(['DCR', 'CRD'], 'DCR') });
+  const { blocksize: b, mode } = context.attributes({
+    blocksize: attr.requiredInt(),
+    mode: attr.oneOf(['DCR', 'CRD'], 'DCR'),
+  });
   const input = context.tensor(0);
   if (input.shape.length !== 4) context.fail(`the input has ${input.shape.length} axes, not 4`);
   const [n, c, h, w] = input.shape as [number, number, number, number];
-  if (b < 1 || c % (b * b) !== 0) context.fail(`${c} channels are not a multiple of blocksize squared (${b * b})`);
+  if (b < 1 || c % (b * b) !== 0)
+    context.fail(`${c} channels are not a multiple of blocksize squared (${b * b})`);
   const inner = c / (b * b);
   const moved =
     mode === 'DCR'
@@ -196,7 +231,10 @@ const spaceToDepth: ReferenceKernel = (context) => {
 
 /** ONNX `ReverseSequence` (opset 10): reverses the first `sequence_lens[b]` steps of each batch entry. */
 const reverseSequence: ReferenceKernel = (context) => {
-  const { batch_axis: batchAxis, time_axis: timeAxis } = context.attributes({ batch_axis: attr.int(1), time_axis: attr.int(0) });
+  const { batch_axis: batchAxis, time_axis: timeAxis } = context.attributes({
+    batch_axis: attr.int(1),
+    time_axis: attr.int(0),
+  });
   const input = context.tensor(0);
   const lengths = toIntegers(context.tensor(1));
   const strides = stridesOf(input.shape);

@@ -1,16 +1,19 @@
 import { attr } from '../../op/attributes.ts';
 import { elementsOf } from '../../tensor/dtype.ts';
-import { Tensor } from '../../tensor/tensor.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { broadcastShapes, broadcastWalk, fromNumbers } from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 import { type Lanes, lanesOver } from './lanes.ts';
 import { isReal, outputType, REAL } from './numeric.ts';
 import { requireAxis } from './reduce.ts';
-import { mapLanes } from './softmax.ts';
 import { normalAxes } from './shape.ts';
+import { mapLanes } from './softmax.ts';
 
 /** Mean and biased variance of each lane. */
-export function momentsOf(values: Float64Array, { bases, offsets }: Lanes): { mean: Float64Array; variance: Float64Array } {
+export function momentsOf(
+  values: Float64Array,
+  { bases, offsets }: Lanes,
+): { mean: Float64Array; variance: Float64Array } {
   const mean = new Float64Array(bases.length);
   const variance = new Float64Array(bases.length);
   for (let lane = 0; lane < bases.length; lane++) {
@@ -28,7 +31,9 @@ export function momentsOf(values: Float64Array, { bases, offsets }: Lanes): { me
 /** A vector of one number per channel, or a SHAPE_MISMATCH. */
 function perChannel(context: KernelContext, index: number, channels: number): Float64Array {
   const values = context.tensor(index).toFloat64Array();
-  return values.length === channels ? values : context.fail(`input ${index} has ${values.length} elements for ${channels} channels`);
+  return values.length === channels
+    ? values
+    : context.fail(`input ${index} has ${values.length} elements for ${channels} channels`);
 }
 
 function requireReal(context: KernelContext): Tensor {
@@ -42,7 +47,11 @@ function requireReal(context: KernelContext): Tensor {
  */
 const batchNormalization: ReferenceKernel = (context) => {
   const input = requireReal(context);
-  const { epsilon, momentum, training_mode: training } = context.attributes({
+  const {
+    epsilon,
+    momentum,
+    training_mode: training,
+  } = context.attributes({
     epsilon: attr.float(Math.fround(1e-5)),
     momentum: attr.float(Math.fround(0.9)),
     training_mode: attr.flag(false),
@@ -56,7 +65,10 @@ const batchNormalization: ReferenceKernel = (context) => {
   ];
   const values = input.toFloat64Array();
   const others = input.shape.flatMap((_, axis) => (axis === 1 ? [] : [axis]));
-  const lanes = input.shape.length < 2 ? { bases: new Int32Array(1), offsets: Int32Array.from(values.keys()) } : lanesOver(input.shape, others);
+  const lanes =
+    input.shape.length < 2
+      ? { bases: new Int32Array(1), offsets: Int32Array.from(values.keys()) }
+      : lanesOver(input.shape, others);
   const used = training ? momentsOf(values, lanes) : { mean, variance };
   for (let channel = 0; channel < channels; channel++) {
     const factor = scale[channel]! / Math.sqrt(used.variance[channel]! + epsilon);
@@ -67,7 +79,8 @@ const batchNormalization: ReferenceKernel = (context) => {
   }
   const output = fromNumbers(input.dtype, input.shape, values);
   if (!training) return [output];
-  const moved = (running: Float64Array, batch: Float64Array): Float64Array => running.map((value, index) => value * momentum + batch[index]! * (1 - momentum));
+  const moved = (running: Float64Array, batch: Float64Array): Float64Array =>
+    running.map((value, index) => value * momentum + batch[index]! * (1 - momentum));
   return [
     output,
     fromNumbers(context.tensor(3).dtype, [channels], moved(mean, used.mean)),
@@ -79,7 +92,8 @@ const batchNormalization: ReferenceKernel = (context) => {
 function groupNormalize(context: KernelContext, groups: number, epsilon: number): Tensor {
   const input = requireReal(context);
   const [batch, channels] = [input.shape[0]!, input.shape[1] ?? context.fail('the input has no channels')];
-  if (groups < 1 || channels % groups !== 0) context.fail(`${channels} channels do not split into ${groups} groups`);
+  if (groups < 1 || channels % groups !== 0)
+    context.fail(`${channels} channels do not split into ${groups} groups`);
   const scale = perChannel(context, 1, channels);
   const bias = perChannel(context, 2, channels);
   const values = input.toFloat64Array();
@@ -90,7 +104,8 @@ function groupNormalize(context: KernelContext, groups: number, epsilon: number)
   for (let at = 0; at < values.length; at++) {
     const lane = Math.floor(at / size);
     const channel = Math.floor(at / area) % channels;
-    values[at] = ((values[at]! - mean[lane]!) / Math.sqrt(variance[lane]! + epsilon)) * scale[channel]! + bias[channel]!;
+    values[at] =
+      ((values[at]! - mean[lane]!) / Math.sqrt(variance[lane]! + epsilon)) * scale[channel]! + bias[channel]!;
   }
   return fromNumbers(input.dtype, input.shape, values);
 }
@@ -103,7 +118,10 @@ const instanceNormalization: ReferenceKernel = (context) => {
 
 /** ONNX `GroupNormalization` (opset 21): groups of channels by their moments, scale and bias per channel. */
 const groupNormalization: ReferenceKernel = (context) => {
-  const { epsilon, num_groups: groups } = context.attributes({ epsilon: attr.float(Math.fround(1e-5)), num_groups: attr.requiredInt() });
+  const { epsilon, num_groups: groups } = context.attributes({
+    epsilon: attr.float(Math.fround(1e-5)),
+    num_groups: attr.requiredInt(),
+  });
   return [groupNormalize(context, groups, epsilon)];
 };
 
@@ -127,11 +145,20 @@ export interface LayerNormalized {
 export function layerNormalize(
   context: KernelContext,
   input: { readonly values: Float64Array; readonly like: Tensor },
-  options: { readonly axis: number; readonly epsilon: number; readonly simplified: boolean; readonly scale: Tensor | undefined; readonly bias: Tensor | undefined },
+  options: {
+    readonly axis: number;
+    readonly epsilon: number;
+    readonly simplified: boolean;
+    readonly scale: Tensor | undefined;
+    readonly bias: Tensor | undefined;
+  },
 ): LayerNormalized {
   const { like } = input;
   const values = input.values.slice();
-  const lanes = lanesOver(like.shape, like.shape.flatMap((_, axis) => (axis >= options.axis ? [axis] : [])));
+  const lanes = lanesOver(
+    like.shape,
+    like.shape.flatMap((_, axis) => (axis >= options.axis ? [axis] : [])),
+  );
   const { mean, variance } = momentsOf(values, lanes);
   if (options.simplified) {
     for (let lane = 0; lane < mean.length; lane++) {
@@ -156,10 +183,15 @@ export function layerNormalize(
   };
 }
 
-function parameter(context: KernelContext, tensor: Tensor | undefined, shape: readonly number[]): ((at: number) => number) | undefined {
+function parameter(
+  context: KernelContext,
+  tensor: Tensor | undefined,
+  shape: readonly number[],
+): ((at: number) => number) | undefined {
   if (tensor === undefined) return undefined;
   const fits = broadcastShapes([tensor.shape, shape]);
-  if (fits === undefined || fits.join() !== shape.join()) context.fail(`[${tensor.shape.join(', ')}] does not broadcast to [${shape.join(', ')}]`);
+  if (fits === undefined || fits.join() !== shape.join())
+    context.fail(`[${tensor.shape.join(', ')}] does not broadcast to [${shape.join(', ')}]`);
   const values = tensor.toFloat64Array();
   const positions = broadcastWalk(tensor.shape, shape);
   return positions === undefined ? (at) => values[at]! : (at) => values[positions[at]!]!;
@@ -167,25 +199,52 @@ function parameter(context: KernelContext, tensor: Tensor | undefined, shape: re
 
 /** ONNX `LayerNormalization` (opset 17). */
 const layerNormalization: ReferenceKernel = (context) => {
-  const { axis, epsilon, stash_type: stash } = context.attributes({ axis: attr.int(-1), epsilon: attr.float(Math.fround(1e-5)), stash_type: attr.int(1) });
+  const {
+    axis,
+    epsilon,
+    stash_type: stash,
+  } = context.attributes({
+    axis: attr.int(-1),
+    epsilon: attr.float(Math.fround(1e-5)),
+    stash_type: attr.int(1),
+  });
   const like = requireReal(context);
   const result = layerNormalize(
     context,
     { values: like.toFloat64Array(), like },
-    { axis: requireAxis(context, axis, like.shape.length), epsilon, simplified: false, scale: context.tensor(1), bias: context.optional(2) },
+    {
+      axis: requireAxis(context, axis, like.shape.length),
+      epsilon,
+      simplified: false,
+      scale: context.tensor(1),
+      bias: context.optional(2),
+    },
   );
   const dtype = outputType(context, stash, 'float32');
-  return [result.output, fromNumbers(dtype, result.laneShape, result.mean), fromNumbers(dtype, result.laneShape, result.inverse)];
+  return [
+    result.output,
+    fromNumbers(dtype, result.laneShape, result.mean),
+    fromNumbers(dtype, result.laneShape, result.inverse),
+  ];
 };
 
 /** onnxruntime's `SimplifiedLayerNormalization`: by the root mean square alone, without bias. */
 const simplifiedLayerNormalization: ReferenceKernel = (context) => {
-  const { axis, epsilon } = context.attributes({ axis: attr.int(-1), epsilon: attr.float(Math.fround(1e-5)) });
+  const { axis, epsilon } = context.attributes({
+    axis: attr.int(-1),
+    epsilon: attr.float(Math.fround(1e-5)),
+  });
   const like = requireReal(context);
   const result = layerNormalize(
     context,
     { values: like.toFloat64Array(), like },
-    { axis: requireAxis(context, axis, like.shape.length), epsilon, simplified: true, scale: context.tensor(1), bias: undefined },
+    {
+      axis: requireAxis(context, axis, like.shape.length),
+      epsilon,
+      simplified: true,
+      scale: context.tensor(1),
+      bias: undefined,
+    },
   );
   return [result.output, fromNumbers('float32', result.laneShape, result.inverse)];
 };
@@ -208,7 +267,11 @@ const lrn: ReferenceKernel = (context) => {
   for (let at = 0; at < values.length; at++) {
     const channel = Math.floor(at / area) % channels;
     let squares = 0;
-    for (let other = Math.max(0, channel - before); other <= Math.min(channels - 1, channel + after); other++) {
+    for (
+      let other = Math.max(0, channel - before);
+      other <= Math.min(channels - 1, channel + after);
+      other++
+    ) {
       squares += values[at + (other - channel) * area]! ** 2;
     }
     out[at] = values[at]! / (bias + (alpha / size) * squares) ** beta;
@@ -241,7 +304,8 @@ const lpNormalization: ReferenceKernel = (context) => {
   return [
     mapLanes(input, requireAxis(context, axis, input.shape.length), (values, base, offsets) => {
       let sum = 0;
-      for (const offset of offsets) sum += p === 1 ? Math.abs(values[base + offset]!) : values[base + offset]! ** 2;
+      for (const offset of offsets)
+        sum += p === 1 ? Math.abs(values[base + offset]!) : values[base + offset]! ** 2;
       const norm = p === 1 ? sum : Math.sqrt(sum);
       for (const offset of offsets) values[base + offset] = norm === 0 ? 0 : values[base + offset]! / norm;
     }),
@@ -258,5 +322,4 @@ export const normalizationKernels: KernelTable = {
   LpNormalization: lpNormalization,
   MeanVarianceNormalization: meanVarianceNormalization,
   SimplifiedLayerNormalization: simplifiedLayerNormalization,
-  'com.microsoft.SimplifiedLayerNormalization': simplifiedLayerNormalization,
 };

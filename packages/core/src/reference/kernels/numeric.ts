@@ -1,7 +1,15 @@
 import { errors } from '../../errors/catalogue.ts';
 import { type DType, dtypeFromOnnx, dtypes } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import { broadcastShapes, broadcastWalk, fromNumbers, fromStore, isWide, makeStore, toBigints } from '../elements.ts';
+import {
+  broadcastShapes,
+  broadcastWalk,
+  fromNumbers,
+  fromStore,
+  isWide,
+  makeStore,
+  toBigints,
+} from '../elements.ts';
 import type { KernelContext, ReferenceKernel } from '../kernel.ts';
 
 /** Names of the real dtypes, for messages. */
@@ -112,7 +120,10 @@ function comparable(tensor: Tensor): { readonly [index: number]: number | bigint
 }
 
 /** A kernel that applies a rule to each element of its only input. */
-export function unary(number: (value: number) => number, bigint?: (value: bigint) => bigint): ReferenceKernel {
+export function unary(
+  number: (value: number) => number,
+  bigint?: (value: bigint) => bigint,
+): ReferenceKernel {
   return (context) => [mapTensor(context, context.tensor(0), { number, bigint })];
 }
 
@@ -129,6 +140,7 @@ export function binary(rule: BinaryRule): ReferenceKernel {
 export function outputType(context: KernelContext, code: number | undefined, fallback: DType): DType {
   if (code === undefined) return fallback;
   const dtype = dtypeFromOnnx(code);
-  if (dtype === undefined) throw errors.attributeInvalid(context.node.name, 'dtype', `is ${code}, not the number of a known dtype`);
+  if (dtype === undefined)
+    throw errors.attributeInvalid(context.node.name, 'dtype', `is ${code}, not the number of a known dtype`);
   return dtype;
 }

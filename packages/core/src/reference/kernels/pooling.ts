@@ -6,7 +6,11 @@ import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 import { isReal, REAL } from './numeric.ts';
 import { BEYOND, planWindow, type Window, windowAttributes, windowTable } from './window.ts';
 
-const poolAttributes = { ...windowAttributes, ceil_mode: attr.flag(false), kernel_shape: attr.requiredInts() } as const;
+const poolAttributes = {
+  ...windowAttributes,
+  ceil_mode: attr.flag(false),
+  kernel_shape: attr.requiredInts(),
+} as const;
 
 interface Pool {
   readonly window: Window;
@@ -59,7 +63,8 @@ const maxPool: ReferenceKernel = (context) => {
         }
       }
       out[plane * places + place] = best;
-      indices[plane * places + place] = found < 0 ? -1 : plane * area + (columnMajor ? turned(found, window.input) : found);
+      indices[plane * places + place] =
+        found < 0 ? -1 : plane * area + (columnMajor ? turned(found, window.input) : found);
     }
   }
   const pooled = fromNumbers(input.dtype, shape, out);
@@ -86,7 +91,11 @@ const averagePool: ReferenceKernel = (context) => {
 };
 
 /** Means under the windows of the node, of `values` in the place of the input's elements. */
-export function averageNumbers(context: KernelContext, input: Tensor, values: Float64Array): { values: Float64Array; shape: readonly number[] } {
+export function averageNumbers(
+  context: KernelContext,
+  input: Tensor,
+  values: Float64Array,
+): { values: Float64Array; shape: readonly number[] } {
   const { count_include_pad: withPadding } = context.attributes({ count_include_pad: attr.flag(false) });
   const { table, planes, area, places, taps, shape } = planPool(context, input);
   const out = new Float64Array(planes * places);
@@ -125,18 +134,27 @@ const lpPool: ReferenceKernel = (context) => {
 };
 
 /** A kernel over all spatial elements of each plane, kept as dims of 1. */
-function globalPool(makeRule: (context: KernelContext) => (values: Float64Array, from: number, to: number) => number): ReferenceKernel {
+function globalPool(
+  makeRule: (context: KernelContext) => (values: Float64Array, from: number, to: number) => number,
+): ReferenceKernel {
   return (context) => {
     const input = context.tensor(0);
     if (!isReal(input.dtype)) context.wrongType(input.dtype, REAL);
-    if (input.shape.length < 3) context.fail(`the input has ${input.shape.length} axes, at least 3 are needed`);
+    if (input.shape.length < 3)
+      context.fail(`the input has ${input.shape.length} axes, at least 3 are needed`);
     const rule = makeRule(context);
     const values = input.toFloat64Array();
     const planes = input.shape[0]! * input.shape[1]!;
     const area = elementsOf(input.shape.slice(2));
     const out = new Float64Array(planes);
     for (let plane = 0; plane < planes; plane++) out[plane] = rule(values, plane * area, (plane + 1) * area);
-    return [fromNumbers(input.dtype, input.shape.map((dim, axis) => (axis < 2 ? dim : 1)), out)];
+    return [
+      fromNumbers(
+        input.dtype,
+        input.shape.map((dim, axis) => (axis < 2 ? dim : 1)),
+        out,
+      ),
+    ];
   };
 }
 
@@ -169,7 +187,11 @@ const globalLpPool = globalPool((context) => {
  * attributes imply; `output_shape` pads that at the end.
  */
 const maxUnpool: ReferenceKernel = (context) => {
-  const options = context.attributes({ kernel_shape: attr.requiredInts(), pads: attr.optionalInts(), strides: attr.optionalInts() });
+  const options = context.attributes({
+    kernel_shape: attr.requiredInts(),
+    pads: attr.optionalInts(),
+    strides: attr.optionalInts(),
+  });
   const [input, indices] = [context.tensor(0), toIntegers(context.tensor(1))];
   const rank = input.shape.length - 2;
   const spatial = input.shape.slice(2).map((dim, axis) => {
@@ -180,7 +202,8 @@ const maxUnpool: ReferenceKernel = (context) => {
   const implied = [...input.shape.slice(0, 2), ...spatial];
   const given = context.optional(2);
   const shape = given === undefined ? implied : toIntegers(given);
-  if (shape.length !== implied.length || indices.length !== input.size) context.fail('indices or output_shape do not fit the input');
+  if (shape.length !== implied.length || indices.length !== input.size)
+    context.fail('indices or output_shape do not fit the input');
   const out = new Float64Array(context.guard(input.dtype, shape));
   const values = input.toFloat64Array();
   const impliedStrides = stridesOf(implied);

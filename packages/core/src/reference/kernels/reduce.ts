@@ -1,7 +1,15 @@
 import { attr } from '../../op/attributes.ts';
 import { dtypes } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { fromNumbers, fromStore, int64Tensor, isWide, makeStore, normalAxis, toIntegers } from '../elements.ts';
+import {
+  fromNumbers,
+  fromStore,
+  int64Tensor,
+  isWide,
+  makeStore,
+  normalAxis,
+  toIntegers,
+} from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 import { lanesOver } from './lanes.ts';
 import { isReal, REAL } from './numeric.ts';
@@ -29,14 +37,18 @@ export function reduceTensor(
     const out = makeStore(input.dtype, bases.length) as BigInt64Array;
     if (offsets.length === 0 && reduction.empty !== undefined && range !== undefined) {
       out.fill(range[reduction.empty === 'lowest' ? 0 : 1]);
-    } else for (let index = 0; index < bases.length; index++) out[index] = reduction.wide(values, bases[index]!, offsets);
+    } else
+      for (let index = 0; index < bases.length; index++)
+        out[index] = reduction.wide(values, bases[index]!, offsets);
     return fromStore(input.dtype, shape, out);
   }
   const values = input.toFloat64Array();
   const out = new Float64Array(bases.length);
   if (offsets.length === 0 && reduction.empty !== undefined && range !== undefined) {
     out.fill(Number(range[reduction.empty === 'lowest' ? 0 : 1]));
-  } else for (let index = 0; index < bases.length; index++) out[index] = reduction.lane(values, bases[index]!, offsets);
+  } else
+    for (let index = 0; index < bases.length; index++)
+      out[index] = reduction.lane(values, bases[index]!, offsets);
   return fromNumbers(input.dtype, shape, out);
 }
 
@@ -78,7 +90,8 @@ const maximum: Reduction = {
   empty: 'lowest',
   lane: (values, base, offsets) => {
     let result = Number.NEGATIVE_INFINITY;
-    for (let index = 0; index < offsets.length; index++) result = Math.max(result, values[base + offsets[index]!]!);
+    for (let index = 0; index < offsets.length; index++)
+      result = Math.max(result, values[base + offsets[index]!]!);
     return result;
   },
   wide: (values, base, offsets) => {
@@ -95,7 +108,8 @@ const minimum: Reduction = {
   empty: 'highest',
   lane: (values, base, offsets) => {
     let result = Number.POSITIVE_INFINITY;
-    for (let index = 0; index < offsets.length; index++) result = Math.min(result, values[base + offsets[index]!]!);
+    for (let index = 0; index < offsets.length; index++)
+      result = Math.min(result, values[base + offsets[index]!]!);
     return result;
   },
   wide: (values, base, offsets) => {
@@ -139,7 +153,8 @@ const logSumExp: Reduction = {
     const largest = maximum.lane(values, base, offsets);
     if (!Number.isFinite(largest)) return largest;
     let sum = 0;
-    for (let index = 0; index < offsets.length; index++) sum += Math.exp(values[base + offsets[index]!]! - largest);
+    for (let index = 0; index < offsets.length; index++)
+      sum += Math.exp(values[base + offsets[index]!]! - largest);
     return largest + Math.log(sum);
   },
 };
@@ -151,7 +166,8 @@ const logSumExp: Reduction = {
 function reducer(reduction: Reduction): ReferenceKernel {
   return (context) => {
     const input = context.tensor(0);
-    if (!isReal(input.dtype) && !(input.dtype === 'bool' && reduction.empty !== undefined)) context.wrongType(input.dtype, REAL);
+    if (!isReal(input.dtype) && !(input.dtype === 'bool' && reduction.empty !== undefined))
+      context.wrongType(input.dtype, REAL);
     const { keepdims, noop_with_empty_axes: noop } = context.attributes({
       keepdims: attr.flag(true),
       noop_with_empty_axes: attr.flag(false),
@@ -169,7 +185,11 @@ function argument(better: (candidate: number, best: number) => boolean): Referen
   return (context) => {
     const input = context.tensor(0);
     if (!isReal(input.dtype)) context.wrongType(input.dtype, REAL);
-    const { axis, keepdims, select_last_index: last } = context.attributes({
+    const {
+      axis,
+      keepdims,
+      select_last_index: last,
+    } = context.attributes({
       axis: attr.int(0),
       keepdims: attr.flag(true),
       select_last_index: attr.flag(false),
@@ -188,7 +208,12 @@ function argument(better: (candidate: number, best: number) => boolean): Referen
       }
       found.push(best);
     }
-    return [int64Tensor(input.shape.flatMap((dim, index) => (index === at ? (keepdims ? [1] : []) : [dim])), found)];
+    return [
+      int64Tensor(
+        input.shape.flatMap((dim, index) => (index === at ? (keepdims ? [1] : []) : [dim])),
+        found,
+      ),
+    ];
   };
 }
 
@@ -201,7 +226,10 @@ export function requireAxis(context: KernelContext, axis: number, rank: number):
 const cumSum: ReferenceKernel = (context) => {
   const input = context.tensor(0);
   if (!isReal(input.dtype)) context.wrongType(input.dtype, REAL);
-  const { exclusive, reverse } = context.attributes({ exclusive: attr.flag(false), reverse: attr.flag(false) });
+  const { exclusive, reverse } = context.attributes({
+    exclusive: attr.flag(false),
+    reverse: attr.flag(false),
+  });
   const axis = requireAxis(context, context.tensor(1).toFloat64Array()[0] ?? Number.NaN, input.shape.length);
   const { bases, offsets } = lanesOver(input.shape, [axis]);
   const order = reverse ? offsets.slice().reverse() : offsets;

@@ -1,12 +1,22 @@
 import { attr } from '../../op/attributes.ts';
 import { elementsOf } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import { broadcastShapes, broadcastWalk, int64Tensor, normalAxis, take, toIntegers, walk } from '../elements.ts';
+import {
+  broadcastShapes,
+  broadcastWalk,
+  int64Tensor,
+  normalAxis,
+  take,
+  toIntegers,
+  walk,
+} from '../elements.ts';
 import { isTensor, type KernelContext, type KernelTable, type ReferenceKernel } from '../kernel.ts';
 
 /** Axes of a tensor counted from the front, each once. */
 export function normalAxes(context: KernelContext, axes: readonly number[], rank: number): number[] {
-  const normal = axes.map((axis) => normalAxis(axis, rank) ?? context.fail(`axis ${axis} is not one of ${rank} axes`));
+  const normal = axes.map(
+    (axis) => normalAxis(axis, rank) ?? context.fail(`axis ${axis} is not one of ${rank} axes`),
+  );
   if (new Set(normal).size !== normal.length) context.fail(`axes [${axes.join(', ')}] name one twice`);
   return normal;
 }
@@ -28,7 +38,9 @@ const reshape: ReferenceKernel = (context) => {
   const input = context.tensor(0);
   const { allowzero } = context.attributes({ allowzero: attr.flag(false) });
   const target = toIntegers(context.tensor(1)).map((dim, axis) =>
-    dim === 0 && !allowzero ? (input.shape[axis] ?? context.fail(`dim ${axis} of the target is 0, the input has none`)) : dim,
+    dim === 0 && !allowzero
+      ? (input.shape[axis] ?? context.fail(`dim ${axis} of the target is 0, the input has none`))
+      : dim,
   );
   const unknown = target.indexOf(-1);
   if (unknown >= 0) {
@@ -63,7 +75,8 @@ const squeeze: ReferenceKernel = (context) => {
     given === undefined
       ? input.shape.flatMap((dim, axis) => (dim === 1 ? [axis] : []))
       : normalAxes(context, toIntegers(given), input.shape.length);
-  for (const axis of axes) if (input.shape[axis] !== 1) context.fail(`dim ${axis} is ${input.shape[axis]}, not 1`);
+  for (const axis of axes)
+    if (input.shape[axis] !== 1) context.fail(`dim ${axis} is ${input.shape[axis]}, not 1`);
   return [input.reshape(input.shape.filter((_, axis) => !axes.includes(axis)))];
 };
 
@@ -87,7 +100,8 @@ const identity: ReferenceKernel = (context) => [context.value(0)];
 const expand: ReferenceKernel = (context) => {
   const input = context.tensor(0);
   const wanted = toIntegers(context.tensor(1));
-  if (wanted.some((dim) => dim < 0)) context.fail(`the target shape [${wanted.join(', ')}] has a negative dim`);
+  if (wanted.some((dim) => dim < 0))
+    context.fail(`the target shape [${wanted.join(', ')}] has a negative dim`);
   const dims =
     broadcastShapes([input.shape, wanted]) ??
     context.fail(`shape [${input.shape.join(', ')}] does not broadcast with [${wanted.join(', ')}]`);
@@ -105,7 +119,14 @@ export function permute(input: Tensor, order: readonly number[]): Tensor {
     stride *= input.shape[axis]!;
   }
   const dims = order.map((axis) => input.shape[axis]!);
-  return take(input, walk(dims, order.map((axis) => strides[axis]!)), dims);
+  return take(
+    input,
+    walk(
+      dims,
+      order.map((axis) => strides[axis]!),
+    ),
+    dims,
+  );
 }
 
 /** ONNX `Transpose` (opset 21): axes reversed unless `perm` says otherwise. */
@@ -113,7 +134,8 @@ const transpose: ReferenceKernel = (context) => {
   const input = context.tensor(0);
   const rank = input.shape.length;
   const { perm } = context.attributes({ perm: attr.optionalInts() });
-  const order = perm === undefined ? input.shape.map((_, axis) => rank - 1 - axis) : normalAxes(context, perm, rank);
+  const order =
+    perm === undefined ? input.shape.map((_, axis) => rank - 1 - axis) : normalAxes(context, perm, rank);
   if (order.length !== rank) context.fail(`perm has ${order.length} axes, the input ${rank}`);
   return [permute(input, order)];
 };

@@ -10,7 +10,8 @@ type LaneRule = (values: Float64Array, base: number, offsets: Int32Array) => voi
 
 function largestOf(values: Float64Array, base: number, offsets: Int32Array): number {
   let largest = Number.NEGATIVE_INFINITY;
-  for (let index = 0; index < offsets.length; index++) largest = Math.max(largest, values[base + offsets[index]!]!);
+  for (let index = 0; index < offsets.length; index++)
+    largest = Math.max(largest, values[base + offsets[index]!]!);
   return largest;
 }
 
@@ -31,7 +32,8 @@ export const softmaxLane: LaneRule = (values, base, offsets) => {
 export const logSoftmaxLane: LaneRule = (values, base, offsets) => {
   const largest = largestOf(values, base, offsets);
   let sum = 0;
-  for (let index = 0; index < offsets.length; index++) sum += Math.exp(values[base + offsets[index]!]! - largest);
+  for (let index = 0; index < offsets.length; index++)
+    sum += Math.exp(values[base + offsets[index]!]! - largest);
   const shift = largest + Math.log(sum);
   for (let index = 0; index < offsets.length; index++) values[base + offsets[index]!]! -= shift;
 };

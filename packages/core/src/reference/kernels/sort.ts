@@ -69,7 +69,9 @@ const unique: ReferenceKernel = (context) => {
     }
     return 0;
   };
-  const order = Array.from(bases, (_, index) => index).sort((left, right) => compareSlices(left, right) || left - right);
+  const order = Array.from(bases, (_, index) => index).sort(
+    (left, right) => compareSlices(left, right) || left - right,
+  );
   const groups: { first: number; members: number[] }[] = [];
   for (const index of order) {
     const last = groups.at(-1);
@@ -81,12 +83,18 @@ const unique: ReferenceKernel = (context) => {
   groups.forEach((group, index) => {
     for (const member of group.members) inverse[member] = index;
   });
-  const first = int64Tensor([groups.length], groups.map((group) => group.first));
+  const first = int64Tensor(
+    [groups.length],
+    groups.map((group) => group.first),
+  );
   return [
     gatherAxis(context, input, { indices: first, axis: at }),
     first,
     int64Tensor([inverse.length], inverse),
-    int64Tensor([groups.length], groups.map((group) => group.members.length)),
+    int64Tensor(
+      [groups.length],
+      groups.map((group) => group.members.length),
+    ),
   ];
 };
 

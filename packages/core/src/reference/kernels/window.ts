@@ -1,15 +1,29 @@
-import { attr, type AttributesOf } from '../../op/attributes.ts';
+import { type AttributeSpec, type AttributesOf, attr } from '../../op/attributes.ts';
 import { elementsOf, stridesOf } from '../../tensor/dtype.ts';
 import type { KernelContext } from '../kernel.ts';
 
+/** The types of {@link windowAttributes}. */
+export type WindowAttributes = {
+  /** How padding is chosen. */
+  readonly auto_pad: AttributeSpec<'NOTSET' | 'SAME_UPPER' | 'SAME_LOWER' | 'VALID'>;
+  /** Distance of taps; 1 by default. */
+  readonly dilations: AttributeSpec<readonly number[] | undefined>;
+  /** Dims of the window. */
+  readonly kernel_shape: AttributeSpec<readonly number[] | undefined>;
+  /** Padding: all starts, then all ends; 0 by default. */
+  readonly pads: AttributeSpec<readonly number[] | undefined>;
+  /** Steps; 1 by default. */
+  readonly strides: AttributeSpec<readonly number[] | undefined>;
+};
+
 /** Attributes that sliding windows share. */
-export const windowAttributes = {
+export const windowAttributes: WindowAttributes = {
   auto_pad: attr.oneOf(['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'], 'NOTSET'),
   dilations: attr.optionalInts(),
   kernel_shape: attr.optionalInts(),
   pads: attr.optionalInts(),
   strides: attr.optionalInts(),
-} as const;
+};
 
 /** A sliding window over spatial axes, every list one per axis. */
 export interface Window {
@@ -34,17 +48,23 @@ export function planWindow(
   context: KernelContext,
   input: readonly number[],
   kernel: readonly number[],
-  options: AttributesOf<typeof windowAttributes> & { readonly ceil_mode?: boolean },
+  options: AttributesOf<WindowAttributes> & { readonly ceil_mode?: boolean },
 ): Window {
   const rank = input.length;
   const ones = input.map(() => 1);
   const strides = options.strides ?? ones;
   const dilations = options.dilations ?? ones;
   const pads = options.pads ?? [...ones, ...ones].map(() => 0);
-  if (kernel.length !== rank || strides.length !== rank || dilations.length !== rank || pads.length !== 2 * rank) {
+  if (
+    kernel.length !== rank ||
+    strides.length !== rank ||
+    dilations.length !== rank ||
+    pads.length !== 2 * rank
+  ) {
     context.fail(`kernel, strides, dilations or pads do not fit ${rank} spatial axes`);
   }
-  if ([...strides, ...dilations, ...kernel].some((item) => item < 1)) context.fail('a kernel dim, stride or dilation is less than 1');
+  if ([...strides, ...dilations, ...kernel].some((item) => item < 1))
+    context.fail('a kernel dim, stride or dilation is less than 1');
   const before = pads.slice(0, rank);
   const after = pads.slice(rank);
   const output = input.map((dim, axis) => {

@@ -1,6 +1,7 @@
-import { constantOf, type Graph, type Node, type ReportBuilder, type Value } from '@lithe/core';
+import { constantOf, type Graph, type Node, ReportBuilder, type Value } from '@lithe/core';
 import type { CalibrationStats } from '../../calibration/statistics.ts';
 import { type EligibilityOptions, ineligible } from './eligible.ts';
+import { payoff } from './payoff.ts';
 import { dataInputs, type OperatorKind, operatorKind } from './operator-kinds.ts';
 
 /** Which nodes and values of a graph are quantized. */
@@ -9,8 +10,12 @@ export interface StaticPlan {
   readonly nodes: ReadonlyMap<Node, OperatorKind>;
   /** Activation functions that the node before them takes in, with that node. */
   readonly absorbed: ReadonlyMap<Node, Node>;
-  /** Values that get a Q/DQ pair, in the order of their producers. */
+  /** Values that get a Q/DQ pair. */
   readonly values: readonly Value[];
+  /** Those of them that a quantized node makes. */
+  readonly outputs: ReadonlySet<Value>;
+  /** Where the results of each quantized node come out: its outputs, or that of the rectifier it takes in. */
+  readonly results: ReadonlyMap<Node, readonly Value[]>;
 }
 
 /** Whether a node is a `Relu` or a `Clip` with constant bounds: its effect fits into the range of its output. */
@@ -73,15 +78,50 @@ function measured(node: Node, results: readonly Value[], stats: CalibrationStats
   return undefined;
 }
 
+/** What planning needs beside eligibility. */
+export interface PlanOptions extends EligibilityOptions {
+  /** Multiply-accumulates that converting one element costs. */
+  readonly conversionCost: number;
+  /** Products whose output is quantized in any case. */
+  readonly closed: ReadonlySet<Node>;
+  /** Receives what stays float. */
+  readonly report: ReportBuilder;
+}
+
 /**
- * Decides what runs in integers. Anchors do wherever they can; followers and pass-through operators only on the way
- * from one integer node to another, since elsewhere conversions cost more than they save.
+ * Decides what runs in integers. Anchors do where the sums they save outweigh conversions at their edges; followers
+ * and pass-through operators only on the way from one integer node to another.
  */
-export function planStatic(
-  graph: Graph,
-  stats: CalibrationStats,
-  options: EligibilityOptions & { readonly report: ReportBuilder },
-): StaticPlan {
+export function planStatic(graph: Graph, stats: CalibrationStats, options: PlanOptions): StaticPlan {
+  const losing = new Set<string>();
+  const exclude = new Set(options.exclude);
+  for (;;) {
+    // One at a time, the worst first: a neighbour that becomes float changes what the others gain.
+    const plan = planOnce(graph, stats, { ...options, exclude: [...exclude], report: new ReportBuilder() });
+    let worst: Node | undefined;
+    let least = 0;
+    for (const [node, kind] of plan.nodes) {
+      const gain = kind === 'anchor' && !exclude.has(node.name) ? payoff(node, plan, options.conversionCost) : 0;
+      if (gain >= least) continue;
+      worst = node;
+      least = gain;
+    }
+    if (worst === undefined) break;
+    exclude.add(worst.name);
+    losing.add(worst.name);
+  }
+  for (const name of losing) {
+    options.report.skip(name, 'conversions', 'converting its input and output would cost more than integers save');
+  }
+  const report = new ReportBuilder();
+  const plan = planOnce(graph, stats, { ...options, exclude: [...exclude], report });
+  for (const { target, code, reason } of report.build().skipped) {
+    if (!losing.has(target)) options.report.skip(target, code, reason);
+  }
+  return plan;
+}
+
+function planOnce(graph: Graph, stats: CalibrationStats, options: PlanOptions): StaticPlan {
   const { report } = options;
   const { kinds, absorbing } = candidatesOf(graph, options, report);
 
@@ -113,14 +153,21 @@ export function planStatic(
 
   const absorbed = new Map<Node, Node>();
   const values = new Set(wanted);
+  const outputs = new Set<Value>();
+  const made = new Map<Node, readonly Value[]>();
   for (const [node, kind] of kinds) {
     const rectifier = absorbing.get(node);
     const results = resultsOf(node, absorbing);
+    made.set(node, results);
     // A product without integer reader hands out floats directly; a convolution has only an integer form.
-    const floats = kind === 'anchor' && !node.is('Conv') && !results.some((result) => wanted.has(result));
+    const closes = kind !== 'anchor' || node.is('Conv') || options.closed.has(node);
+    const floats = !closes && !results.some((result) => wanted.has(result));
     if (floats) continue;
     if (rectifier !== undefined) absorbed.set(rectifier, node);
-    for (const result of results) values.add(result);
+    for (const result of results) {
+      values.add(result);
+      outputs.add(result);
+    }
   }
-  return { nodes: kinds, absorbed, values: [...values] };
+  return { nodes: kinds, absorbed, values: [...values], outputs, results: made };
 }

@@ -1,0 +1,153 @@
+import { type Command, Option } from 'commander';
+import { compressFile } from '../compress/compress.ts';
+import { printCompression } from '../compress/print.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { openInputs, openLabelled } from '../inputs.ts';
+import { openModel } from '../model-file.ts';
+import {
+  jsonOption,
+  type Objective,
+  objectives,
+  parseInteger,
+  parseNumber,
+  preprocessOption,
+  roundsOption,
+  type Shapes,
+  seedOption,
+  shapeOption,
+  type TargetName,
+  targetOption,
+  threadsOption,
+  type Values,
+  valueOption,
+} from '../options.ts';
+import { outputPath } from '../output-path.ts';
+import { printJson, runCommand } from '../run-command.ts';
+import { createTarget } from '../targets.ts';
+import { createProgress } from '../terminal/io.ts';
+import type { CommandContext } from './context.ts';
+
+interface CompressCommandOptions {
+  readonly output?: string;
+  readonly target: TargetName;
+  readonly objective: Objective;
+  readonly maxDrop: number;
+  readonly minSqnr?: number;
+  readonly calibrate?: string;
+  readonly evaluate?: string;
+  readonly samples: number;
+  readonly preprocess?: string;
+  readonly shape?: Shapes;
+  readonly value?: Values;
+  readonly threads: number;
+  readonly rounds: number;
+  readonly seed: number;
+  readonly json?: boolean;
+}
+
+const examples = `
+Examples:
+  lithe compress model.onnx --calibrate ./images
+  lithe compress model.onnx -o small.onnx --target wasm --objective size
+  lithe compress model.onnx --calibrate train.npz --evaluate test.npz --max-drop 0.005
+  lithe compress model.onnx --shape x=1x3x320x320 --json > report.json
+`;
+
+/** Adds `lithe compress`. */
+export function addCompress(program: Command, context: CommandContext): void {
+  program
+    .command('compress')
+    .summary('make a model smaller and faster, measured')
+    .description(
+      'Simplifies a model, tries the formats that make sense for it and the target, measures each against the original in that runtime, and writes the best one inside the limits.',
+    )
+    .argument('<model>', 'ONNX file')
+    .option('-o, --output <file>', 'where to write the result (default: MODEL.small.onnx)')
+    .addOption(targetOption())
+    .addOption(new Option('--objective <goal>', 'what counts').choices(objectives).default('balanced'))
+    .addOption(
+      new Option(
+        '--max-drop <share>',
+        'largest drop of accuracy with --evaluate, 0.01 being one point; without labels three times this share of predictions may change',
+      )
+        .argParser(parseNumber(0, 1))
+        .default(0.01),
+    )
+    .addOption(
+      new Option(
+        '--min-sqnr <dB>',
+        'smallest signal to noise ratio of the outputs, where there are no labels',
+      )
+        .argParser(parseNumber(-100, 1000))
+        .default(undefined, '20 on real inputs, 10 on random ones'),
+    )
+    .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
+    .option('--evaluate <data>', 'labelled inputs, for the accuracy')
+    .addOption(
+      new Option('--samples <n>', 'samples that drift is taken on')
+        .argParser(parseInteger(1, 100_000))
+        .default(32),
+    )
+    .addOption(preprocessOption())
+    .addOption(shapeOption())
+    .addOption(valueOption())
+    .addOption(threadsOption())
+    .addOption(roundsOption())
+    .addOption(seedOption())
+    .addOption(jsonOption())
+    .addHelpText('after', examples)
+    .action(async (path: string, options: CompressCommandOptions) => {
+      context.exitCode = await runCommand(context.io, () => compress(path, options, context));
+    });
+}
+
+async function compress(
+  path: string,
+  options: CompressCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { io } = context;
+  const { signal } = io;
+  const output = await outputPath(path, options.output, 'small');
+  const progress = createProgress(io, false);
+  try {
+    const file = await openModel(path, signal);
+    const inputs = await openInputs(file.model, options.calibrate, {
+      shapes: options.shape,
+      values: options.value,
+      preprocess: options.preprocess,
+      seed: options.seed,
+    });
+    const evaluate =
+      options.evaluate === undefined
+        ? undefined
+        : await openLabelled(file.model, options.evaluate, {
+            shapes: options.shape,
+            preprocess: options.preprocess,
+          });
+    const report = await compressFile(file, {
+      target: await createTarget(options.target),
+      threads: options.threads,
+      objective: options.objective,
+      limits: { maxDrop: options.maxDrop, minSqnrDb: options.minSqnr ?? (inputs.random ? 10 : 20) },
+      data: inputs.data,
+      random: inputs.random,
+      evaluate,
+      driftSamples: options.samples,
+      rounds: options.rounds,
+      output,
+      seed: options.seed,
+      signal,
+      onPhase: progress.phase,
+      onProgress: progress.onProgress,
+      log: { warn: progress.warn },
+    });
+    progress.stop();
+    for (const warning of report.warnings) progress.warn(warning);
+    if (options.json === true) printJson(io, report);
+    else io.out.write(printCompression(report));
+    return exitCodes.done;
+  } finally {
+    progress.stop();
+  }
+}

@@ -1,0 +1,90 @@
+import type { Objective } from '../options.ts';
+import type { CandidateResult, DriftFigures, Limits } from './report.ts';
+
+/**
+ * Noise that a paired measurement on a busy machine leaves: a result is called slower only when its whole
+ * confidence interval lies below 1, or its median below this.
+ */
+export const SLOWER_BELOW = 0.98;
+
+/** Gains closer than this are taken as equal: measurements do not tell them apart. */
+const TIE = 0.05;
+
+/** Why a candidate cannot be chosen, as a clause; `undefined` when it can. */
+export function refusalOf(result: CandidateResult, objective: Objective, limits: Limits): string | undefined {
+  if (result.failure !== undefined) return result.failure;
+  const { drift, accuracy, latency } = result;
+  if (drift === undefined || latency === undefined) return 'it was not measured';
+  if (accuracy !== undefined) {
+    const drop = accuracy.before - accuracy.after;
+    if (drop > limits.maxDrop)
+      return `${accuracy.metric} falls by ${drop.toFixed(4)}, more than ${limits.maxDrop}`;
+  } else {
+    if (!(drift.sqnrDb >= limits.minSqnrDb))
+      return `outputs drift to ${drift.sqnrDb.toFixed(1)} dB, below ${limits.minSqnrDb} dB`;
+    if (disagrees(drift, limits.maxDrop))
+      return `the best class is the same in ${((drift.top1Agreement ?? 1) * 100).toFixed(2)} % only`;
+  }
+  if (objective !== 'size' && isSlower(latency)) return `it is slower: ${latency.speedup.toFixed(2)}x`;
+  return undefined;
+}
+
+/**
+ * Share of predictions that may change for each point of accuracy that may be lost: those that change hung in the
+ * balance, and as many of them were wrong before as are wrong now.
+ */
+const CHANGES_PER_DROP = 3;
+
+/**
+ * Whether more predictions differ than are allowed. One of few may: with 32 samples, a single one is three points, and
+ * says nothing.
+ */
+function disagrees({ top1Agreement, rows = 0 }: DriftFigures, maxDrop: number): boolean {
+  if (top1Agreement === undefined) return false;
+  const differing = Math.round((1 - top1Agreement) * rows);
+  return differing > Math.max(1, CHANGES_PER_DROP * maxDrop * rows);
+}
+
+/** Whether a measured latency is worse than the original's by more than noise. */
+export function isSlower(latency: {
+  readonly speedup: number;
+  readonly interval: readonly [number, number];
+}): boolean {
+  return latency.interval[1] < 1 || latency.speedup < SLOWER_BELOW;
+}
+
+/** How good a candidate is for an objective; higher is better. */
+function scoreOf(result: CandidateResult, objective: Objective): number {
+  const ratio = result.size?.ratio ?? 0;
+  const speedup = result.latency?.speedup ?? 0;
+  switch (objective) {
+    case 'size':
+      return ratio;
+    case 'latency':
+      return speedup;
+    case 'balanced':
+      // Half the size counts as much as twice the speed.
+      return ratio * speedup;
+  }
+}
+
+/**
+ * The candidates that may be chosen, best first. Gains within noise of the best count as equal: among them the
+ * smaller file comes first under `latency`, else the one that drifts less.
+ */
+export function rankCandidates(
+  results: readonly CandidateResult[],
+  objective: Objective,
+  limits: Limits,
+): CandidateResult[] {
+  const allowed = results.filter((result) => refusalOf(result, objective, limits) === undefined);
+  const sorted = allowed.sort((left, right) => scoreOf(right, objective) - scoreOf(left, objective));
+  const best = sorted[0];
+  if (best === undefined) return sorted;
+  const least = scoreOf(best, objective) * (1 - TIE);
+  const ties = sorted.filter((result) => scoreOf(result, objective) >= least);
+  const second = (result: CandidateResult): number =>
+    (objective === 'latency' ? result.size?.ratio : result.drift?.sqnrDb) ?? 0;
+  ties.sort((left, right) => second(right) - second(left));
+  return [...ties, ...sorted.slice(ties.length)];
+}

@@ -1,0 +1,105 @@
+import { InvalidArgumentError, Option } from 'commander';
+
+/** What a user may compress for. */
+export const objectives = ['size', 'latency', 'balanced'] as const;
+
+/** What a user may compress for: the smallest file, the fastest model, or both alike. */
+export type Objective = (typeof objectives)[number];
+
+/** The targets the command knows. */
+export const targetNames = ['node-cpu', 'wasm', 'webgpu'] as const;
+
+/** A target the command knows. */
+export type TargetName = (typeof targetNames)[number];
+
+/** Shapes by input name, as given by `--shape`. */
+export type Shapes = Readonly<Record<string, readonly number[]>>;
+
+/** Reads one `--shape x=1x3x320x320`; the option may be repeated. */
+export function parseShape(text: string, previous: Shapes = {}): Shapes {
+  const match = /^(.+)=(\d+(?:[x,]\d+)*|scalar)$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('Write it as NAME=1x3x320x320 (or NAME=scalar).');
+  const [, name, dims] = match as unknown as [string, string, string];
+  if (Object.hasOwn(previous, name)) throw new InvalidArgumentError(`Input "${name}" is given twice.`);
+  return { ...previous, [name]: dims === 'scalar' ? [] : dims.split(/[x,]/).map(Number) };
+}
+
+/** Contents of inputs by name, as given by `--value`. */
+export type Values = Readonly<Record<string, readonly number[]>>;
+
+/** Reads one `--value sr=16000`; the option may be repeated. */
+export function parseValue(text: string, previous: Values = {}): Values {
+  const match = /^(.+?)=(-?[\d.]+(?:e[-+]?\d+)?(?:,-?[\d.]+(?:e[-+]?\d+)?)*)$/i.exec(text);
+  if (match === null) throw new InvalidArgumentError('Write it as NAME=16000 or NAME=1,2,3.');
+  const [, name, list] = match as unknown as [string, string, string];
+  const numbers = list.split(',').map(Number);
+  if (numbers.some((number) => !Number.isFinite(number)))
+    throw new InvalidArgumentError('All values must be numbers.');
+  if (Object.hasOwn(previous, name)) throw new InvalidArgumentError(`Input "${name}" is given twice.`);
+  return { ...previous, [name]: numbers };
+}
+
+/** Reads a number in a range. */
+export function parseNumber(minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !(value >= minimum && value <= maximum)) {
+      throw new InvalidArgumentError(`It must be a number from ${minimum} to ${maximum}.`);
+    }
+    return value;
+  };
+}
+
+/** Reads a whole number in a range. */
+export function parseInteger(minimum: number, maximum: number): (text: string) => number {
+  const parse = parseNumber(minimum, maximum);
+  return (text) => {
+    const value = parse(text);
+    if (!Number.isInteger(value)) throw new InvalidArgumentError('It must be a whole number.');
+    return value;
+  };
+}
+
+/** `--json`, the same in every command. */
+export const jsonOption = (): Option => new Option('--json', 'print the result as JSON on stdout');
+
+/** `--shape`, the same in every command. */
+export const shapeOption = (): Option =>
+  new Option(
+    '--shape <name=dims>',
+    'size of an input with symbolic dims, such as x=1x3x320x320 (repeat for more inputs)',
+  ).argParser(parseShape);
+
+/** `--value`, the same in every command. */
+export const valueOption = (): Option =>
+  new Option(
+    '--value <name=numbers>',
+    'contents of an input that must not be random, such as sr=16000 (repeat for more inputs)',
+  ).argParser(parseValue);
+
+/** `--target`, the same in every command. */
+export const targetOption = (): Option =>
+  new Option('--target <runtime>', 'runtime to compress for and measure in')
+    .choices(targetNames)
+    .default('node-cpu');
+
+/** `--threads`, the same in every command. */
+export const threadsOption = (): Option =>
+  new Option('--threads <n>', 'threads of the runtime').argParser(parseInteger(1, 256)).default(1);
+
+/** `--seed`, the same in every command. */
+export const seedOption = (): Option =>
+  new Option('--seed <n>', 'seed of everything random').argParser(parseInteger(0, 2 ** 32 - 1)).default(0);
+
+/** `--preprocess`, the same in every command that reads images. */
+export const preprocessOption = (): Option =>
+  new Option(
+    '--preprocess <file>',
+    'JSON file with the image preprocessing (default: preprocessing.json beside the images)',
+  );
+
+/** `--rounds`, the same in every command that measures. */
+export const roundsOption = (): Option =>
+  new Option('--rounds <n>', 'rounds of a measurement; in each the models take turns')
+    .argParser(parseInteger(1, 100_000))
+    .default(31);

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { errors, formatShape, invariant } from './catalogue.ts';
+import { isLitheError, LitheError } from './lithe-error.ts';
+
+describe('LitheError', () => {
+  it('carries code, message, hint, details and cause', () => {
+    const cause = new Error('below');
+    const error = errors.dataInvalid('x.npy', 'it is cut off.', 'Copy it again.', cause);
+    expect(error).toBeInstanceOf(Error);
+    expect(error).toMatchObject({
+      name: 'LitheError',
+      code: 'DATA_INVALID',
+      message: 'Data "x.npy" cannot be used: it is cut off.',
+      hint: 'Copy it again.',
+      details: { source: 'x.npy' },
+      cause,
+    });
+    expect(errors.tensorInvalid('x')).not.toHaveProperty('cause');
+  });
+
+  it('is recognized by its brand, also from another copy of the package', () => {
+    class OtherCopy extends Error {
+      readonly '~lithe' = 'error';
+      readonly code = 'DISPOSED';
+    }
+    expect(isLitheError(new OtherCopy())).toBe(true);
+    expect(isLitheError(new OtherCopy(), 'DISPOSED')).toBe(true);
+    expect(isLitheError(new OtherCopy(), 'INTERNAL')).toBe(false);
+    for (const other of [new Error('plain'), { '~lithe': 'error' }, null, 'text'])
+      expect(isLitheError(other)).toBe(false);
+  });
+
+  it('lists ten problems of a model in its message and all of them in its details', () => {
+    const problems = Array.from({ length: 12 }, (_, index) => `Problem ${index}.`);
+    const error = errors.modelInvalid(problems, '"net"');
+    expect(error.message).toBe(
+      `The model "net" is not valid: ${problems.slice(0, 10).join(' ')} (and 2 more)`,
+    );
+    expect(error.details['problems']).toEqual(problems);
+  });
+
+  it('keeps the hint and the error of what failed in a pass', () => {
+    const inner = errors.graphEditInvalid('it is used', 'Remove the reader first');
+    const error = errors.passFailed('a/b', 2, inner);
+    expect([error.hint, error.cause]).toEqual(['Remove the reader first', inner]);
+    expect(errors.passFailed('a/b', 2, 'a text').message).toBe('Pass "a/b" (step 2) failed: a text');
+  });
+});
+
+describe('invariant', () => {
+  it('throws INTERNAL only when the condition does not hold', () => {
+    expect(() => invariant(1, 'never')).not.toThrow();
+    expect(() => invariant(0, 'the books do not balance')).toThrow(
+      expect.objectContaining({ code: 'INTERNAL', message: 'Internal error: the books do not balance.' }),
+    );
+    expect(new LitheError('INTERNAL', 'x').details).toEqual({});
+  });
+});
+
+describe('formatShape', () => {
+  it('prints dims, symbols, unknown dims and unknown rank', () => {
+    expect([formatShape([2, 'N', null]), formatShape([]), formatShape(undefined), formatShape(null)]).toEqual(
+      ['[2, N, ?]', '[]', '[unknown rank]', '[unknown rank]'],
+    );
+  });
+});
