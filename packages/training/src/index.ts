@@ -3,7 +3,58 @@
  *
  * @packageDocumentation
  */
-export { Emitter, type EmitAttributes } from './autodiff/emitter.ts';
-export { gradient, type GradientContext, type GradientRule } from './autodiff/gradient-rule.ts';
+export { type EmitAttributes, Emitter } from './autodiff/emitter.ts';
+export { type GradientContext, type GradientRule, gradient } from './autodiff/gradient-rule.ts';
 export { addGradients, type GradientRequest, gradients } from './autodiff/gradients.ts';
+export { readSafetensors, type SafetensorsFile, writeSafetensors } from './checkpoint/safetensors.ts';
+export { type CheckpointStore, memoryCheckpoints } from './checkpoint/store.ts';
+export { type Augmentation, cutout, flip, type ImageInput, type MixupOptions, mixup, randomCrop } from './data/augment.ts';
+export { gatherRows, type SampleTable, sampleTable, type TableArrays } from './data/sample-table.ts';
+export { type EpochRecord, type FitOptions, type FitResult, fit, type StepRecord } from './fit/fit.ts';
+export {
+  constantSchedule,
+  cosineSchedule,
+  type OneCycleOptions,
+  oneCycleSchedule,
+  polynomialSchedule,
+  type Schedule,
+  type SchedulePoint,
+  stepSchedule,
+  warmUp,
+} from './fit/schedule.ts';
+export {
+  type BinaryCrossEntropyOptions,
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+} from './losses/classification.ts';
+export { type Loss, type LossContext, type WeightedLoss, weightedSum } from './losses/loss.ts';
+export {
+  cosineDistance,
+  type HuberOptions,
+  huber,
+  type KlOptions,
+  klDivergence,
+  meanSquaredError,
+  type RegressionOptions,
+} from './losses/regression.ts';
+export type { Optimizer, UpdateContext } from './optimizers/optimizer.ts';
+export {
+  type AdamOptions,
+  adam,
+  adamW,
+  type LionOptions,
+  lion,
+  type RmspropOptions,
+  rmsprop,
+  type SgdOptions,
+  sgd,
+} from './optimizers/standard.ts';
 export { standardGradients } from './rules/standard-gradients.ts';
+export {
+  type DropoutMask,
+  type ParameterGroup,
+  type TrainingStep,
+  type TrainingStepOptions,
+  trainingStep,
+} from './step/training-step.ts';

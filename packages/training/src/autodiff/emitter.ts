@@ -55,7 +55,7 @@ export class Emitter {
     const entries = Object.entries(attributes).flatMap(([name, value]) => (value === undefined ? [] : [[name, toAttribute(name, value)] as const]));
     const name = this.graph.uniqueName(`${this.#prefix}${opType}`);
     const list = Array.from({ length: outputs }, (_, index) => ({ name: index === 0 ? name : this.graph.uniqueName(`${name}_${index}`) }));
-    const node = this.graph.addNode({ opType, inputs, attributes: new Map(entries), name }, list);
+    const node = this.graph.addNode({ opType, inputs, attributes: new Map(entries) }, list);
     inferNodeTypes(node, this.#opset);
     return node.outputs;
   }
