@@ -8,7 +8,15 @@ export { type GradientContext, type GradientRule, gradient } from './autodiff/gr
 export { addGradients, type GradientRequest, gradients } from './autodiff/gradients.ts';
 export { readSafetensors, type SafetensorsFile, writeSafetensors } from './checkpoint/safetensors.ts';
 export { type CheckpointStore, memoryCheckpoints } from './checkpoint/store.ts';
-export { type Augmentation, cutout, flip, type ImageInput, type MixupOptions, mixup, randomCrop } from './data/augment.ts';
+export {
+  type Augmentation,
+  cutout,
+  flip,
+  type ImageInput,
+  type MixupOptions,
+  mixup,
+  randomCrop,
+} from './data/augment.ts';
 export { gatherRows, type SampleTable, sampleTable, type TableArrays } from './data/sample-table.ts';
 export { type EpochRecord, type FitOptions, type FitResult, fit, type StepRecord } from './fit/fit.ts';
 export {
@@ -22,6 +30,38 @@ export {
   stepSchedule,
   warmUp,
 } from './fit/schedule.ts';
+export type { AttentionOptions } from './layers/attention.ts';
+export {
+  filledWith,
+  type GainOptions,
+  type Initializer,
+  type KaimingOptions,
+  kaimingNormal,
+  kaimingUniform,
+  orthogonal,
+  type TruncatedNormalOptions,
+  truncatedNormal,
+  type WeightRequest,
+  xavierNormal,
+  xavierUniform,
+} from './layers/initializer.ts';
+export { type Layers, layers } from './layers/layers.ts';
+export {
+  cnn,
+  type ImageNetworkOptions,
+  type MlpOptions,
+  type MobileNetOptions,
+  mlp,
+  mobileNetV2,
+  type NetworkOptions,
+  resnet20,
+  resnet56,
+  type TransformerOptions,
+  transformerEncoder,
+} from './layers/networks.ts';
+export type { BatchNormOptions, LayerNormOptions } from './layers/normalization.ts';
+export type { PoolOptions } from './layers/pool.ts';
+export type { Conv2dOptions, EmbeddingOptions, LinearOptions } from './layers/weighted.ts';
 export {
   type BinaryCrossEntropyOptions,
   binaryCrossEntropy,

@@ -16,13 +16,28 @@ import {
 } from '@lithe/core';
 
 /** Attributes as rules write them: whole numbers, lists of them, texts, or an attribute made by hand. */
-export type EmitAttributes = Readonly<Record<string, number | string | readonly number[] | Attribute | undefined>>;
+export type EmitAttributes = Readonly<
+  Record<string, number | string | readonly number[] | Attribute | undefined>
+>;
 
 /** Names of attributes that are floats: a JavaScript number does not tell. */
-const floatAttributes = new Set(['alpha', 'beta', 'gamma', 'epsilon', 'momentum', 'ratio', 'bias', 'lambd', 'cubic_coeff_a', 'extrapolation_value', 'clip']);
+const floatAttributes = new Set([
+  'alpha',
+  'beta',
+  'gamma',
+  'epsilon',
+  'momentum',
+  'ratio',
+  'bias',
+  'lambd',
+  'cubic_coeff_a',
+  'extrapolation_value',
+  'clip',
+]);
 
 function toAttribute(name: string, value: number | string | readonly number[] | Attribute): Attribute {
-  if (typeof value === 'number') return floatAttributes.has(name) ? attribute.float(value) : attribute.int(value);
+  if (typeof value === 'number')
+    return floatAttributes.has(name) ? attribute.float(value) : attribute.int(value);
   if (typeof value === 'string') return attribute.string(value);
   if ('kind' in value) return value;
   return attribute.ints(value);
@@ -51,10 +66,19 @@ export class Emitter {
   }
 
   /** Adds a node and gives its outputs. */
-  node(opType: string, inputs: readonly (Value | null)[], attributes: EmitAttributes = {}, outputs = 1): readonly Value[] {
-    const entries = Object.entries(attributes).flatMap(([name, value]) => (value === undefined ? [] : [[name, toAttribute(name, value)] as const]));
+  node(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    attributes: EmitAttributes = {},
+    outputs = 1,
+  ): readonly Value[] {
+    const entries = Object.entries(attributes).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, toAttribute(name, value)] as const],
+    );
     const name = this.graph.uniqueName(`${this.#prefix}${opType}`);
-    const list = Array.from({ length: outputs }, (_, index) => ({ name: index === 0 ? name : this.graph.uniqueName(`${name}_${index}`) }));
+    const list = Array.from({ length: outputs }, (_, index) => ({
+      name: index === 0 ? name : this.graph.uniqueName(`${name}_${index}`),
+    }));
     const node = this.graph.addNode({ opType, inputs, attributes: new Map(entries) }, list);
     inferNodeTypes(node, this.#opset);
     return node.outputs;
@@ -72,7 +96,9 @@ export class Emitter {
 
   /** A one-dimensional int64 constant: axes, sizes, splits. */
   ints(values: readonly number[]): Value {
-    return this.#cached(`ints:${values.join()}`, () => Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt)));
+    return this.#cached(`ints:${values.join()}`, () =>
+      Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt)),
+    );
   }
 
   /** An int64 scalar constant. */
@@ -140,7 +166,9 @@ export class Emitter {
 
   /** Axes in another order. */
   transpose(value: Value, permutation: readonly number[]): Value {
-    return permutation.every((axis, index) => axis === index) ? value : this.op('Transpose', [value], { perm: permutation });
+    return permutation.every((axis, index) => axis === index)
+      ? value
+      : this.op('Transpose', [value], { perm: permutation });
   }
 
   /** The last two axes swapped. */
@@ -153,12 +181,16 @@ export class Emitter {
 
   /** Sum over axes. An empty list leaves the value as it is. */
   sum(value: Value, axes: readonly number[], keepDims: boolean): Value {
-    return axes.length === 0 ? value : this.op('ReduceSum', [value, this.ints(axes)], { keepdims: keepDims ? 1 : 0 });
+    return axes.length === 0
+      ? value
+      : this.op('ReduceSum', [value, this.ints(axes)], { keepdims: keepDims ? 1 : 0 });
   }
 
   /** Mean over axes. */
   mean(value: Value, axes: readonly number[], keepDims: boolean): Value {
-    return axes.length === 0 ? value : this.op('ReduceMean', [value, this.ints(axes)], { keepdims: keepDims ? 1 : 0 });
+    return axes.length === 0
+      ? value
+      : this.op('ReduceMean', [value, this.ints(axes)], { keepdims: keepDims ? 1 : 0 });
   }
 
   /** The shape of a value as an int64 vector: a constant where it is known. */
@@ -184,7 +216,9 @@ export class Emitter {
   /** Zeros in the shape and dtype of `like`. */
   zerosLike(value: Value): Value {
     const dtype = value.dtype ?? 'float32';
-    return this.op('ConstantOfShape', [this.shapeOf(value)], { value: attribute.tensor(scalarTensor(0, dtype).reshape([1])) });
+    return this.op('ConstantOfShape', [this.shapeOf(value)], {
+      value: attribute.tensor(scalarTensor(0, dtype).reshape([1])),
+    });
   }
 
   /** Another element type. */

@@ -1,4 +1,14 @@
-import { type AttributesOf, type AttributeSpecs, attributesOf, defineTrait, type Node, type OpDef, type Trait, type Value } from '@lithe/core';
+import {
+  type AttributeSpecs,
+  type AttributesOf,
+  attributesOf,
+  defineTrait,
+  type Node,
+  type OpDef,
+  type StandardOp,
+  type Trait,
+  type Value,
+} from '@lithe/core';
 import type { Emitter } from './emitter.ts';
 
 /** What a gradient rule works with: one node of the forward graph and the gradients of its outputs. */
@@ -35,3 +45,15 @@ export const gradient: Trait<GradientRule> = defineTrait<GradientRule>('training
 
 /** Reads attributes; apart so that the context stays small. */
 export const readNodeAttributes: typeof attributesOf = attributesOf;
+
+/** Answers of a family of standard operators: a rule, or `'none'` where no useful gradient exists. */
+export type GradientRules<Op extends StandardOp> = Readonly<Record<Op, GradientRule | 'none'>>;
+
+/**
+ * A rule for an operator that has a gradient but cannot be differentiated here: it stops with a reason.
+ *
+ * @param reason a clause that says why
+ */
+export function refuse(reason: string): GradientRule {
+  return (context) => context.unsupported(reason);
+}

@@ -1,4 +1,5 @@
 import {
+  attributesOf,
   errors,
   inferShapes,
   isFloat,
@@ -8,7 +9,6 @@ import {
   standardOps,
   type TraitTable,
   type Value,
-  attributesOf,
 } from '@lithe/core';
 import { standardGradients } from '../rules/standard-gradients.ts';
 import { sumToShape } from './broadcast.ts';
@@ -47,7 +47,8 @@ export function addGradients(model: Model, request: GradientRequest): readonly (
     const parts = gradients.get(value);
     if (parts === undefined) return undefined;
     // Summed once, when first asked for: all contributions are in, for the walk is in reverse order.
-    const sum = parts.length <= 2 ? parts.reduce((left, right) => emit.add(left, right)) : emit.op('Sum', parts);
+    const sum =
+      parts.length <= 2 ? parts.reduce((left, right) => emit.add(left, right)) : emit.op('Sum', parts);
     gradients.set(value, [sum]);
     return sum;
   };
@@ -71,11 +72,18 @@ interface Pass {
 function activeValues(nodes: readonly Node[], wrt: readonly Value[]): ReadonlySet<Value> {
   const active = new Set<Value>(wrt);
   for (const node of nodes) {
-    const captured = node.subgraphs.length > 0 && [...node.subgraphs].some(([, inner]) => [...inner.nodesDeep()].some((item) => item.inputs.some((value) => value !== null && active.has(value))));
+    const captured =
+      node.subgraphs.length > 0 &&
+      [...node.subgraphs].some(([, inner]) =>
+        [...inner.nodesDeep()].some((item) =>
+          item.inputs.some((value) => value !== null && active.has(value)),
+        ),
+      );
     if (!captured && !node.inputs.some((value) => value !== null && active.has(value))) continue;
     // Integers carry no gradient, but for the straight-through one from Quantize to Dequantize.
     const through = node.opType === 'QuantizeLinear';
-    for (const value of node.outputs) if (through || value.dtype === undefined || isFloat(value.dtype)) active.add(value);
+    for (const value of node.outputs)
+      if (through || value.dtype === undefined || isFloat(value.dtype)) active.add(value);
   }
   return active;
 }
@@ -112,7 +120,8 @@ function contextOf(node: Node, needed: readonly boolean[], pass: Pass): Gradient
     emit: pass.emit,
     input: (index) => {
       const value = node.input(index);
-      if (value === null) throw errors.internal(`the gradient rule of ${node.op} asks for input ${index}, which is left out`);
+      if (value === null)
+        throw errors.internal(`the gradient rule of ${node.op} asks for input ${index}, which is left out`);
       return value;
     },
     has: (index) => node.input(index) !== null,
@@ -139,14 +148,18 @@ function contextOf(node: Node, needed: readonly boolean[], pass: Pass): Gradient
  */
 export async function gradients(
   model: Model,
-  request: { readonly of: string; readonly wrt: readonly string[] } & Pick<GradientRequest, 'rules' | 'opset'>,
+  request: { readonly of: string; readonly wrt: readonly string[] } & Pick<
+    GradientRequest,
+    'rules' | 'opset'
+  >,
 ): Promise<Model> {
   const copy = model.clone();
   await inferShapes(copy, request.opset === undefined ? {} : { opset: request.opset });
   const { graph } = copy;
   const find = (name: string): Value => {
     const value = graph.value(name);
-    if (value === undefined) throw errors.optionsInvalid('gradients', [`The model has no value called "${name}".`]);
+    if (value === undefined)
+      throw errors.optionsInvalid('gradients', [`The model has no value called "${name}".`]);
     return value;
   };
   const of = find(request.of);

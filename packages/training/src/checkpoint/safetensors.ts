@@ -17,7 +17,9 @@ const formatNames: Partial<Record<DType, string>> = {
   bool: 'BOOL',
 };
 
-const dtypeOf: ReadonlyMap<string, DType> = new Map(Object.entries(formatNames).map(([dtype, name]) => [name, dtype as DType]));
+const dtypeOf: ReadonlyMap<string, DType> = new Map(
+  Object.entries(formatNames).map(([dtype, name]) => [name, dtype as DType]),
+);
 
 /** Largest header that is read: a hostile file must not make us parse gigabytes of JSON. The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -39,11 +41,14 @@ export interface SafetensorsFile {
 export function writeSafetensors(file: SafetensorsFile): Uint8Array {
   const header: Record<string, unknown> = {};
   if (Object.keys(file.metadata).length > 0) header['__metadata__'] = file.metadata;
-  const entries = Object.entries(file.tensors).sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0));
+  const entries = Object.entries(file.tensors).sort(([left], [right]) =>
+    left < right ? -1 : left > right ? 1 : 0,
+  );
   let offset = 0;
   for (const [name, tensor] of entries) {
     const dtype = formatNames[tensor.dtype];
-    if (dtype === undefined) throw errors.dtypeUnsupported('safetensors', tensor.dtype, Object.keys(formatNames));
+    if (dtype === undefined)
+      throw errors.dtypeUnsupported('safetensors', tensor.dtype, Object.keys(formatNames));
     header[name] = { dtype, shape: tensor.shape, data_offsets: [offset, offset + tensor.byteLength] };
     offset += tensor.byteLength;
   }
@@ -71,7 +76,8 @@ export function writeSafetensors(file: SafetensorsFile): Uint8Array {
 export function readSafetensors(bytes: Uint8Array, name = 'checkpoint'): SafetensorsFile {
   if (bytes.byteLength < 8) throw errors.fileInvalid(name, 'it is too short for safetensors.');
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
-  if (length > BigInt(Math.min(MAX_HEADER_BYTES, bytes.byteLength - 8))) throw errors.fileInvalid(name, 'its header is longer than the file.');
+  if (length > BigInt(Math.min(MAX_HEADER_BYTES, bytes.byteLength - 8)))
+    throw errors.fileInvalid(name, 'its header is longer than the file.');
   const start = 8 + Number(length);
   const header = parseHeader(bytes.subarray(8, start), name);
   const tensors: Record<string, Tensor> = {};
@@ -86,7 +92,8 @@ export function readSafetensors(bytes: Uint8Array, name = 'checkpoint'): Safeten
 function parseHeader(bytes: Uint8Array, name: string): Record<string, unknown> {
   try {
     const header: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    if (typeof header === 'object' && header !== null && !Array.isArray(header)) return header as Record<string, unknown>;
+    if (typeof header === 'object' && header !== null && !Array.isArray(header))
+      return header as Record<string, unknown>;
   } catch (cause) {
     throw errors.fileInvalid(name, 'its header is not JSON.', cause);
   }
@@ -96,9 +103,17 @@ function parseHeader(bytes: Uint8Array, name: string): Record<string, unknown> {
 function readTensor(key: string, entry: unknown, data: Uint8Array, name: string): Tensor {
   const { dtype: code, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   const dtype = typeof code === 'string' ? dtypeOf.get(code) : undefined;
-  const dims = Array.isArray(shape) && shape.every((dim) => Number.isSafeInteger(dim) && (dim as number) >= 0) ? (shape as number[]) : undefined;
+  const dims =
+    Array.isArray(shape) && shape.every((dim) => Number.isSafeInteger(dim) && (dim as number) >= 0)
+      ? (shape as number[])
+      : undefined;
   const [begin, end] = Array.isArray(offsets) ? (offsets as unknown[]) : [];
-  if (dtype === undefined || dims === undefined || !Number.isSafeInteger(begin) || !Number.isSafeInteger(end)) {
+  if (
+    dtype === undefined ||
+    dims === undefined ||
+    !Number.isSafeInteger(begin) ||
+    !Number.isSafeInteger(end)
+  ) {
     throw errors.fileInvalid(name, `the entry of tensor "${key}" is malformed.`);
   }
   const [from, to] = [begin as number, end as number];

@@ -24,11 +24,15 @@ function imagesOf(batch: Batch, options: ImageInput): Images {
   const name = options.input ?? (names.length === 1 ? names[0] : undefined);
   const tensor = name === undefined ? undefined : batch.inputs[name];
   if (name === undefined || tensor === undefined) {
-    throw errors.optionsInvalid('augmentation', [`Name the input that holds the images: ${names.join(', ')}.`]);
+    throw errors.optionsInvalid('augmentation', [
+      `Name the input that holds the images: ${names.join(', ')}.`,
+    ]);
   }
   const [count, channels, height, width] = tensor.shape;
   if (tensor.dtype !== 'float32' || tensor.shape.length !== 4) {
-    throw errors.optionsInvalid('augmentation', [`Input "${name}" is ${tensor.toString()}, not float32 [N, C, H, W].`]);
+    throw errors.optionsInvalid('augmentation', [
+      `Input "${name}" is ${tensor.toString()}, not float32 [N, C, H, W].`,
+    ]);
   }
   const data = Float32Array.from((tensor as Tensor<'float32'>).data);
   return { name, data, count: count!, channels: channels!, height: height!, width: width! };
@@ -57,7 +61,10 @@ export function flip(options: ImageInput = {}): Augmentation {
 }
 
 /** Moves each image by up to `pad` pixels in each direction; what comes in from outside is `fill`, 0 by default. */
-export function randomCrop(pad: number, options: ImageInput & { readonly fill?: number | undefined } = {}): Augmentation {
+export function randomCrop(
+  pad: number,
+  options: ImageInput & { readonly fill?: number | undefined } = {},
+): Augmentation {
   const { fill = 0 } = options;
   return (batch, rng) => {
     const images = imagesOf(batch, options);
@@ -84,7 +91,10 @@ export function randomCrop(pad: number, options: ImageInput & { readonly fill?: 
 }
 
 /** Blanks a square of `size` pixels in each image (DeVries and Taylor, "Cutout", 2017). */
-export function cutout(size: number, options: ImageInput & { readonly fill?: number | undefined } = {}): Augmentation {
+export function cutout(
+  size: number,
+  options: ImageInput & { readonly fill?: number | undefined } = {},
+): Augmentation {
   const { fill = 0 } = options;
   return (batch, rng) => {
     const images = imagesOf(batch, options);
@@ -122,7 +132,8 @@ export function mixup(options: MixupOptions): Augmentation {
   return (batch, rng) => {
     const images = imagesOf(batch, options);
     const labels = batch.targets?.[target];
-    if (labels?.dtype !== 'int64') throw errors.optionsInvalid('mixup', [`The batch has no int64 target "${target}".`]);
+    if (labels?.dtype !== 'int64')
+      throw errors.optionsInvalid('mixup', [`The batch has no int64 target "${target}".`]);
     const share = beta(alpha, rng);
     const order = Uint32Array.from({ length: images.count }, (_, index) => index);
     rng.shuffle(order);
@@ -133,7 +144,8 @@ export function mixup(options: MixupOptions): Augmentation {
     for (let image = 0; image < images.count; image++) {
       const other = order[image]!;
       for (let pixel = 0; pixel < size; pixel++) {
-        images.data[image * size + pixel] = share * before[image * size + pixel]! + (1 - share) * before[other * size + pixel]!;
+        images.data[image * size + pixel] =
+          share * before[image * size + pixel]! + (1 - share) * before[other * size + pixel]!;
       }
       const own = image * classes + Number(numbers[image]!);
       const second = image * classes + Number(numbers[other]!);
@@ -141,7 +153,10 @@ export function mixup(options: MixupOptions): Augmentation {
       probabilities[second] = probabilities[second]! + 1 - share;
     }
     const mixed = withImages(batch, images);
-    return { ...mixed, targets: { ...batch.targets, [target]: Tensor.from('float32', [images.count, classes], probabilities) } };
+    return {
+      ...mixed,
+      targets: { ...batch.targets, [target]: Tensor.from('float32', [images.count, classes], probabilities) },
+    };
   };
 }
 

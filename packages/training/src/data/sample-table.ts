@@ -28,7 +28,8 @@ export function sampleTable(arrays: TableArrays, description = 'tensors in memor
   const size = named[0]?.shape[0];
   if (size === undefined) throw errors.dataInvalid(description, 'it has no samples.');
   for (const tensor of named) {
-    if (tensor.shape[0] !== size) throw errors.dataInvalid(description, 'its tensors differ in their number of samples.');
+    if (tensor.shape[0] !== size)
+      throw errors.dataInvalid(description, 'its tensors differ in their number of samples.');
     if (tensor.dtype === 'string' || byteLengthOf(tensor.dtype, 1) * tensor.size !== tensor.byteLength) {
       throw errors.dataInvalid(description, `${tensor.dtype} has no rows of whole bytes.`);
     }
@@ -45,7 +46,9 @@ export function sampleTable(arrays: TableArrays, description = 'tensors in memor
 }
 
 function gatherFeeds(feeds: Feeds, indices: Uint32Array): Feeds {
-  return Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, gatherRows(tensor, indices)]));
+  return Object.fromEntries(
+    Object.entries(feeds).map(([name, tensor]) => [name, gatherRows(tensor, indices)]),
+  );
 }
 
 /** Rows of a tensor along its first axis, in the given order. */

@@ -33,17 +33,30 @@ export function packCheckpoint(state: Feeds, progressed: Progressed): Uint8Array
  *
  * @throws {LitheError} FILE_INVALID when it is something else
  */
-export function unpackCheckpoint(bytes: Uint8Array): { readonly state: Feeds; readonly progressed: Progressed } {
+export function unpackCheckpoint(bytes: Uint8Array): {
+  readonly state: Feeds;
+  readonly progressed: Progressed;
+} {
   const { tensors, metadata } = readSafetensors(bytes);
   if (metadata['format'] !== FORMAT || metadata['run'] === undefined) {
     throw errors.fileInvalid('checkpoint', 'it was not written by fit().');
   }
-  const run = JSON.parse(metadata['run']) as Omit<Progressed, 'best' | 'bestState'> & { readonly best: Progressed['best'] | null };
+  const run = JSON.parse(metadata['run']) as Omit<Progressed, 'best' | 'bestState'> & {
+    readonly best: Progressed['best'] | null;
+  };
   const pick = (prefix: string): Record<string, Tensor> =>
-    Object.fromEntries(Object.entries(tensors).flatMap(([name, tensor]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), tensor]] : [])));
+    Object.fromEntries(
+      Object.entries(tensors).flatMap(([name, tensor]) =>
+        name.startsWith(prefix) ? [[name.slice(prefix.length), tensor]] : [],
+      ),
+    );
   const best = pick('best/');
   return {
     state: pick('state/'),
-    progressed: { ...run, best: run.best ?? undefined, bestState: Object.keys(best).length === 0 ? undefined : best },
+    progressed: {
+      ...run,
+      best: run.best ?? undefined,
+      bestState: Object.keys(best).length === 0 ? undefined : best,
+    },
   };
 }

@@ -2,8 +2,8 @@ import {
   type Backend,
   type Batch,
   createRunContext,
-  errors,
   type Executable,
+  errors,
   type Feeds,
   type Model,
   type RunContext,
@@ -15,7 +15,7 @@ import type { Augmentation } from '../data/augment.ts';
 import type { SampleTable } from '../data/sample-table.ts';
 import { type TrainingStep, type TrainingStepOptions, trainingStep } from '../step/training-step.ts';
 import { maskFeeds } from './dropout-masks.ts';
-import { packCheckpoint, type Progressed, unpackCheckpoint } from './fit-checkpoint.ts';
+import { type Progressed, packCheckpoint, unpackCheckpoint } from './fit-checkpoint.ts';
 import { constantSchedule, type Schedule } from './schedule.ts';
 import { trainedModel } from './trained-model.ts';
 
@@ -111,8 +111,10 @@ export async function fit(model: Model, data: SampleTable, options: FitOptions):
   const context = createRunContext(options);
   const { batchSize, dropLast = true } = options;
   const stepsPerEpoch = dropLast ? Math.floor(data.size / batchSize) : Math.ceil(data.size / batchSize);
-  if (!Number.isInteger(batchSize) || batchSize < 1) throw errors.optionsInvalid('fit', ['"batchSize" must be a whole number above 0.']);
-  if (stepsPerEpoch === 0) throw errors.optionsInvalid('fit', [`${data.size} samples do not fill one batch of ${batchSize}.`]);
+  if (!Number.isInteger(batchSize) || batchSize < 1)
+    throw errors.optionsInvalid('fit', ['"batchSize" must be a whole number above 0.']);
+  if (stepsPerEpoch === 0)
+    throw errors.optionsInvalid('fit', [`${data.size} samples do not fill one batch of ${batchSize}.`]);
   const step = await trainingStep(model, options);
   const executable = await options.backend.compile(step.model, { state: step.state, signal: context.signal });
   try {
@@ -124,7 +126,13 @@ export async function fit(model: Model, data: SampleTable, options: FitOptions):
 
 async function train(run: Run): Promise<FitResult> {
   const { options, context, executable, stepsPerEpoch } = run;
-  const progressed: Progressed = { step: 0, epochLoss: 0, history: [], best: undefined, bestState: undefined };
+  const progressed: Progressed = {
+    step: 0,
+    epochLoss: 0,
+    history: [],
+    best: undefined,
+    bestState: undefined,
+  };
   await resume(run, progressed);
   const total = options.epochs * stepsPerEpoch;
   let started = context.now();
@@ -136,9 +144,17 @@ async function train(run: Run): Promise<FitResult> {
       const feeds = await next;
       const running = executable.run(feeds, { signal: context.signal, outputs: [run.step.loss] });
       // The next batch is gathered while this step runs on its own thread.
-      next = progressed.step + 1 < (epoch + 1) * stepsPerEpoch ? prepare(run, order, epoch, progressed.step + 1) : next;
+      next =
+        progressed.step + 1 < (epoch + 1) * stepsPerEpoch
+          ? prepare(run, order, epoch, progressed.step + 1)
+          : next;
       await record(run, progressed, epoch, await running);
-      context.progress({ task: 'fit', done: progressed.step, total, label: `epoch ${epoch + 1} of ${options.epochs}` });
+      context.progress({
+        task: 'fit',
+        done: progressed.step,
+        total,
+        label: `epoch ${epoch + 1} of ${options.epochs}`,
+      });
     }
     await endEpoch(run, progressed, epoch, context.now() - started);
     started = context.now();
@@ -179,20 +195,38 @@ async function record(run: Run, progressed: Progressed, epoch: number, results: 
   const { options, step, stepsPerEpoch } = run;
   const loss = (results[step.loss] as Tensor).toFloat64Array()[0] as number;
   if (!Number.isFinite(loss)) {
-    throw errors.backendFailed(options.backend.name, `the loss of step ${progressed.step + 1} is ${loss}: the learning rate may be too large.`);
+    throw errors.backendFailed(
+      options.backend.name,
+      `the loss of step ${progressed.step + 1} is ${loss}: the learning rate may be too large.`,
+    );
   }
-  options.onStep?.({ step: progressed.step + 1, epoch: epoch + 1, loss, learningRate: rateAt(run, progressed.step, epoch) });
+  options.onStep?.({
+    step: progressed.step + 1,
+    epoch: epoch + 1,
+    loss,
+    learningRate: rateAt(run, progressed.step, epoch),
+  });
   progressed.step++;
   progressed.epochLoss += loss;
   const { checkpointEvery } = options;
   const atEnd = progressed.step % stepsPerEpoch === 0;
-  if (checkpointEvery !== undefined && !atEnd && progressed.step % checkpointEvery === 0) await save(run, progressed);
+  if (checkpointEvery !== undefined && !atEnd && progressed.step % checkpointEvery === 0)
+    await save(run, progressed);
 }
 
-async function endEpoch(run: Run, progressed: Progressed, epoch: number, milliseconds: number): Promise<void> {
+async function endEpoch(
+  run: Run,
+  progressed: Progressed,
+  epoch: number,
+  milliseconds: number,
+): Promise<void> {
   const { options, executable, step, context, stepsPerEpoch } = run;
-  const state = options.evaluate === undefined ? undefined : await executable.readState([...step.parameters, ...step.statistics]);
-  const metric = state === undefined ? undefined : await options.evaluate?.(trainedModel(run.model, state), context);
+  const state =
+    options.evaluate === undefined
+      ? undefined
+      : await executable.readState([...step.parameters, ...step.statistics]);
+  const metric =
+    state === undefined ? undefined : await options.evaluate?.(trainedModel(run.model, state), context);
   const entry: EpochRecord = {
     epoch: epoch + 1,
     loss: progressed.epochLoss / stepsPerEpoch,
@@ -237,4 +271,3 @@ async function finish(run: Run, progressed: Progressed): Promise<FitResult> {
   const state = await executable.readState([...step.parameters, ...step.statistics]);
   return { model: trainedModel(run.model, state), history, epoch: history.length };
 }
-

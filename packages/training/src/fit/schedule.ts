@@ -21,7 +21,10 @@ export function constantSchedule(): Schedule {
 }
 
 /** Multiplies the rate by `factor` at each of the given epochs. */
-export function stepSchedule(options: { readonly epochs: readonly number[]; readonly factor?: number | undefined }): Schedule {
+export function stepSchedule(options: {
+  readonly epochs: readonly number[];
+  readonly factor?: number | undefined;
+}): Schedule {
   const { epochs, factor = 0.1 } = options;
   return ({ epoch }) => factor ** epochs.filter((at) => epoch >= at).length;
 }
@@ -33,7 +36,9 @@ export function cosineSchedule(options: { readonly floor?: number | undefined } 
 }
 
 /** From 1 to `floor` along (1 - share) ^ power. */
-export function polynomialSchedule(options: { readonly power?: number | undefined; readonly floor?: number | undefined } = {}): Schedule {
+export function polynomialSchedule(
+  options: { readonly power?: number | undefined; readonly floor?: number | undefined } = {},
+): Schedule {
   const { power = 1, floor = 0 } = options;
   return (point) => floor + (1 - floor) * (1 - share(point)) ** power;
 }
@@ -51,10 +56,12 @@ export interface OneCycleOptions {
 /** Up and down again in half cosines, the base rate being the largest (Smith and Topin, "Super-Convergence", 2018). */
 export function oneCycleSchedule(options: OneCycleOptions = {}): Schedule {
   const { rise = 0.3, startDivisor = 25, finalDivisor = 1e4 } = options;
-  if (!(rise > 0 && rise < 1)) throw errors.optionsInvalid('oneCycleSchedule', ['"rise" must lie between 0 and 1.']);
+  if (!(rise > 0 && rise < 1))
+    throw errors.optionsInvalid('oneCycleSchedule', ['"rise" must lie between 0 and 1.']);
   const start = 1 / startDivisor;
   const end = start / finalDivisor;
-  const between = (from: number, to: number, at: number): number => to + ((from - to) * (1 + Math.cos(Math.PI * at))) / 2;
+  const between = (from: number, to: number, at: number): number =>
+    to + ((from - to) * (1 + Math.cos(Math.PI * at))) / 2;
   return (point) => {
     const at = share(point);
     return at < rise ? between(start, 1, at / rise) : between(1, end, (at - rise) / (1 - rise));

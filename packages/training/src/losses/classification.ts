@@ -28,7 +28,11 @@ function oneHot(emit: Emitter, labels: Value, classes: number, rank: number, lik
 
 function classNumbers(classes: number, rank: number): Tensor {
   const shape = Array.from({ length: rank }, (_, axis) => (axis === 1 ? classes : 1));
-  return Tensor.from('int32', shape, Int32Array.from({ length: classes }, (_, index) => index));
+  return Tensor.from(
+    'int32',
+    shape,
+    Int32Array.from({ length: classes }, (_, index) => index),
+  );
 }
 
 function classesOf(logits: Value): number {
@@ -45,7 +49,8 @@ function classesOf(logits: Value): number {
  */
 export function crossEntropy(options: CrossEntropyOptions): Loss {
   const { labelSmoothing = 0, ignoreIndex, target = 'label', targets = 'labels' } = options;
-  if (!(labelSmoothing >= 0 && labelSmoothing < 1)) throw errors.optionsInvalid('crossEntropy', ['"labelSmoothing" must be in [0, 1).']);
+  if (!(labelSmoothing >= 0 && labelSmoothing < 1))
+    throw errors.optionsInvalid('crossEntropy', ['"labelSmoothing" must be in [0, 1).']);
   return {
     name: 'cross-entropy',
     build: (context) => {
@@ -53,17 +58,26 @@ export function crossEntropy(options: CrossEntropyOptions): Loss {
       const logits = context.value(options.logits);
       const shape = logits.shape;
       if (shape === undefined || shape.length < 2) {
-        throw errors.optionsInvalid('crossEntropy', [`"${logits.name}" must be of shape [N, C] or [N, C, …].`]);
+        throw errors.optionsInvalid('crossEntropy', [
+          `"${logits.name}" must be of shape [N, C] or [N, C, …].`,
+        ]);
       }
       const classes = classesOf(logits);
       const logProbabilities = emit.op('LogSoftmax', [logits], { axis: 1 });
       if (targets === 'probabilities') {
         const wanted = context.target(target, logits.dtype ?? 'float32', shape);
-        const each = emit.neg(emit.sum(emit.mul(smooth(emit, wanted, classes, labelSmoothing), logProbabilities), [1], false));
+        const each = emit.neg(
+          emit.sum(emit.mul(smooth(emit, wanted, classes, labelSmoothing), logProbabilities), [1], false),
+        );
         return emit.op('ReduceMean', [each], { keepdims: 0 });
       }
       const labels = context.target(target, 'int64', [shape[0] ?? null, ...shape.slice(2)]);
-      const wanted = smooth(emit, oneHot(emit, labels, classes, shape.length, logits), classes, labelSmoothing);
+      const wanted = smooth(
+        emit,
+        oneHot(emit, labels, classes, shape.length, logits),
+        classes,
+        labelSmoothing,
+      );
       const each = emit.neg(emit.sum(emit.mul(wanted, logProbabilities), [1], false));
       if (ignoreIndex === undefined) return emit.op('ReduceMean', [each], { keepdims: 0 });
       const ignored = emit.op('Equal', [emit.cast(labels, 'int32'), emit.scalar(ignoreIndex, 'int32')]);
@@ -98,7 +112,11 @@ export function binaryCrossEntropy(options: BinaryCrossEntropyOptions): Loss {
     build: (context: LossContext) => {
       const { emit } = context;
       const logits = context.value(options.logits);
-      const wanted = context.target(options.target ?? 'target', logits.dtype ?? 'float32', logits.shape ?? []);
+      const wanted = context.target(
+        options.target ?? 'target',
+        logits.dtype ?? 'float32',
+        logits.shape ?? [],
+      );
       const tail = emit.op('Softplus', [emit.neg(emit.op('Abs', [logits]))]);
       const each = emit.add(emit.sub(emit.op('Relu', [logits]), emit.mul(logits, wanted)), tail);
       return emit.op('ReduceMean', [each], { keepdims: 0 });

@@ -1,4 +1,4 @@
-import { errors, type Graph, tensorType, type DType, type Dim, type Value } from '@lithe/core';
+import { type Dim, type DType, errors, type Graph, tensorType, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
 
 /** What a loss is built with. */
@@ -34,7 +34,11 @@ export function lossContext(graph: Graph, emit: Emitter): LossContext {
       const found = graph.value(name);
       if (found === undefined) {
         const outputs = graph.outputs.map((output) => `"${output.name}"`).join(', ');
-        throw errors.optionsInvalid('the loss', [`The model has no value called "${name}".`], `Its outputs are ${outputs}.`);
+        throw errors.optionsInvalid(
+          'the loss',
+          [`The model has no value called "${name}".`],
+          `Its outputs are ${outputs}.`,
+        );
       }
       return found;
     },

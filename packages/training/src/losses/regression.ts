@@ -9,7 +9,10 @@ export interface RegressionOptions {
   readonly target?: string | undefined;
 }
 
-function pair(context: LossContext, options: RegressionOptions): { readonly output: Value; readonly wanted: Value } {
+function pair(
+  context: LossContext,
+  options: RegressionOptions,
+): { readonly output: Value; readonly wanted: Value } {
   const output = context.value(options.output);
   const wanted = context.target(options.target ?? 'target', output.dtype ?? 'float32', output.shape ?? []);
   return { output, wanted };
@@ -84,9 +87,16 @@ export function cosineDistance(options: RegressionOptions): Loss {
     build: (context) => {
       const { emit } = context;
       const { output, wanted } = pair(context, options);
-      const norm = (value: Value): Value => emit.op('Sqrt', [emit.shift(emit.sum(emit.mul(value, value), [-1], false), 1e-12)]);
-      const cosine = emit.div(emit.sum(emit.mul(output, wanted), [-1], false), emit.mul(norm(output), norm(wanted)));
-      return emit.sub(emit.scalar(1, output.dtype ?? 'float32'), emit.op('ReduceMean', [cosine], { keepdims: 0 }));
+      const norm = (value: Value): Value =>
+        emit.op('Sqrt', [emit.shift(emit.sum(emit.mul(value, value), [-1], false), 1e-12)]);
+      const cosine = emit.div(
+        emit.sum(emit.mul(output, wanted), [-1], false),
+        emit.mul(norm(output), norm(wanted)),
+      );
+      return emit.sub(
+        emit.scalar(1, output.dtype ?? 'float32'),
+        emit.op('ReduceMean', [cosine], { keepdims: 0 }),
+      );
     },
   };
 }

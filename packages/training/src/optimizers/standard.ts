@@ -9,7 +9,10 @@ function decayed({ emit, gradient, parameter, weightDecay }: UpdateContext): Val
 /** Weight decay apart from the gradient: w (1 - lr lambda) (Loshchilov and Hutter, "Decoupled Weight Decay", 2019). */
 function shrunk({ emit, parameter, learningRate, weightDecay }: UpdateContext): Value {
   if (weightDecay === 0) return parameter;
-  return emit.mul(parameter, emit.sub(emit.scalar(1, parameter.dtype), emit.scale(learningRate, weightDecay)));
+  return emit.mul(
+    parameter,
+    emit.sub(emit.scalar(1, parameter.dtype), emit.scale(learningRate, weightDecay)),
+  );
 }
 
 /** Running mean: b m + (1 - b) x, kept in a slot. */
@@ -67,7 +70,8 @@ function adamStep(context: UpdateContext, gradient: Value, options: AdamOptions)
   const dtype = parameter.dtype ?? 'float32';
   const mean = running(context, 'mean', gradient, beta1);
   const square = running(context, 'square', emit.mul(gradient, gradient), beta2);
-  const correction = (beta: number): Value => emit.sub(emit.scalar(1, dtype), emit.op('Pow', [emit.scalar(beta, dtype), step]));
+  const correction = (beta: number): Value =>
+    emit.sub(emit.scalar(1, dtype), emit.op('Pow', [emit.scalar(beta, dtype), step]));
   // lr / c1 * m / (sqrt(v) / sqrt(c2) + eps): the corrections are scalars, so they cost nothing per element.
   const rate = emit.div(learningRate, correction(beta1));
   const deviation = emit.div(emit.op('Sqrt', [square]), emit.op('Sqrt', [correction(beta2)]));
@@ -142,7 +146,9 @@ export function lion(options: LionOptions = {}): Optimizer {
     weightDecay: options.weightDecay ?? 0,
     update: (context) => {
       const { emit, gradient, learningRate } = context;
-      const direction = emit.op('Sign', [emit.add(emit.scale(context.slot('mean'), beta1), emit.scale(gradient, 1 - beta1))]);
+      const direction = emit.op('Sign', [
+        emit.add(emit.scale(context.slot('mean'), beta1), emit.scale(gradient, 1 - beta1)),
+      ]);
       running(context, 'mean', gradient, beta2);
       return emit.sub(shrunk(context), emit.mul(learningRate, direction));
     },

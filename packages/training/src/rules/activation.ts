@@ -1,7 +1,6 @@
 import { standardOpDefs, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
-import type { GradientRule } from '../autodiff/gradient-rule.ts';
-
+import type { GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 /** 1 where `x` is above a threshold, else 0. */
 function above(emit: Emitter, x: Value, threshold: number): Value {
@@ -27,13 +26,23 @@ const prelu: GradientRule = (context, gradient) => {
 };
 
 /** Gradient of `x > 0 ? a x : b (exp(x / c) - 1)` in terms of x. */
-function exponentialUnit(emit: Emitter, gradient: Value, x: Value, positiveSlope: number, factor: number, width: number): Value {
+function exponentialUnit(
+  emit: Emitter,
+  gradient: Value,
+  x: Value,
+  positiveSlope: number,
+  factor: number,
+  width: number,
+): Value {
   const dtype = x.dtype ?? 'float32';
   const zero = emit.scalar(0, dtype);
   // exp of the negative part only: no overflow on the positive side.
   const exponential = emit.op('Exp', [emit.scale(emit.op('Min', [x, zero]), 1 / width)]);
   const below = emit.scale(exponential, factor / width);
-  return emit.mul(gradient, emit.op('Where', [emit.op('Greater', [x, zero]), emit.scalar(positiveSlope, dtype), below]));
+  return emit.mul(
+    gradient,
+    emit.op('Where', [emit.op('Greater', [x, zero]), emit.scalar(positiveSlope, dtype), below]),
+  );
 }
 
 const sigmoid: GradientRule = ({ emit, output }, gradient) => {
@@ -50,7 +59,10 @@ const tanh: GradientRule = ({ emit, output }, gradient) => {
 function insideHardSigmoid(emit: Emitter, x: Value, alpha: number, beta: number): Value {
   const dtype = x.dtype ?? 'float32';
   const line = emit.shift(emit.scale(x, alpha), beta);
-  const inside = emit.op('And', [emit.op('Greater', [line, emit.scalar(0, dtype)]), emit.op('Less', [line, emit.scalar(1, dtype)])]);
+  const inside = emit.op('And', [
+    emit.op('Greater', [line, emit.scalar(0, dtype)]),
+    emit.op('Less', [line, emit.scalar(1, dtype)]),
+  ]);
   return emit.mask(inside, dtype);
 }
 
@@ -126,7 +138,27 @@ const dropout: GradientRule = (context, gradient) => {
 };
 
 /** Gradients of activations. */
-export const activationGradients: Readonly<Record<string, GradientRule | 'none'>> = {
+export const activationGradients: GradientRules<
+  | 'Relu'
+  | 'LeakyRelu'
+  | 'PRelu'
+  | 'Elu'
+  | 'Selu'
+  | 'Celu'
+  | 'ThresholdedRelu'
+  | 'Sigmoid'
+  | 'Tanh'
+  | 'Softplus'
+  | 'Softsign'
+  | 'HardSigmoid'
+  | 'HardSwish'
+  | 'Gelu'
+  | 'Mish'
+  | 'Softmax'
+  | 'LogSoftmax'
+  | 'Dropout'
+  | 'Hardmax'
+> = {
   Relu: relu,
   LeakyRelu: leakyRelu,
   PRelu: prelu,

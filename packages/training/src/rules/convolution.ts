@@ -1,7 +1,7 @@
 import { type Dim, isStaticShape, standardOpDefs, type Value } from '@lithe/core';
 import { type Emitter, productOf } from '../autodiff/emitter.ts';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
-import { windowOf, type Window } from './window.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
+import { type Window, windowOf } from './window.ts';
 
 /** Sums a gradient over the batch and all positions: the gradient of a bias. */
 function overPositions(emit: Emitter, gradient: Value): Value {
@@ -18,9 +18,11 @@ function convolutionByInput(context: GradientContext, gradient: Value, window: W
   const x = context.input(0);
   const size: readonly Dim[] = x.shape?.slice(2) ?? [];
   const out: readonly Dim[] = gradient.shape?.slice(2) ?? [];
-  if (!isStaticShape(size) || !isStaticShape(out)) return context.unsupported('the spatial size of its input is not known');
+  if (!isStaticShape(size) || !isStaticShape(out))
+    return context.unsupported('the spatial size of its input is not known');
   const outputPadding = window.kernel.map((kernel, axis) => {
-    const reached = ((out[axis] as number) - 1) * window.strides[axis]! + (kernel - 1) * window.dilations[axis]! + 1;
+    const reached =
+      ((out[axis] as number) - 1) * window.strides[axis]! + (kernel - 1) * window.dilations[axis]! + 1;
     return (size[axis] as number) + window.padsBegin[axis]! + window.padsEnd[axis]! - reached;
   });
   return emit.op('ConvTranspose', [gradient, context.input(1)], {
@@ -41,9 +43,19 @@ function patches(emit: Emitter, x: Value, window: Window, out: readonly number[]
   const total = productOf(window.kernel);
   const slices: Value[] = [];
   for (let flat = 0; flat < total; flat++) {
-    const offset = positionOf(flat, window.kernel).map((position, axis) => position * window.dilations[axis]!);
+    const offset = positionOf(flat, window.kernel).map(
+      (position, axis) => position * window.dilations[axis]!,
+    );
     const ends = offset.map((start, axis) => start + (out[axis]! - 1) * window.strides[axis]! + 1);
-    slices.push(emit.op('Slice', [padded, emit.ints(offset), emit.ints(ends), emit.ints(axes), emit.ints(window.strides)]));
+    slices.push(
+      emit.op('Slice', [
+        padded,
+        emit.ints(offset),
+        emit.ints(ends),
+        emit.ints(axes),
+        emit.ints(window.strides),
+      ]),
+    );
   }
   return slices;
 }
@@ -64,7 +76,12 @@ function positionOf(flat: number, kernel: readonly number[]): number[] {
  * ([N, G, M/G, P]) in one batched product, which is then summed over the batch. (Measured: faster in onnxruntime than
  * the same as a convolution with batch and channels exchanged.)
  */
-function convolutionByWeights(context: GradientContext, gradient: Value, window: Window, group: number): Value {
+function convolutionByWeights(
+  context: GradientContext,
+  gradient: Value,
+  window: Window,
+  group: number,
+): Value {
   const { emit } = context;
   const [x, weights] = [context.input(0), context.input(1)];
   const out: readonly Dim[] = gradient.shape?.slice(2) ?? [];
@@ -76,7 +93,9 @@ function convolutionByWeights(context: GradientContext, gradient: Value, window:
   const positions = productOf(out);
   const taps = productOf(window.kernel);
   // [N, C, P] per tap, stacked on a new axis behind C: [N, C, K, P].
-  const columns = patches(emit, x, window, out).map((slice) => emit.reshape(slice, [0, channels, 1, positions]));
+  const columns = patches(emit, x, window, out).map((slice) =>
+    emit.reshape(slice, [0, channels, 1, positions]),
+  );
   const stacked = columns.length === 1 ? (columns[0] as Value) : emit.op('Concat', columns, { axis: 2 });
   const grouped = emit.reshape(stacked, [0, group, (channels / group) * taps, positions]);
   const cotangent = emit.reshape(gradient, [0, group, filters / group, positions]);
@@ -110,7 +129,9 @@ const convTranspose: GradientRule = (context, gradient) => {
   // that this convolution's windows may not reach: they are a negative pad, cut off first.
   const cut = window.padsEnd.map((pad) => Math.min(0, pad));
   const cropped = (): Value =>
-    cut.some((rows) => rows !== 0) ? emit.op('Pad', [gradient, emit.ints([0, 0, ...cut.map(() => 0), 0, 0, ...cut])]) : gradient;
+    cut.some((rows) => rows !== 0)
+      ? emit.op('Pad', [gradient, emit.ints([0, 0, ...cut.map(() => 0), 0, 0, ...cut])])
+      : gradient;
   const byInput = (): Value =>
     emit.op('Conv', [cropped(), weights], {
       kernel_shape: window.kernel,
@@ -122,11 +143,14 @@ const convTranspose: GradientRule = (context, gradient) => {
   const byWeights = (): Value => {
     const [, channels] = x.shape ?? [];
     const perGroup = weights.shape?.[1];
-    if (typeof channels !== 'number' || typeof perGroup !== 'number') return context.unsupported('the size of its weights is not known');
+    if (typeof channels !== 'number' || typeof perGroup !== 'number')
+      return context.unsupported('the size of its weights is not known');
     const positions = productOf(size);
     const taps = productOf(window.kernel);
     const filters = perGroup * group;
-    const columns = patches(emit, gradient, window, size).map((slice) => emit.reshape(slice, [0, filters, 1, positions]));
+    const columns = patches(emit, gradient, window, size).map((slice) =>
+      emit.reshape(slice, [0, filters, 1, positions]),
+    );
     const stacked = columns.length === 1 ? (columns[0] as Value) : emit.op('Concat', columns, { axis: 2 });
     const grouped = emit.reshape(stacked, [0, group, perGroup * taps, positions]);
     const inputs = emit.reshape(x, [0, group, channels / group, positions]);
@@ -140,4 +164,7 @@ const convTranspose: GradientRule = (context, gradient) => {
 };
 
 /** Gradients of convolutions. */
-export const convolutionGradients: Readonly<Record<string, GradientRule | 'none'>> = { Conv: conv, ConvTranspose: convTranspose };
+export const convolutionGradients: GradientRules<'Conv' | 'ConvTranspose'> = {
+  Conv: conv,
+  ConvTranspose: convTranspose,
+};

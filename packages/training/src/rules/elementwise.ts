@@ -1,13 +1,16 @@
 import type { Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 /** Wraps a rule of one float input: `local` gives the gradient by it. */
-function unary(local: (emit: Emitter, gradient: Value, x: Value, y: Value, context: GradientContext) => Value): GradientRule {
+function unary(
+  local: (emit: Emitter, gradient: Value, x: Value, y: Value, context: GradientContext) => Value,
+): GradientRule {
   return (context, gradient) => [local(context.emit, gradient, context.input(0), context.output(), context)];
 }
 
-const ifNeeded = (context: GradientContext, index: number, make: () => Value): Value | null => (context.needs(index) ? make() : null);
+const ifNeeded = (context: GradientContext, index: number, make: () => Value): Value | null =>
+  context.needs(index) ? make() : null;
 
 /** The gradient goes to whichever input gave the result; ties go to the first of them alone. */
 const selectRule =
@@ -24,7 +27,8 @@ const selectRule =
       const challenger = inputs[index] as Value;
       const keeps = emit.op(comparison, [best, challenger]);
       const loses = emit.op('Not', [keeps]);
-      for (let earlier = 0; earlier < wins.length; earlier++) wins[earlier] = emit.op('And', [wins[earlier] as Value, keeps]);
+      for (let earlier = 0; earlier < wins.length; earlier++)
+        wins[earlier] = emit.op('And', [wins[earlier] as Value, keeps]);
       if (index === 1) wins.push(keeps);
       wins.push(loses);
       best = emit.op(comparison === 'GreaterOrEqual' ? 'Max' : 'Min', [best, challenger]);
@@ -40,7 +44,9 @@ const pow: GradientRule = (context, gradient) => {
   const dtype = base.dtype ?? 'float32';
   const power = emit.cast(exponent, dtype);
   return [
-    ifNeeded(context, 0, () => emit.mul(gradient, emit.mul(power, emit.op('Pow', [base, emit.shift(power, -1)])))),
+    ifNeeded(context, 0, () =>
+      emit.mul(gradient, emit.mul(power, emit.op('Pow', [base, emit.shift(power, -1)]))),
+    ),
     // d/dp b^p = b^p ln b; the logarithm is taken of 1 where b is not positive, which gives 0 as for b = 0.
     ifNeeded(context, 1, () => {
       const positive = emit.op('Greater', [base, emit.scalar(0, dtype)]);
@@ -50,7 +56,8 @@ const pow: GradientRule = (context, gradient) => {
   ];
 };
 
-const oneMinusSquare = (emit: Emitter, value: Value): Value => emit.sub(emit.scalar(1, value.dtype), emit.mul(value, value));
+const oneMinusSquare = (emit: Emitter, value: Value): Value =>
+  emit.sub(emit.scalar(1, value.dtype), emit.mul(value, value));
 const onePlusSquare = (emit: Emitter, value: Value): Value => emit.shift(emit.mul(value, value), 1);
 
 const clip: GradientRule = (context, gradient) => {
@@ -68,7 +75,8 @@ const clip: GradientRule = (context, gradient) => {
     const bound = context.input(index);
     const within = emit.op(holds, [x, bound]);
     inside = inside === undefined ? within : emit.op('And', [inside, within]);
-    if (context.needs(index)) results[index] = emit.mul(gradient, emit.mask(emit.op(beyond, [x, bound]), dtype));
+    if (context.needs(index))
+      results[index] = emit.mul(gradient, emit.mask(emit.op(beyond, [x, bound]), dtype));
   }
   results[0] = inside === undefined ? gradient : emit.mul(gradient, emit.mask(inside, dtype));
   return results;
@@ -77,7 +85,45 @@ const clip: GradientRule = (context, gradient) => {
 const TWO_OVER_SQRT_PI = 2 / Math.sqrt(Math.PI);
 
 /** Gradients of elementwise arithmetic. Broadcasting is undone by the caller. */
-export const elementwiseGradients: Readonly<Record<string, GradientRule | 'none'>> = {
+export const elementwiseGradients: GradientRules<
+  | 'Add'
+  | 'Sub'
+  | 'Mul'
+  | 'Div'
+  | 'Pow'
+  | 'Neg'
+  | 'Abs'
+  | 'Sqrt'
+  | 'Exp'
+  | 'Log'
+  | 'Reciprocal'
+  | 'Erf'
+  | 'Sin'
+  | 'Cos'
+  | 'Tan'
+  | 'Asin'
+  | 'Acos'
+  | 'Atan'
+  | 'Sinh'
+  | 'Cosh'
+  | 'Asinh'
+  | 'Acosh'
+  | 'Atanh'
+  | 'Max'
+  | 'Min'
+  | 'Sum'
+  | 'Mean'
+  | 'Where'
+  | 'Clip'
+  | 'Identity'
+  | 'Cast'
+  | 'CastLike'
+  | 'Sign'
+  | 'Floor'
+  | 'Ceil'
+  | 'Round'
+  | 'Mod'
+> = {
   Add: (_, gradient) => [gradient, gradient],
   Sub: (context, gradient) => [gradient, ifNeeded(context, 1, () => context.emit.neg(gradient))],
   Mul: (context, gradient) => [
@@ -96,12 +142,16 @@ export const elementwiseGradients: Readonly<Record<string, GradientRule | 'none'
   Exp: unary((emit, gradient, _x, y) => emit.mul(gradient, y)),
   Log: unary((emit, gradient, x) => emit.div(gradient, x)),
   Reciprocal: unary((emit, gradient, _x, y) => emit.neg(emit.mul(gradient, emit.mul(y, y)))),
-  Erf: unary((emit, gradient, x) => emit.mul(gradient, emit.scale(emit.op('Exp', [emit.neg(emit.mul(x, x))]), TWO_OVER_SQRT_PI))),
+  Erf: unary((emit, gradient, x) =>
+    emit.mul(gradient, emit.scale(emit.op('Exp', [emit.neg(emit.mul(x, x))]), TWO_OVER_SQRT_PI)),
+  ),
   Sin: unary((emit, gradient, x) => emit.mul(gradient, emit.op('Cos', [x]))),
   Cos: unary((emit, gradient, x) => emit.neg(emit.mul(gradient, emit.op('Sin', [x])))),
   Tan: unary((emit, gradient, _x, y) => emit.mul(gradient, onePlusSquare(emit, y))),
   Asin: unary((emit, gradient, x) => emit.div(gradient, emit.op('Sqrt', [oneMinusSquare(emit, x)]))),
-  Acos: unary((emit, gradient, x) => emit.neg(emit.div(gradient, emit.op('Sqrt', [oneMinusSquare(emit, x)])))),
+  Acos: unary((emit, gradient, x) =>
+    emit.neg(emit.div(gradient, emit.op('Sqrt', [oneMinusSquare(emit, x)]))),
+  ),
   Atan: unary((emit, gradient, x) => emit.div(gradient, onePlusSquare(emit, x))),
   Sinh: unary((emit, gradient, x) => emit.mul(gradient, emit.op('Cosh', [x]))),
   Cosh: unary((emit, gradient, x) => emit.mul(gradient, emit.op('Sinh', [x]))),

@@ -4,6 +4,7 @@ import {
   Graph,
   inferShapes,
   Model,
+  standardOps,
   Tensor,
   tensorType,
   type Value,
@@ -12,7 +13,6 @@ import { evaluateModel } from '@lithe/core/reference';
 import { describe, expect, it } from 'vitest';
 import { type EmitAttributes, Emitter } from '../autodiff/emitter.ts';
 import { gradients } from '../autodiff/gradients.ts';
-import { standardOps } from '@lithe/core';
 
 type Range = readonly [number, number];
 
@@ -29,26 +29,58 @@ interface Case {
   readonly constant?: readonly number[];
 }
 
-const ints = (...values: number[]): Tensor => Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt));
+const ints = (...values: number[]): Tensor =>
+  Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt));
 const scalar = (value: number): Tensor => Tensor.from('float64', [], Float64Array.of(value));
 const positive: Range = [0.2, 2];
 const bools = (...values: number[]): Tensor => Tensor.from('bool', [values.length], Uint8Array.from(values));
 
-const unary = (ops: readonly string[], range?: Range): Case[] => ops.map((op) => ({ op, inputs: [[2, 5]], ...(range ? { range } : {}) }));
+const unary = (ops: readonly string[], range?: Range): Case[] =>
+  ops.map((op) => ({ op, inputs: [[2, 5]], ...(range ? { range } : {}) }));
 
 const cases: readonly Case[] = [
   ...unary(['Neg', 'Abs', 'Exp', 'Erf', 'Sin', 'Cos', 'Sinh', 'Cosh', 'Tanh', 'Atan', 'Asinh', 'Identity']),
   ...unary(['Sqrt', 'Log', 'Reciprocal'], positive),
   ...unary(['Tan', 'Asin', 'Acos', 'Atanh'], [-0.8, 0.8]),
   ...unary(['Acosh'], [1.2, 3]),
-  ...unary(['Relu', 'LeakyRelu', 'Elu', 'Selu', 'Sigmoid', 'Softplus', 'Softsign', 'HardSwish', 'Gelu', 'Mish', 'ThresholdedRelu']),
+  ...unary([
+    'Relu',
+    'LeakyRelu',
+    'Elu',
+    'Selu',
+    'Sigmoid',
+    'Softplus',
+    'Softsign',
+    'HardSwish',
+    'Gelu',
+    'Mish',
+    'ThresholdedRelu',
+  ]),
   { op: 'HardSigmoid', inputs: [[3, 4]], range: [-4, 4] },
   { op: 'HardSwish', inputs: [[3, 4]], range: [-4, 4] },
   { op: 'Gelu', inputs: [[3, 4]], attributes: { approximate: 'tanh' } },
-  { op: 'PRelu', inputs: [[2, 3, 4], [3, 1]] },
-  { op: 'Add', inputs: [[2, 1, 4], [3, 1]] },
+  {
+    op: 'PRelu',
+    inputs: [
+      [2, 3, 4],
+      [3, 1],
+    ],
+  },
+  {
+    op: 'Add',
+    inputs: [
+      [2, 1, 4],
+      [3, 1],
+    ],
+  },
   { op: 'Sub', inputs: [[4], [2, 3, 4]] },
-  { op: 'Mul', inputs: [[2, 3, 4], [3, 4]] },
+  {
+    op: 'Mul',
+    inputs: [
+      [2, 3, 4],
+      [3, 4],
+    ],
+  },
   { op: 'Div', inputs: [[2, 3], [3]], range: positive },
   { op: 'Pow', inputs: [[2, 3], [3]], range: positive },
   { op: 'Max', inputs: [[2, 3], [3], [2, 1]] },
@@ -59,23 +91,43 @@ const cases: readonly Case[] = [
   { op: 'Clip', inputs: [[3, 4], scalar(-1), scalar(0.7)] },
   { op: 'Softmax', inputs: [[2, 3, 4]], attributes: { axis: 1 } },
   { op: 'LogSoftmax', inputs: [[2, 5]] },
-  ...['ReduceSum', 'ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceProd', 'ReduceSumSquare', 'ReduceL1', 'ReduceL2', 'ReduceLogSumExp'].flatMap(
-    (op): Case[] => [
-      { op, inputs: [[2, 3, 4], ints(1)], attributes: { keepdims: 0 } },
-      { op, inputs: [[2, 3, 4], ints(-1, 0)] },
-      { op, inputs: [[2, 3]] },
-    ],
-  ),
+  ...[
+    'ReduceSum',
+    'ReduceMean',
+    'ReduceMax',
+    'ReduceMin',
+    'ReduceProd',
+    'ReduceSumSquare',
+    'ReduceL1',
+    'ReduceL2',
+    'ReduceLogSumExp',
+  ].flatMap((op): Case[] => [
+    { op, inputs: [[2, 3, 4], ints(1)], attributes: { keepdims: 0 } },
+    { op, inputs: [[2, 3, 4], ints(-1, 0)] },
+    { op, inputs: [[2, 3]] },
+  ]),
   { op: 'ReduceLogSum', inputs: [[2, 3], ints(1)], range: positive },
   { op: 'CumSum', inputs: [[2, 4], Tensor.from('int64', [], BigInt64Array.of(1n))] },
-  { op: 'CumSum', inputs: [[2, 4], Tensor.from('int64', [], BigInt64Array.of(0n))], attributes: { exclusive: 1, reverse: 1 } },
+  {
+    op: 'CumSum',
+    inputs: [[2, 4], Tensor.from('int64', [], BigInt64Array.of(0n))],
+    attributes: { exclusive: 1, reverse: 1 },
+  },
   { op: 'Reshape', inputs: [[2, 6], ints(3, -1)] },
   { op: 'Flatten', inputs: [[2, 3, 2]] },
   { op: 'Squeeze', inputs: [[2, 1, 3], ints(1)] },
   { op: 'Unsqueeze', inputs: [[2, 3], ints(0)] },
   { op: 'Expand', inputs: [[3, 1], ints(2, 3, 4)] },
   { op: 'Transpose', inputs: [[2, 3, 4]], attributes: { perm: [1, 2, 0] } },
-  { op: 'Concat', inputs: [[2, 3], [2, 1], [2, 2]], attributes: { axis: 1 } },
+  {
+    op: 'Concat',
+    inputs: [
+      [2, 3],
+      [2, 1],
+      [2, 2],
+    ],
+    attributes: { axis: 1 },
+  },
   { op: 'Split', inputs: [[2, 6], ints(2, 4)], attributes: { axis: 1 }, outputs: 2 },
   { op: 'Slice', inputs: [[4, 6], ints(1, -4), ints(3, 6), ints(0, 1)] },
   { op: 'Slice', inputs: [[7, 5], ints(6, 1), ints(0, 5), ints(0, 1), ints(-2, 2)] },
@@ -84,41 +136,125 @@ const cases: readonly Case[] = [
   { op: 'Tile', inputs: [[2, 3], ints(2, 3)] },
   { op: 'Gather', inputs: [[4, 3], Tensor.from('int64', [2, 2], BigInt64Array.of(0n, 3n, 3n, -2n))] },
   { op: 'Gather', inputs: [[2, 4, 3], ints(1, 1, 0)], attributes: { axis: 1 } },
-  { op: 'GatherElements', inputs: [[3, 3], Tensor.from('int64', [2, 3], BigInt64Array.of(0n, 1n, 2n, 0n, 2n, 1n))], attributes: { axis: 0 } },
+  {
+    op: 'GatherElements',
+    inputs: [[3, 3], Tensor.from('int64', [2, 3], BigInt64Array.of(0n, 1n, 2n, 0n, 2n, 1n))],
+    attributes: { axis: 0 },
+  },
   { op: 'GatherND', inputs: [[2, 3, 2], Tensor.from('int64', [2, 2], BigInt64Array.of(0n, 1n, 1n, 2n))] },
   { op: 'ScatterND', inputs: [[4, 2], Tensor.from('int64', [2, 1], BigInt64Array.of(3n, 1n)), [2, 2]] },
-  { op: 'ScatterElements', inputs: [[3, 3], Tensor.from('int64', [1, 3], BigInt64Array.of(1n, 0n, 2n)), [1, 3]] },
+  {
+    op: 'ScatterElements',
+    inputs: [[3, 3], Tensor.from('int64', [1, 3], BigInt64Array.of(1n, 0n, 2n)), [1, 3]],
+  },
   { op: 'DepthToSpace', inputs: [[1, 8, 2, 3]], attributes: { blocksize: 2 } },
   { op: 'DepthToSpace', inputs: [[1, 8, 2, 3]], attributes: { blocksize: 2, mode: 'CRD' } },
   { op: 'SpaceToDepth', inputs: [[1, 2, 4, 6]], attributes: { blocksize: 2 } },
   { op: 'Trilu', inputs: [[4, 4]], attributes: { upper: 0 } },
-  { op: 'MatMul', inputs: [[2, 3], [3, 4]] },
-  { op: 'MatMul', inputs: [[2, 2, 3], [3, 4]] },
-  { op: 'MatMul', inputs: [[2, 1, 2, 3], [3, 3, 4]] },
+  {
+    op: 'MatMul',
+    inputs: [
+      [2, 3],
+      [3, 4],
+    ],
+  },
+  {
+    op: 'MatMul',
+    inputs: [
+      [2, 2, 3],
+      [3, 4],
+    ],
+  },
+  {
+    op: 'MatMul',
+    inputs: [
+      [2, 1, 2, 3],
+      [3, 3, 4],
+    ],
+  },
   { op: 'MatMul', inputs: [[3], [3, 4]] },
   { op: 'MatMul', inputs: [[2, 3], [3]] },
   { op: 'MatMul', inputs: [[3], [3]] },
   ...[0, 1].flatMap((transA) =>
-    [0, 1].map((transB): Case => ({
-      op: 'Gemm',
-      inputs: [transA ? [3, 2] : [2, 3], transB ? [4, 3] : [3, 4], [4]],
-      attributes: { transA, transB, alpha: 0.5, beta: 2 },
-    })),
+    [0, 1].map(
+      (transB): Case => ({
+        op: 'Gemm',
+        inputs: [transA ? [3, 2] : [2, 3], transB ? [4, 3] : [3, 4], [4]],
+        attributes: { transA, transB, alpha: 0.5, beta: 2 },
+      }),
+    ),
   ),
-  { op: 'Einsum', inputs: [[2, 3, 4], [2, 4, 5]], attributes: { equation: 'bij,bjk->bik' } },
-  { op: 'Einsum', inputs: [[2, 3], [3, 4]], attributes: { equation: 'ij,jk->k' } },
+  {
+    op: 'Einsum',
+    inputs: [
+      [2, 3, 4],
+      [2, 4, 5],
+    ],
+    attributes: { equation: 'bij,bjk->bik' },
+  },
+  {
+    op: 'Einsum',
+    inputs: [
+      [2, 3],
+      [3, 4],
+    ],
+    attributes: { equation: 'ij,jk->k' },
+  },
   { op: 'Conv', inputs: [[2, 3, 6, 5], [4, 3, 3, 3], [4]], attributes: { pads: [1, 1, 1, 1] } },
-  { op: 'Conv', inputs: [[1, 4, 7, 8], [6, 2, 3, 2]], attributes: { group: 2, strides: [2, 3], pads: [0, 1, 2, 0] } },
+  {
+    op: 'Conv',
+    inputs: [
+      [1, 4, 7, 8],
+      [6, 2, 3, 2],
+    ],
+    attributes: { group: 2, strides: [2, 3], pads: [0, 1, 2, 0] },
+  },
   { op: 'Conv', inputs: [[1, 3, 8], [3, 1, 3], [3]], attributes: { group: 3, dilations: [2] } },
-  { op: 'Conv', inputs: [[1, 1, 4, 4, 4], [2, 1, 2, 2, 2]] },
-  { op: 'Conv', inputs: [[1, 2, 5, 5], [2, 2, 3, 3]], attributes: { auto_pad: 'SAME_UPPER', strides: [2, 2] } },
-  { op: 'ConvTranspose', inputs: [[1, 2, 3, 3], [2, 3, 3, 3], [3]], attributes: { strides: [2, 2], pads: [1, 1, 1, 1], output_padding: [1, 1] } },
-  { op: 'ConvTranspose', inputs: [[2, 4, 4], [4, 1, 3]], attributes: { group: 2, dilations: [2] } },
+  {
+    op: 'Conv',
+    inputs: [
+      [1, 1, 4, 4, 4],
+      [2, 1, 2, 2, 2],
+    ],
+  },
+  {
+    op: 'Conv',
+    inputs: [
+      [1, 2, 5, 5],
+      [2, 2, 3, 3],
+    ],
+    attributes: { auto_pad: 'SAME_UPPER', strides: [2, 2] },
+  },
+  {
+    op: 'ConvTranspose',
+    inputs: [[1, 2, 3, 3], [2, 3, 3, 3], [3]],
+    attributes: { strides: [2, 2], pads: [1, 1, 1, 1], output_padding: [1, 1] },
+  },
+  {
+    op: 'ConvTranspose',
+    inputs: [
+      [2, 4, 4],
+      [4, 1, 3],
+    ],
+    attributes: { group: 2, dilations: [2] },
+  },
   { op: 'MaxPool', inputs: [[2, 2, 4, 6]], attributes: { kernel_shape: [2, 2], strides: [2, 2] } },
-  { op: 'MaxPool', inputs: [[1, 2, 7, 7]], attributes: { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] } },
+  {
+    op: 'MaxPool',
+    inputs: [[1, 2, 7, 7]],
+    attributes: { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] },
+  },
   { op: 'MaxPool', inputs: [[1, 1, 6]], attributes: { kernel_shape: [3], strides: [2], ceil_mode: 1 } },
-  { op: 'AveragePool', inputs: [[1, 2, 5, 6]], attributes: { kernel_shape: [3, 2], strides: [2, 2], pads: [1, 0, 1, 0] } },
-  { op: 'AveragePool', inputs: [[1, 2, 5, 6]], attributes: { kernel_shape: [3, 2], pads: [1, 1, 1, 1], count_include_pad: 1 } },
+  {
+    op: 'AveragePool',
+    inputs: [[1, 2, 5, 6]],
+    attributes: { kernel_shape: [3, 2], strides: [2, 2], pads: [1, 0, 1, 0] },
+  },
+  {
+    op: 'AveragePool',
+    inputs: [[1, 2, 5, 6]],
+    attributes: { kernel_shape: [3, 2], pads: [1, 1, 1, 1], count_include_pad: 1 },
+  },
   { op: 'GlobalAveragePool', inputs: [[2, 3, 4, 5]] },
   { op: 'GlobalMaxPool', inputs: [[2, 3, 4, 5]] },
   {
@@ -129,20 +265,41 @@ const cases: readonly Case[] = [
   {
     name: 'BatchNormalization, training',
     op: 'BatchNormalization',
-    inputs: [[2, 3, 2, 2], [3], [3], Tensor.from('float64', [3], new Float64Array(3)), Tensor.from('float64', [3], new Float64Array(3).fill(1))],
+    inputs: [
+      [2, 3, 2, 2],
+      [3],
+      [3],
+      Tensor.from('float64', [3], new Float64Array(3)),
+      Tensor.from('float64', [3], new Float64Array(3).fill(1)),
+    ],
     attributes: { training_mode: 1 },
     outputs: 3,
   },
   { op: 'LayerNormalization', inputs: [[2, 3, 4], [4], [4]] },
-  { op: 'LayerNormalization', inputs: [[2, 3, 4], [3, 4]], attributes: { axis: 1 } },
+  {
+    op: 'LayerNormalization',
+    inputs: [
+      [2, 3, 4],
+      [3, 4],
+    ],
+    attributes: { axis: 1 },
+  },
   { op: 'InstanceNormalization', inputs: [[2, 3, 4], [3], [3]] },
   { op: 'GroupNormalization', inputs: [[2, 4, 3], [4], [4]], attributes: { num_groups: 2 } },
   { op: 'LpNormalization', inputs: [[2, 4]], attributes: { axis: 1, p: 2 } },
   { op: 'LpNormalization', inputs: [[2, 4]], attributes: { axis: 0, p: 1 } },
   { op: 'MeanVarianceNormalization', inputs: [[2, 3, 2, 2]] },
-  { op: 'Resize', inputs: [[1, 2, 3, 4], null, Tensor.from('float32', [4], Float32Array.of(1, 1, 2, 2))], attributes: { mode: 'nearest' } },
+  {
+    op: 'Resize',
+    inputs: [[1, 2, 3, 4], null, Tensor.from('float32', [4], Float32Array.of(1, 1, 2, 2))],
+    attributes: { mode: 'nearest' },
+  },
   { op: 'Resize', inputs: [[1, 2, 3, 4], null, null, ints(1, 2, 5, 7)], attributes: { mode: 'linear' } },
-  { op: 'Resize', inputs: [[1, 1, 4, 4], null, null, ints(1, 1, 6, 3)], attributes: { mode: 'cubic', coordinate_transformation_mode: 'align_corners' } },
+  {
+    op: 'Resize',
+    inputs: [[1, 1, 4, 4], null, null, ints(1, 1, 6, 3)],
+    attributes: { mode: 'cubic', coordinate_transformation_mode: 'align_corners' },
+  },
 ];
 
 interface Built {
@@ -160,7 +317,11 @@ async function build(item: Case): Promise<Built> {
     if (input === null) return null;
     if (input instanceof Tensor) return graph.addInitializer(`c${index}`, input);
     const size = input.reduce((product, dim) => product * dim, 1);
-    feeds[`x${index}`] = Tensor.from('float64', input, Float64Array.from({ length: size }, () => low + (high - low) * rng.next()));
+    feeds[`x${index}`] = Tensor.from(
+      'float64',
+      input,
+      Float64Array.from({ length: size }, () => low + (high - low) * rng.next()),
+    );
     return graph.addInput(`x${index}`, tensorType('float64', input));
   });
   const emit = new Emitter(graph, standardOps, 'f/');
@@ -169,7 +330,11 @@ async function build(item: Case): Promise<Built> {
   const parts = counted.map((output) => {
     const shape = output.shape as readonly number[];
     const size = shape.reduce((product, dim) => product * dim, 1);
-    const weights = emit.floats(shape, Float64Array.from({ length: size }, () => rng.normal()), 'float64');
+    const weights = emit.floats(
+      shape,
+      Float64Array.from({ length: size }, () => rng.normal()),
+      'float64',
+    );
     return emit.op('ReduceSum', [emit.mul(output, weights)], { keepdims: 0 });
   });
   const loss = parts.reduce((left, right) => emit.add(left, right));
@@ -216,8 +381,13 @@ describe('gradients by hand', () => {
     graph.rename(loss, 'loss');
     graph.setOutputs([loss]);
     const model = await gradients(new Model({ graph }), { of: 'loss', wrt: ['x', 'low', 'high'] });
-    const f32 = (shape: number[], ...values: number[]): Tensor => Tensor.from('float32', shape, Float32Array.from(values));
-    const result = await evaluateModel(model, { x: f32([3], -5, 0.5, 7), low: f32([], -1), high: f32([], 1) });
+    const f32 = (shape: number[], ...values: number[]): Tensor =>
+      Tensor.from('float32', shape, Float32Array.from(values));
+    const result = await evaluateModel(model, {
+      x: f32([3], -5, 0.5, 7),
+      low: f32([], -1),
+      high: f32([], 1),
+    });
     expect([...(result['grad:x'] as Tensor<'float32'>).data]).toEqual([0, 1, 0]);
     expect([...(result['grad:low'] as Tensor<'float32'>).data]).toEqual([1]);
     expect([...(result['grad:high'] as Tensor<'float32'>).data]).toEqual([1]);
@@ -241,7 +411,9 @@ describe('gradients by hand', () => {
 describe('gradient rules agree with central differences in float64', () => {
   it.each(cases.map((item) => [label(item), item] as const))('%s', async (_, item) => {
     const built = await build(item);
-    const wrt = Object.keys(built.feeds).filter((name) => !(item.constant ?? []).includes(Number(name.slice(1))));
+    const wrt = Object.keys(built.feeds).filter(
+      (name) => !(item.constant ?? []).includes(Number(name.slice(1))),
+    );
     const model = await gradients(built.model, { of: 'loss', wrt });
     const results = await evaluateModel(model, built.feeds);
     for (const name of wrt) {
@@ -250,9 +422,11 @@ describe('gradient rules agree with central differences in float64', () => {
       expect(analytic.shape).toEqual(built.feeds[name]?.shape);
       const scale = Math.max(1, ...numeric.map(Math.abs));
       analytic.data.forEach((value, index) => {
-        expect(Math.abs(value - (numeric[index] as number)) / scale, `${name}[${index}]: ${value} against ${numeric[index]}`).toBeLessThan(2e-6);
+        expect(
+          Math.abs(value - (numeric[index] as number)) / scale,
+          `${name}[${index}]: ${value} against ${numeric[index]}`,
+        ).toBeLessThan(2e-6);
       });
     }
   });
 });
-

@@ -1,6 +1,6 @@
 import { standardOpDefs, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 interface Standardized {
   /** (x - mean) / sqrt(variance + epsilon) */
@@ -21,7 +21,12 @@ function standardize(emit: Emitter, x: Value, axes: readonly number[], epsilon: 
  * Gradient by x of its standardized form z, given the gradient g by z: (g - mean(g) - z mean(g z)) / sigma
  * (Ioffe and Szegedy, "Batch Normalization", 2015, section 3; the same for the other norms).
  */
-function throughStandardize(emit: Emitter, gradient: Value, { normal, inverse }: Standardized, axes: readonly number[]): Value {
+function throughStandardize(
+  emit: Emitter,
+  gradient: Value,
+  { normal, inverse }: Standardized,
+  axes: readonly number[],
+): Value {
   const centered = emit.sub(gradient, emit.mean(gradient, axes, true));
   const along = emit.mean(emit.mul(gradient, normal), axes, true);
   return emit.mul(inverse, emit.sub(centered, emit.mul(normal, along)));
@@ -31,7 +36,8 @@ function rankOf(context: GradientContext): number {
   return context.input(0).shape?.length ?? context.unsupported('the rank of its input is not known');
 }
 
-const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, index) => from + index);
+const range = (from: number, to: number): number[] =>
+  Array.from({ length: to - from }, (_, index) => from + index);
 
 /** A per-channel vector `[C]` shaped to broadcast over `[N, C, …]`. */
 function perChannel(emit: Emitter, vector: Value, rank: number): Value {
@@ -142,7 +148,14 @@ const meanVarianceNormalization: GradientRule = (context, gradient) => {
 };
 
 /** Gradients of normalizations. */
-export const normalizationGradients: Readonly<Record<string, GradientRule | 'none'>> = {
+export const normalizationGradients: GradientRules<
+  | 'BatchNormalization'
+  | 'LayerNormalization'
+  | 'InstanceNormalization'
+  | 'GroupNormalization'
+  | 'LpNormalization'
+  | 'MeanVarianceNormalization'
+> = {
   BatchNormalization: batchNormalization,
   LayerNormalization: layerNormalization,
   InstanceNormalization: instanceNormalization,

@@ -1,6 +1,6 @@
 import { isStaticShape, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import { type Emitter, productOf } from '../autodiff/emitter.ts';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 import { type Window, windowOf } from './window.ts';
 
 interface Sizes {
@@ -11,7 +11,8 @@ interface Sizes {
 function sizesOf(context: GradientContext): Sizes {
   const size = context.input(0).shape?.slice(2);
   const out = context.output().shape?.slice(2);
-  if (!isStaticShape(size) || !isStaticShape(out)) return context.unsupported('the spatial size of its input is not known');
+  if (!isStaticShape(size) || !isStaticShape(out))
+    return context.unsupported('the spatial size of its input is not known');
   return { size, out };
 }
 
@@ -57,16 +58,29 @@ function tileTaps(emit: Emitter, taps: readonly Value[], window: Window, like: V
   const rank = window.kernel.length;
   const out = like.shape?.slice(2).map((dim, axis) => Number(dim) / window.kernel[axis]!) ?? [];
   const behind = taps.map((tap) => emit.op('Unsqueeze', [tap, emit.ints([rank + 2])]));
-  const stacked = emit.reshape(emit.op('Concat', behind, { axis: rank + 2 }), [0, 0, ...out, ...window.kernel]);
+  const stacked = emit.reshape(emit.op('Concat', behind, { axis: rank + 2 }), [
+    0,
+    0,
+    ...out,
+    ...window.kernel,
+  ]);
   const order = [0, 1];
   for (let axis = 0; axis < rank; axis++) order.push(2 + axis, 2 + rank + axis);
   return emit.reshapeLike(emit.transpose(stacked, order), like);
 }
 
-function transposed(emit: Emitter, value: Value, weights: Value, window: Window, { size, out }: Sizes, rank: number): Value {
+function transposed(
+  emit: Emitter,
+  value: Value,
+  weights: Value,
+  window: Window,
+  { size, out }: Sizes,
+  rank: number,
+): Value {
   // Rows of the padded input that no window reached get zeros: they count as output padding.
   const missing = Array.from({ length: rank }, (_, axis) => {
-    const reached = (out[axis]! - 1) * window.strides[axis]! + (window.kernel[axis]! - 1) * window.dilations[axis]! + 1;
+    const reached =
+      (out[axis]! - 1) * window.strides[axis]! + (window.kernel[axis]! - 1) * window.dilations[axis]! + 1;
     return size[axis]! + window.padsBegin[axis]! + window.padsEnd[axis]! - reached;
   });
   // With ceil_mode the last window may reach beyond the padded input; more is cut off at the end then.
@@ -88,8 +102,13 @@ const maxPool: GradientRule = (context, gradient) => {
   const sizes = sizesOf(context);
   const [x, y] = [context.input(0), context.output()];
   const dtype = x.dtype ?? 'float32';
-  const needed = window.kernel.map((kernel, axis) => (sizes.out[axis]! - 1) * window.strides[axis]! + (kernel - 1) * window.dilations[axis]! + 1);
-  const extra = needed.map((reach, axis) => Math.max(window.padsEnd[axis]!, reach - sizes.size[axis]! - window.padsBegin[axis]!));
+  const needed = window.kernel.map(
+    (kernel, axis) =>
+      (sizes.out[axis]! - 1) * window.strides[axis]! + (kernel - 1) * window.dilations[axis]! + 1,
+  );
+  const extra = needed.map((reach, axis) =>
+    Math.max(window.padsEnd[axis]!, reach - sizes.size[axis]! - window.padsBegin[axis]!),
+  );
   const pads = [0, 0, ...window.padsBegin, 0, 0, ...extra];
   const lowest = emit.scalar(Number.NEGATIVE_INFINITY, dtype);
   const padded = pads.some((pad) => pad !== 0) ? emit.op('Pad', [x, emit.ints(pads), lowest]) : x;
@@ -97,9 +116,17 @@ const maxPool: GradientRule = (context, gradient) => {
   const taps: Value[] = [];
   let taken: Value | undefined;
   for (let flat = 0; flat < productOf(window.kernel); flat++) {
-    const start = tapPosition(flat, window.kernel).map((position, axis) => position * window.dilations[axis]!);
+    const start = tapPosition(flat, window.kernel).map(
+      (position, axis) => position * window.dilations[axis]!,
+    );
     const ends = start.map((from, axis) => from + (sizes.out[axis]! - 1) * window.strides[axis]! + 1);
-    const seen = emit.op('Slice', [padded, emit.ints(start), emit.ints(ends), emit.ints(axes), emit.ints(window.strides)]);
+    const seen = emit.op('Slice', [
+      padded,
+      emit.ints(start),
+      emit.ints(ends),
+      emit.ints(axes),
+      emit.ints(window.strides),
+    ]);
     // Ties go to the first element of the window alone, as in the forward operator's indices.
     const equal = emit.op('Equal', [seen, y]);
     const first: Value = taken === undefined ? equal : emit.op('And', [equal, emit.op('Not', [taken])]);
@@ -139,7 +166,11 @@ const averagePool: GradientRule = (context, gradient) => {
   const window = windowOf(context, attributes, undefined);
   const sizes = sizesOf(context);
   const share = emit.mul(gradient, shares(context, window, sizes, attributes.count_include_pad));
-  const ones = emit.floats([1, 1, ...window.kernel], new Float32Array(productOf(window.kernel)).fill(1), gradient.dtype);
+  const ones = emit.floats(
+    [1, 1, ...window.kernel],
+    new Float32Array(productOf(window.kernel)).fill(1),
+    gradient.dtype,
+  );
   const columns = emit.reshape(share, [-1, 1, ...sizes.out]);
   const spread = transposed(emit, columns, ones, window, sizes, window.kernel.length);
   return [emit.reshapeLike(spread, context.input(0))];
@@ -159,14 +190,22 @@ const globalMaxPool: GradientRule = (context, gradient) => {
   if (!isStaticShape(size)) return context.unsupported('the spatial size of its input is not known');
   const flat = emit.reshape(x, [0, 0, -1]);
   const winner = emit.op('ArgMax', [flat], { axis: 2, keepdims: 1 });
-  const positions = emit.constant(Tensor.from('int64', [productOf(size)], BigInt64Array.from({ length: productOf(size) }, (_, index) => BigInt(index))));
+  const positions = emit.constant(
+    Tensor.from(
+      'int64',
+      [productOf(size)],
+      BigInt64Array.from({ length: productOf(size) }, (_, index) => BigInt(index)),
+    ),
+  );
   const mask = emit.mask(emit.op('Equal', [positions, winner]), x.dtype ?? 'float32');
   const spread = emit.mul(emit.reshape(gradient, [0, 0, 1]), mask);
   return [emit.reshapeLike(spread, x)];
 };
 
 /** Gradients of pooling. */
-export const poolingGradients: Readonly<Record<string, GradientRule | 'none'>> = {
+export const poolingGradients: GradientRules<
+  'MaxPool' | 'AveragePool' | 'GlobalAveragePool' | 'GlobalMaxPool'
+> = {
   MaxPool: maxPool,
   AveragePool: averagePool,
   GlobalAveragePool: globalAveragePool,

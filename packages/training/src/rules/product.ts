@@ -1,5 +1,5 @@
 import { standardOpDefs, type Value } from '@lithe/core';
-import type { GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 const matMul: GradientRule = (context, gradient) => {
   const { emit } = context;
@@ -40,8 +40,10 @@ const gemm: GradientRule = (context, gradient) => {
   const [a, b] = [context.input(0), context.input(1)];
   const product = (left: Value, right: Value, leftFlag: number, rightFlag: number): Value =>
     emit.op('Gemm', [left, right], { alpha, transA: leftFlag, transB: rightFlag });
-  const byA = (): Value => (flagA === 0 ? product(gradient, b, 0, 1 - flagB) : product(b, gradient, flagB, 1));
-  const byB = (): Value => (flagB === 0 ? product(a, gradient, 1 - flagA, 0) : product(gradient, a, 1, flagA));
+  const byA = (): Value =>
+    flagA === 0 ? product(gradient, b, 0, 1 - flagB) : product(b, gradient, flagB, 1);
+  const byB = (): Value =>
+    flagB === 0 ? product(a, gradient, 1 - flagA, 0) : product(gradient, a, 1, flagA);
   return [
     context.needs(0) ? byA() : null,
     context.needs(1) ? byB() : null,
@@ -62,7 +64,14 @@ function parseEquation(equation: string): Terms | undefined {
   if (right !== undefined) return { inputs, output: right };
   const counts = new Map<string, number>();
   for (const letter of inputs.join('')) counts.set(letter, (counts.get(letter) ?? 0) + 1);
-  return { inputs, output: [...counts].filter(([, count]) => count === 1).map(([letter]) => letter).sort().join('') };
+  return {
+    inputs,
+    output: [...counts]
+      .filter(([, count]) => count === 1)
+      .map(([letter]) => letter)
+      .sort()
+      .join(''),
+  };
 }
 
 const einsum: GradientRule = (context, gradient) => {
@@ -70,7 +79,8 @@ const einsum: GradientRule = (context, gradient) => {
   const { equation } = context.attributes(standardOpDefs.Einsum);
   const terms = parseEquation(equation);
   if (terms === undefined) return context.unsupported('an ellipsis in the equation has no gradient rule');
-  if (terms.inputs.some((term) => new Set(term).size < term.length)) return context.unsupported('a repeated letter (diagonal) has no gradient rule');
+  if (terms.inputs.some((term) => new Set(term).size < term.length))
+    return context.unsupported('a repeated letter (diagonal) has no gradient rule');
   return node.inputs.map((input, index) => {
     if (input === null || !context.needs(index)) return null;
     const others = terms.inputs.filter((_, other) => other !== index);
@@ -79,7 +89,9 @@ const einsum: GradientRule = (context, gradient) => {
     // Letters that only this input has were summed: their gradient is the same along the axis.
     const direct = [...own].filter((letter) => seen.has(letter)).join('');
     const values = node.inputs.filter((_, other) => other !== index) as Value[];
-    let result = emit.op('Einsum', [gradient, ...values], { equation: `${[terms.output, ...others].join(',')}->${direct}` });
+    let result = emit.op('Einsum', [gradient, ...values], {
+      equation: `${[terms.output, ...others].join(',')}->${direct}`,
+    });
     [...own].forEach((letter, axis) => {
       if (!seen.has(letter)) result = emit.op('Unsqueeze', [result, emit.ints([axis])]);
     });
@@ -88,4 +100,8 @@ const einsum: GradientRule = (context, gradient) => {
 };
 
 /** Gradients of matrix products. */
-export const productGradients: Readonly<Record<string, GradientRule | 'none'>> = { MatMul: matMul, Gemm: gemm, Einsum: einsum };
+export const productGradients: GradientRules<'MatMul' | 'Gemm' | 'Einsum'> = {
+  MatMul: matMul,
+  Gemm: gemm,
+  Einsum: einsum,
+};

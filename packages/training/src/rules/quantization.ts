@@ -1,5 +1,5 @@
 import { dtypes, standardOpDefs, type Value } from '@lithe/core';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 /** A scale or zero point shaped to broadcast against `x`: per tensor as it is, per channel along its axis. */
 function alongAxis(context: GradientContext, parameter: Value, axis: number): Value {
@@ -8,7 +8,10 @@ function alongAxis(context: GradientContext, parameter: Value, axis: number): Va
   if (own === undefined || own.length === 0 || rank === undefined) return parameter;
   if (own.length > 1) return context.unsupported('blocked quantization has no gradient rule');
   const at = axis < 0 ? axis + rank : axis;
-  return context.emit.reshape(parameter, Array.from({ length: rank }, (_, index) => (index === at ? -1 : 1)));
+  return context.emit.reshape(
+    parameter,
+    Array.from({ length: rank }, (_, index) => (index === at ? -1 : 1)),
+  );
 }
 
 /**
@@ -25,7 +28,9 @@ const quantizeLinear: GradientRule = (context, gradient) => {
   const scale = alongAxis(context, context.input(1), axis);
   const range = dtypes[context.output().dtype ?? 'uint8'].range;
   if (range === undefined) return context.unsupported('quantization to floats has no gradient rule');
-  const zero = context.has(2) ? emit.cast(alongAxis(context, context.input(2), axis), float) : emit.scalar(0, float);
+  const zero = context.has(2)
+    ? emit.cast(alongAxis(context, context.input(2), axis), float)
+    : emit.scalar(0, float);
   const steps = emit.div(x, scale);
   const position = emit.add(emit.op('Round', [steps]), zero);
   const inside = emit.op('And', [
@@ -44,7 +49,9 @@ const dequantizeLinear: GradientRule = (context, gradient) => {
   const scale = alongAxis(context, context.input(1), axis);
   const level = (): Value => {
     const value = emit.cast(context.input(0), float);
-    return context.has(2) ? emit.sub(value, emit.cast(alongAxis(context, context.input(2), axis), float)) : value;
+    return context.has(2)
+      ? emit.sub(value, emit.cast(alongAxis(context, context.input(2), axis), float))
+      : value;
   };
   return [
     context.needs(0) ? emit.mul(gradient, scale) : null,
@@ -63,7 +70,7 @@ function sumToParameter(context: GradientContext, value: Value, axis: number): V
 }
 
 /** Gradients of quantization. */
-export const quantizationGradients: Readonly<Record<string, GradientRule | 'none'>> = {
+export const quantizationGradients: GradientRules<'QuantizeLinear' | 'DequantizeLinear'> = {
   QuantizeLinear: quantizeLinear,
   DequantizeLinear: dequantizeLinear,
 };

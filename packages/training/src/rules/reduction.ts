@@ -1,6 +1,6 @@
 import { constantOf, type Dim, isStaticShape, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import { productOf } from '../autodiff/emitter.ts';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 /** A value of reduced shape with the reduced axes put back as 1, so that it broadcasts against the input. */
 function keepAxes(context: GradientContext, value: Value, axes: readonly number[], kept: boolean): Value {
@@ -17,7 +17,9 @@ function reducedAxes(context: GradientContext): { readonly axes: readonly number
   if (!context.has(1)) return { axes: noop ? [] : all, kept: keepdims };
   const source = constantOf(context.input(1));
   if (!(source instanceof Tensor)) return context.unsupported('its axes are not a constant in memory');
-  const axes = [...source.toFloat64Array()].map((axis) => (axis < 0 ? axis + rank : axis)).sort((left, right) => left - right);
+  const axes = [...source.toFloat64Array()]
+    .map((axis) => (axis < 0 ? axis + rank : axis))
+    .sort((left, right) => left - right);
   return { axes: axes.length === 0 && !noop ? all : axes, kept: keepdims };
 }
 
@@ -32,7 +34,9 @@ function countOf(context: GradientContext, axes: readonly number[]): Value {
 }
 
 /** Wraps a rule: `local` gets gradient and result with their reduced axes put back. */
-function reduction(local: (context: GradientContext, gradient: Value, y: Value, axes: readonly number[]) => Value): GradientRule {
+function reduction(
+  local: (context: GradientContext, gradient: Value, y: Value, axes: readonly number[]) => Value,
+): GradientRule {
   return (context, gradient) => {
     const { axes, kept } = reducedAxes(context);
     const wide = keepAxes(context, gradient, axes, kept);
@@ -66,7 +70,21 @@ const product = reduction(({ emit, input }, gradient, _y, axes) => {
 });
 
 /** Gradients of reductions. */
-export const reductionGradients: Readonly<Record<string, GradientRule | 'none'>> = {
+export const reductionGradients: GradientRules<
+  | 'ReduceSum'
+  | 'ReduceMean'
+  | 'ReduceMax'
+  | 'ReduceMin'
+  | 'ReduceProd'
+  | 'ReduceSumSquare'
+  | 'ReduceL1'
+  | 'ReduceL2'
+  | 'ReduceLogSum'
+  | 'ReduceLogSumExp'
+  | 'CumSum'
+  | 'ArgMax'
+  | 'ArgMin'
+> = {
   ReduceSum: reduction((_, gradient) => gradient),
   ReduceMean: reduction((context, gradient, _y, axes) => context.emit.div(gradient, countOf(context, axes))),
   ReduceMax: extreme,
@@ -75,11 +93,21 @@ export const reductionGradients: Readonly<Record<string, GradientRule | 'none'>>
   ReduceSumSquare: reduction(({ emit, input }, gradient) => emit.mul(emit.scale(gradient, 2), input(0))),
   ReduceL1: reduction(({ emit, input }, gradient) => emit.mul(gradient, emit.op('Sign', [input(0)]))),
   ReduceL2: reduction(({ emit, input }, gradient, y) => emit.div(emit.mul(gradient, input(0)), y)),
-  ReduceLogSum: reduction(({ emit, input }, gradient, y) => emit.div(gradient, emit.expandLike(emit.op('Exp', [y]), input(0)))),
-  ReduceLogSumExp: reduction(({ emit, input }, gradient, y) => emit.mul(gradient, emit.op('Exp', [emit.sub(input(0), y)]))),
+  ReduceLogSum: reduction(({ emit, input }, gradient, y) =>
+    emit.div(gradient, emit.expandLike(emit.op('Exp', [y]), input(0))),
+  ),
+  ReduceLogSumExp: reduction(({ emit, input }, gradient, y) =>
+    emit.mul(gradient, emit.op('Exp', [emit.sub(input(0), y)])),
+  ),
   CumSum: (context, gradient) => {
     const { exclusive, reverse } = context.attributes(standardOpDefs.CumSum);
-    return [context.emit.op('CumSum', [gradient, context.input(1)], { exclusive: exclusive ? 1 : 0, reverse: reverse ? 0 : 1 }), null];
+    return [
+      context.emit.op('CumSum', [gradient, context.input(1)], {
+        exclusive: exclusive ? 1 : 0,
+        reverse: reverse ? 0 : 1,
+      }),
+      null,
+    ];
   },
   ArgMax: 'none',
   ArgMin: 'none',

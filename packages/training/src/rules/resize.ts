@@ -1,15 +1,27 @@
 import { type Attribute, Graph, isStaticShape, Tensor, type Value } from '@lithe/core';
 import { evaluateNode } from '@lithe/core/reference';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 /** Attributes that change how one axis is interpolated. */
-const relevant = ['coordinate_transformation_mode', 'cubic_coeff_a', 'exclude_outside', 'mode', 'nearest_mode', 'antialias'];
+const relevant = [
+  'coordinate_transformation_mode',
+  'cubic_coeff_a',
+  'exclude_outside',
+  'mode',
+  'nearest_mode',
+  'antialias',
+];
 
 /**
  * Resizing is linear along each axis: y = M x. The matrix M [out, in] of one axis is what the operator itself makes of
  * the unit matrix, taken from the reference interpreter once, when the gradient is built.
  */
-function axisMatrix(context: GradientContext, size: number, out: number, scale: number | undefined): Tensor<'float32'> {
+function axisMatrix(
+  context: GradientContext,
+  size: number,
+  out: number,
+  scale: number | undefined,
+): Tensor<'float32'> {
   const attributes = new Map<string, Attribute>();
   for (const name of relevant) {
     const value = context.node.attributes.get(name);
@@ -20,12 +32,28 @@ function axisMatrix(context: GradientContext, size: number, out: number, scale: 
   const graph = new Graph('axis');
   const inputs = ['x', 'roi', 'scales', 'sizes'].map((name) => graph.addInput(name));
   const bySize = scale === undefined;
-  const node = graph.addNode({ opType: 'Resize', inputs: bySize ? inputs.map((value, index) => (index === 0 || index === 3 ? value : null)) : inputs.slice(0, 3).map((value, index) => (index === 1 ? null : value)), attributes });
+  const node = graph.addNode({
+    opType: 'Resize',
+    inputs: bySize
+      ? inputs.map((value, index) => (index === 0 || index === 3 ? value : null))
+      : inputs.slice(0, 3).map((value, index) => (index === 1 ? null : value)),
+    attributes,
+  });
   const feeds = bySize
-    ? [Tensor.from('float32', [size, size], unit), null, null, Tensor.from('int64', [2], BigInt64Array.of(BigInt(size), BigInt(out)))]
-    : [Tensor.from('float32', [size, size], unit), null, Tensor.from('float32', [2], Float32Array.of(1, scale))];
+    ? [
+        Tensor.from('float32', [size, size], unit),
+        null,
+        null,
+        Tensor.from('int64', [2], BigInt64Array.of(BigInt(size), BigInt(out))),
+      ]
+    : [
+        Tensor.from('float32', [size, size], unit),
+        null,
+        Tensor.from('float32', [2], Float32Array.of(1, scale)),
+      ];
   const result = evaluateNode(node, feeds)?.[0];
-  if (result === undefined || result.shape[1] !== out) return context.unsupported('its interpolation matrix could not be found');
+  if (result === undefined || result.shape[1] !== out)
+    return context.unsupported('its interpolation matrix could not be found');
   return result as Tensor<'float32'>;
 }
 
@@ -34,16 +62,20 @@ const resize: GradientRule = (context, gradient) => {
   const from = context.input(0).shape;
   const to = context.output().shape;
   const mode = node.attributes.get('coordinate_transformation_mode');
-  if (mode?.kind === 'string' && mode.value === 'tf_crop_and_resize') return context.unsupported('cropping has no gradient rule');
-  if (from === undefined || to === undefined) return context.unsupported('the rank of its input is not known');
+  if (mode?.kind === 'string' && mode.value === 'tf_crop_and_resize')
+    return context.unsupported('cropping has no gradient rule');
+  if (from === undefined || to === undefined)
+    return context.unsupported('the rank of its input is not known');
   const scales = context.has(2) ? constantScales(context) : undefined;
   let result = gradient;
   from.forEach((dim, axis) => {
     const out = to[axis];
     if (dim === out) return;
-    if (typeof dim !== 'number' || typeof out !== 'number') context.unsupported('the size of a resized axis is not known');
+    if (typeof dim !== 'number' || typeof out !== 'number')
+      context.unsupported('the size of a resized axis is not known');
     // [in, out] with the unit matrix's rows first: the gradient times its transpose.
-    const matrix = emit.constant(axisMatrix(context, dim as number, out as number, scales?.[axis]));
+    const unit = axisMatrix(context, dim as number, out as number, scales?.[axis]);
+    const matrix = emit.floats(unit.shape, unit.data, gradient.dtype);
     result = multiplyAxis(context, result, matrix, axis);
   });
   return [result, null, null, null];
@@ -51,7 +83,8 @@ const resize: GradientRule = (context, gradient) => {
 
 function constantScales(context: GradientContext): readonly number[] | undefined {
   const source = context.input(2).initializer ?? context.input(2).producer?.constantSource();
-  if (source instanceof Tensor && source.size > 0 && isStaticShape(source.shape)) return [...source.toFloat64Array()];
+  if (source instanceof Tensor && source.size > 0 && isStaticShape(source.shape))
+    return [...source.toFloat64Array()];
   return undefined;
 }
 
@@ -67,4 +100,4 @@ function multiplyAxis(context: GradientContext, value: Value, matrix: Value, axi
 }
 
 /** Gradient of Resize. */
-export const resizeGradients: Readonly<Record<string, GradientRule | 'none'>> = { Resize: resize };
+export const resizeGradients: GradientRules<'Resize'> = { Resize: resize };

@@ -1,5 +1,5 @@
 import { constantOf, isStaticShape, standardOpDefs, Tensor, type Value } from '@lithe/core';
-import type { GradientContext, GradientRule } from '../autodiff/gradient-rule.ts';
+import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 /** The elements of an integer input that is a constant in memory; `undefined` when the input is left out. */
 function constantInts(context: GradientContext, index: number, what: string): number[] | undefined {
@@ -84,11 +84,23 @@ const slice: GradientRule = (context, gradient) => {
     result = spread(context, result, axis, positions, size);
   }
   const pads = [...before, ...after];
-  return [pads.some((pad) => pad !== 0) ? emit.op('Pad', [result, emit.ints(pads)]) : result, null, null, null, null];
+  return [
+    pads.some((pad) => pad !== 0) ? emit.op('Pad', [result, emit.ints(pads)]) : result,
+    null,
+    null,
+    null,
+    null,
+  ];
 };
 
 /** Puts the entries of an axis at the given positions of a longer one, zeros elsewhere: a product with a 0/1 matrix. */
-function spread(context: GradientContext, value: Value, axis: number, positions: readonly number[], size: number): Value {
+function spread(
+  context: GradientContext,
+  value: Value,
+  axis: number,
+  positions: readonly number[],
+  size: number,
+): Value {
   const { emit } = context;
   const zero = emit.op('Unsqueeze', [emit.op('Gather', [value, emit.int(0)], { axis }), emit.ints([axis])]);
   const padded = emit.op('Concat', [value, emit.scale(zero, 0)], { axis });
@@ -114,8 +126,14 @@ const pad: GradientRule = (context, gradient) => {
     const tail = pads[index + axes.length] as number;
     ends.push(tail === 0 ? Number.MAX_SAFE_INTEGER : -tail);
   });
-  if (pads.some((value) => value < 0)) return context.unsupported('negative pads (cropping) have no gradient rule');
-  return [emit.op('Slice', [gradient, emit.ints(starts), emit.ints(ends), emit.ints(axes)]), null, null, null];
+  if (pads.some((value) => value < 0))
+    return context.unsupported('negative pads (cropping) have no gradient rule');
+  return [
+    emit.op('Slice', [gradient, emit.ints(starts), emit.ints(ends), emit.ints(axes)]),
+    null,
+    null,
+    null,
+  ];
 };
 
 const tile: GradientRule = (context, gradient) => {
@@ -123,7 +141,14 @@ const tile: GradientRule = (context, gradient) => {
   const repeats = constantInts(context, 1, 'repeats') ?? [];
   const shape = staticShape(context, context.input(0));
   const apart = shape.flatMap((dim, axis) => [repeats[axis] as number, dim]);
-  return [emit.sum(emit.reshape(gradient, apart), repeats.map((_, axis) => 2 * axis), false), null];
+  return [
+    emit.sum(
+      emit.reshape(gradient, apart),
+      repeats.map((_, axis) => 2 * axis),
+      false,
+    ),
+    null,
+  ];
 };
 
 const gather: GradientRule = (context, gradient) => {
@@ -141,10 +166,15 @@ const gather: GradientRule = (context, gradient) => {
   const order = [axis, ...outer, ...inner.map((_, index) => axis + 1 + index)];
   const rest = order.slice(1).map((index) => x.shape?.[index] ?? null);
   const size = x.shape?.[axis];
-  if (!isStaticShape(rest) || typeof size !== 'number') return context.unsupported('the shape of its table is not fully known');
+  if (!isStaticShape(rest) || typeof size !== 'number')
+    return context.unsupported('the shape of its table is not fully known');
   const rows = emit.reshape(moved, [-1, ...rest]);
   const flat = emit.reshape(indices, [-1, 1]);
-  const wrapped = emit.op('Where', [emit.op('Less', [flat, emit.scalar(0, flat.dtype ?? 'int64')]), emit.add(flat, emit.scalar(size, flat.dtype ?? 'int64')), flat]);
+  const wrapped = emit.op('Where', [
+    emit.op('Less', [flat, emit.scalar(0, flat.dtype ?? 'int64')]),
+    emit.add(flat, emit.scalar(size, flat.dtype ?? 'int64')),
+    flat,
+  ]);
   const zeros = emit.op('Expand', [emit.scalar(0, x.dtype ?? 'float32'), emit.ints([size, ...rest])]);
   const table = emit.op('ScatterND', [zeros, emit.cast(wrapped, 'int64'), rows], { reduction: 'add' });
   const inverse = new Array<number>(rank);
@@ -165,7 +195,12 @@ const gatherNd: GradientRule = (context, gradient) => {
   const { batch_dims: batchDims } = context.attributes(standardOpDefs.GatherND);
   if (batchDims !== 0) return context.unsupported('batch_dims other than 0 have no gradient rule');
   const { emit } = context;
-  return [emit.op('ScatterND', [emit.zerosLike(context.input(0)), context.input(1), gradient], { reduction: 'add' }), null];
+  return [
+    emit.op('ScatterND', [emit.zerosLike(context.input(0)), context.input(1), gradient], {
+      reduction: 'add',
+    }),
+    null,
+  ];
 };
 
 const scatterNd: GradientRule = (context, gradient) => {
@@ -185,7 +220,11 @@ const scatterElements: GradientRule = (context, gradient) => {
   const byUpdates = context.needs(2) ? emit.op('GatherElements', [gradient, indices], { axis }) : null;
   if (reduction === 'add') return [gradient, null, byUpdates];
   if (reduction !== 'none') return context.unsupported(`reduction "${reduction}" has no gradient rule`);
-  return [emit.op('ScatterElements', [gradient, indices, emit.zerosLike(context.input(2))], { axis }), null, byUpdates];
+  return [
+    emit.op('ScatterElements', [gradient, indices, emit.zerosLike(context.input(2))], { axis }),
+    null,
+    byUpdates,
+  ];
 };
 
 const depthToSpace: GradientRule = (context, gradient) => {
@@ -209,7 +248,29 @@ const trilu: GradientRule = (context, gradient) => {
 };
 
 /** Gradients of operators that move elements. */
-export const shapeGradients: Readonly<Record<string, GradientRule | 'none'>> = {
+export const shapeGradients: GradientRules<
+  | 'Reshape'
+  | 'Flatten'
+  | 'Squeeze'
+  | 'Unsqueeze'
+  | 'Expand'
+  | 'Transpose'
+  | 'Concat'
+  | 'Split'
+  | 'Slice'
+  | 'Pad'
+  | 'Tile'
+  | 'Gather'
+  | 'GatherElements'
+  | 'GatherND'
+  | 'ScatterND'
+  | 'ScatterElements'
+  | 'DepthToSpace'
+  | 'SpaceToDepth'
+  | 'Trilu'
+  | 'Shape'
+  | 'Size'
+> = {
   Reshape: reshaped,
   Flatten: reshaped,
   Squeeze: reshaped,

@@ -1,5 +1,5 @@
 import type { TraitTable } from '@lithe/core';
-import { gradient, type GradientRule } from '../autodiff/gradient-rule.ts';
+import { type GradientRule, gradient } from '../autodiff/gradient-rule.ts';
 import { activationGradients } from './activation.ts';
 import { convolutionGradients } from './convolution.ts';
 import { elementwiseGradients } from './elementwise.ts';

@@ -59,7 +59,11 @@ export function windowOf(
   }
   const pads = attributes.auto_pad === 'VALID' ? undefined : attributes.pads;
   const rank = kernel.length;
-  return { ...base, padsBegin: pads?.slice(0, rank) ?? kernel.map(() => 0), padsEnd: pads?.slice(rank) ?? kernel.map(() => 0) };
+  return {
+    ...base,
+    padsBegin: pads?.slice(0, rank) ?? kernel.map(() => 0),
+    padsEnd: pads?.slice(rank) ?? kernel.map(() => 0),
+  };
 }
 
 type Base = Pick<Window, 'kernel' | 'strides' | 'dilations'>;
@@ -80,7 +84,11 @@ function samePads({ kernel, strides, dilations }: Base, size: readonly number[],
 }
 
 /** Pads of a transposed convolution from the sizes it really has: what the specification calls total padding. */
-function transposedPads({ kernel, strides, dilations }: Base, attributes: WindowAttributes, { size, out }: TransposedSizes): Pads {
+function transposedPads(
+  { kernel, strides, dilations }: Base,
+  attributes: WindowAttributes,
+  { size, out }: TransposedSizes,
+): Pads {
   const rank = kernel.length;
   const explicit = attributes.auto_pad === 'NOTSET' ? attributes.pads : undefined;
   const begin: number[] = [];

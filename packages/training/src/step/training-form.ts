@@ -60,7 +60,10 @@ function dropout(graph: Graph, node: Node): DropoutMask | undefined {
   const source = constantOf(node.input(1));
   const ratio = source instanceof Tensor ? (source.toFloat64Array()[0] as number) : 0.5;
   if (ratio === 0) return undefined;
-  const mask = graph.addInput(graph.uniqueName(`mask:${node.output().name}`), x.type ?? tensorType('float32'));
+  const mask = graph.addInput(
+    graph.uniqueName(`mask:${node.output().name}`),
+    x.type ?? tensorType('float32'),
+  );
   const product = graph.addNode({ opType: 'Mul', inputs: [x, mask], name: node.name }, 1, { before: node });
   product.output().type = x.type;
   graph.replaceAllUses(node.output(), product.output());

@@ -7,9 +7,9 @@ import {
   type OpSet,
   type StatePair,
   standardOps,
-  Tensor,
-  tensorType,
+  type Tensor,
   type TraitTable,
+  tensorType,
   type Value,
 } from '@lithe/core';
 import { Emitter, floatTensor, productOf } from '../autodiff/emitter.ts';
@@ -119,9 +119,15 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const clipped = clip(build, averaged.gradients);
   const step = counter(build, averaged.ready);
   const next = await update(build, { parameters, gradients: clipped, rate, step, ready: averaged.ready });
-  for (const { input, output, initial } of form.statistics) build.state.push({ input: input.name, output: output.name, initial });
+  for (const { input, output, initial } of form.statistics)
+    build.state.push({ input: input.name, output: output.name, initial });
   graph.rename(loss, graph.uniqueName('loss'));
-  const outputs = [loss, ...graph.outputs.filter((value) => value !== loss), ...next, ...form.statistics.map((item) => item.output)];
+  const outputs = [
+    loss,
+    ...graph.outputs.filter((value) => value !== loss),
+    ...next,
+    ...form.statistics.map((item) => item.output),
+  ];
   graph.setOutputs([...new Set(outputs)]);
   return {
     model: copy,
@@ -137,16 +143,31 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
 /** The weights that learn: float initializers that the loss depends on. */
 function trainableOf({ model, options }: Build, loss: Value): Value[] {
   const { trainable } = options;
-  const wanted = typeof trainable === 'function' ? trainable : trainable === undefined ? () => true : (name: string) => trainable.includes(name);
+  const wanted =
+    typeof trainable === 'function'
+      ? trainable
+      : trainable === undefined
+        ? () => true
+        : (name: string) => trainable.includes(name);
   if (Array.isArray(trainable)) {
     const missing = trainable.filter((name: string) => model.graph.value(name)?.initializer === undefined);
-    if (missing.length > 0) throw errors.optionsInvalid('trainingStep', missing.map((name: string) => `The model has no weight called "${name}".`));
+    if (missing.length > 0)
+      throw errors.optionsInvalid(
+        'trainingStep',
+        missing.map((name: string) => `The model has no weight called "${name}".`),
+      );
   }
   const reached = ancestors(loss);
   const found = [...model.graph.initializers].filter(
-    (value) => value.dtype !== undefined && isFloat(value.dtype) && reached.has(value) && wanted(value.name) && isWeight(value),
+    (value) =>
+      value.dtype !== undefined &&
+      isFloat(value.dtype) &&
+      reached.has(value) &&
+      wanted(value.name) &&
+      isWeight(value),
   );
-  if (found.length === 0) throw errors.optionsInvalid('trainingStep', ['No trainable weight leads to the loss.']);
+  if (found.length === 0)
+    throw errors.optionsInvalid('trainingStep', ['No trainable weight leads to the loss.']);
   return found;
 }
 
@@ -185,7 +206,11 @@ function ancestors(value: Value): ReadonlySet<Value> {
 }
 
 /** A state slot: a graph input, and the value that replaces it. */
-function addState(build: Build, name: string, initial: Tensor): { readonly input: Value; readonly finish: (next: Value) => Value } {
+function addState(
+  build: Build,
+  name: string,
+  initial: Tensor,
+): { readonly input: Value; readonly finish: (next: Value) => Value } {
   const { graph } = build.model;
   const input = graph.addInput(graph.uniqueName(name), tensorType(initial.dtype, initial.shape));
   return {
@@ -207,12 +232,17 @@ interface Accumulated {
 }
 
 /** Averages gradients over several steps; between them the weights stay as they are. */
-function accumulate(build: Build, parameters: readonly Value[], gradients: readonly (Value | undefined)[]): Accumulated {
+function accumulate(
+  build: Build,
+  parameters: readonly Value[],
+  gradients: readonly (Value | undefined)[],
+): Accumulated {
   const { emit, options } = build;
   const present = gradients.map((value, index) => value ?? emit.zerosLike(parameters[index] as Value));
   const { accumulate: steps = 1 } = options;
   if (steps === 1) return { gradients: present, ready: undefined, outputs: [] };
-  if (!Number.isInteger(steps) || steps < 1) throw errors.optionsInvalid('trainingStep', ['"accumulate" must be a whole number above 0.']);
+  if (!Number.isInteger(steps) || steps < 1)
+    throw errors.optionsInvalid('trainingStep', ['"accumulate" must be a whole number above 0.']);
   const count = addState(build, 'accumulated', floatTensor([], [0], 'float32'));
   const now = emit.shift(count.input, 1);
   const ready = emit.cast(emit.op('GreaterOrEqual', [now, emit.scalar(steps)]), 'float32');
@@ -233,18 +263,27 @@ function accumulate(build: Build, parameters: readonly Value[], gradients: reado
 const pending: WeakMap<Build, readonly Value[]> = new WeakMap();
 
 function zeros(parameter: Value): Tensor {
-  if (!isStaticShape(parameter.shape)) throw errors.internal(`the shape of weight "${parameter.name}" is not known`);
-  return floatTensor(parameter.shape, new Float32Array(productOf(parameter.shape)), parameter.dtype ?? 'float32');
+  if (!isStaticShape(parameter.shape))
+    throw errors.internal(`the shape of weight "${parameter.name}" is not known`);
+  return floatTensor(
+    parameter.shape,
+    new Float32Array(productOf(parameter.shape)),
+    parameter.dtype ?? 'float32',
+  );
 }
 
 function clip({ emit, options }: Build, gradients: readonly Value[]): readonly Value[] {
   let result = gradients;
   const { clipValue, clipNorm } = options;
   if (clipValue !== undefined) {
-    result = result.map((value) => emit.op('Clip', [value, emit.scalar(-clipValue, value.dtype), emit.scalar(clipValue, value.dtype)]));
+    result = result.map((value) =>
+      emit.op('Clip', [value, emit.scalar(-clipValue, value.dtype), emit.scalar(clipValue, value.dtype)]),
+    );
   }
   if (clipNorm !== undefined) {
-    const squares = result.map((value) => emit.cast(emit.op('ReduceSumSquare', [value], { keepdims: 0 }), 'float32'));
+    const squares = result.map((value) =>
+      emit.cast(emit.op('ReduceSumSquare', [value], { keepdims: 0 }), 'float32'),
+    );
     const norm = emit.op('Sqrt', [squares.length === 1 ? (squares[0] as Value) : emit.op('Sum', squares)]);
     const factor = emit.op('Min', [emit.scalar(1), emit.div(emit.scalar(clipNorm), emit.shift(norm, 1e-6))]);
     result = result.map((value) => emit.mul(value, emit.cast(factor, value.dtype ?? 'float32')));
@@ -268,7 +307,10 @@ interface Update {
   readonly ready: Value | undefined;
 }
 
-async function update(build: Build, { parameters, gradients, rate, step, ready }: Update): Promise<readonly Value[]> {
+async function update(
+  build: Build,
+  { parameters, gradients, rate, step, ready }: Update,
+): Promise<readonly Value[]> {
   const { emit, options, model } = build;
   const { graph } = model;
   const outputs: Value[] = [step.output, ...(pending.get(build) ?? [])];
@@ -282,7 +324,8 @@ async function update(build: Build, { parameters, gradients, rate, step, ready }
       slots.set(name, known);
       return known;
     };
-    const hold = (before: Value, after: Value): Value => (ready === undefined ? after : emit.add(before, emit.mul(ready, emit.sub(after, before))));
+    const hold = (before: Value, after: Value): Value =>
+      ready === undefined ? after : emit.add(before, emit.mul(ready, emit.sub(after, before)));
     const next = options.optimizer.update({
       emit,
       parameter,
@@ -301,7 +344,8 @@ async function update(build: Build, { parameters, gradients, rate, step, ready }
     graph.rename(output, graph.uniqueName(`next:${parameter.name}`));
     outputs.push(output);
     build.state.push({ input: parameter.name, output: output.name, initial });
-    if (options.emaDecay !== undefined) outputs.push(average(build, parameter, moved, initial, options.emaDecay));
+    if (options.emaDecay !== undefined)
+      outputs.push(average(build, parameter, moved, initial, options.emaDecay));
     toInput(graph, parameter);
   }
   return outputs;
@@ -320,4 +364,3 @@ function toInput(graph: Value['graph'], value: Value): void {
   graph.setInitializer(value, undefined);
   value.type = type;
 }
-
