@@ -35,6 +35,17 @@ const floatAttributes = new Set([
   'clip',
 ]);
 
+/** Operators of which every node is its own: renamed ones and random ones. */
+const unshared = new Set([
+  'Identity',
+  'Bernoulli',
+  'Multinomial',
+  'RandomNormal',
+  'RandomNormalLike',
+  'RandomUniform',
+  'RandomUniformLike',
+]);
+
 function toAttribute(name: string, value: number | string | readonly number[] | Attribute): Attribute {
   if (typeof value === 'number')
     return floatAttributes.has(name) ? attribute.float(value) : attribute.int(value);
@@ -53,6 +64,9 @@ export class Emitter {
   readonly #opset: OpSet;
   readonly #prefix: string;
   readonly #constants = new Map<string, Value>();
+  readonly #made = new Map<string, readonly Value[]>();
+  readonly #numbers = new WeakMap<Value, number>();
+  #count = 0;
 
   /**
    * @param graph the graph to add to
@@ -65,12 +79,55 @@ export class Emitter {
     this.#prefix = prefix;
   }
 
-  /** Adds a node and gives its outputs. */
+  /**
+   * Adds a node and gives its outputs. Asked again for the same operator, inputs and attributes it gives the node that
+   * is there already; only `Identity` and operators that draw random numbers are made anew each time.
+   */
   node(
     opType: string,
     inputs: readonly (Value | null)[],
     attributes: EmitAttributes = {},
     outputs = 1,
+  ): readonly Value[] {
+    const key = this.#keyOf(opType, inputs, attributes, outputs);
+    const known = key === undefined ? undefined : this.#made.get(key);
+    if (known !== undefined) return known;
+    const made = this.#add(opType, inputs, attributes, outputs);
+    if (key !== undefined) this.#made.set(key, made);
+    return made;
+  }
+
+  /** What equal nodes have in common; `undefined` for nodes that must not be shared. */
+  #keyOf(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    attributes: EmitAttributes,
+    outputs: number,
+  ): string | undefined {
+    if (unshared.has(opType)) return undefined;
+    const parts: string[] = [opType, String(outputs)];
+    for (const input of inputs) parts.push(input === null ? '-' : String(this.#numberOf(input)));
+    for (const [name, value] of Object.entries(attributes).sort(([left], [right]) =>
+      left < right ? -1 : 1,
+    )) {
+      if (value === undefined) continue;
+      if (typeof value === 'object' && 'kind' in value) return undefined;
+      parts.push(`${name}=${JSON.stringify(value)}`);
+    }
+    return parts.join('|');
+  }
+
+  #numberOf(value: Value): number {
+    const known = this.#numbers.get(value) ?? this.#count++;
+    this.#numbers.set(value, known);
+    return known;
+  }
+
+  #add(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    attributes: EmitAttributes,
+    outputs: number,
   ): readonly Value[] {
     const entries = Object.entries(attributes).flatMap(([name, value]) =>
       value === undefined ? [] : [[name, toAttribute(name, value)] as const],

@@ -1,4 +1,4 @@
-import type { Value } from '@lithe/core';
+import { standardOpDefs, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
@@ -82,6 +82,12 @@ const clip: GradientRule = (context, gradient) => {
   return results;
 };
 
+/** x / y rounded towards zero. */
+function wholeQuotient({ emit, input }: GradientContext): Value {
+  const quotient = emit.div(input(0), input(1));
+  return emit.mul(emit.op('Sign', [quotient]), emit.op('Floor', [emit.op('Abs', [quotient])]));
+}
+
 const TWO_OVER_SQRT_PI = 2 / Math.sqrt(Math.PI);
 
 /** Gradients of elementwise arithmetic. Broadcasting is undone by the caller. */
@@ -123,6 +129,7 @@ export const elementwiseGradients: GradientRules<
   | 'Ceil'
   | 'Round'
   | 'Mod'
+  | 'Shrink'
 > = {
   Add: (_, gradient) => [gradient, gradient],
   Sub: (context, gradient) => [gradient, ifNeeded(context, 1, () => context.emit.neg(gradient))],
@@ -180,5 +187,23 @@ export const elementwiseGradients: GradientRules<
   Floor: 'none',
   Ceil: 'none',
   Round: 'none',
-  Mod: 'none',
+  // x - y trunc(x / y): the quotient is constant wherever the gradient exists.
+  Mod: (context, gradient) => {
+    const { emit } = context;
+    return [gradient, ifNeeded(context, 1, () => emit.neg(emit.mul(gradient, wholeQuotient(context))))];
+  },
+  Shrink: (context, gradient) => {
+    const { emit } = context;
+    const { lambd } = context.attributes(standardOpDefs.Shrink);
+    const x = context.input(0);
+    return [
+      emit.mul(
+        gradient,
+        emit.mask(
+          emit.op('Greater', [emit.op('Abs', [x]), emit.scalar(lambd, x.dtype)]),
+          x.dtype ?? 'float32',
+        ),
+      ),
+    ];
+  },
 };

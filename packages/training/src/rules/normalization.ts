@@ -147,6 +147,36 @@ const meanVarianceNormalization: GradientRule = (context, gradient) => {
   return [emit.sub(centered, emit.mul(d, along))];
 };
 
+/** Sum over `before` channels before and `behind` channels behind each one: a product with a band of ones. */
+function channelWindow(emit: Emitter, value: Value, before: number, behind: number, channels: number): Value {
+  const matrix = new Float64Array(channels * channels);
+  for (let row = 0; row < channels; row++) {
+    for (let column = Math.max(0, row - before); column <= Math.min(channels - 1, row + behind); column++)
+      matrix[row * channels + column] = 1;
+  }
+  const flat = emit.reshape(value, [0, channels, -1]);
+  return emit.reshapeLike(emit.matmul(emit.floats([channels, channels], matrix, value.dtype), flat), value);
+}
+
+/** y = x s^-beta with s = bias + alpha / size * (sum of squares of the channels around): g s^-beta - (2 alpha beta / size) x W^T(g y / s). */
+const localResponse: GradientRule = (context, gradient) => {
+  const { emit } = context;
+  const { alpha, beta, bias, size } = context.attributes(standardOpDefs.LRN);
+  const x = context.input(0);
+  const channels = x.shape?.[1];
+  if (typeof channels !== 'number') return context.unsupported('the number of its channels is not known');
+  const before = Math.floor((size - 1) / 2);
+  const behind = size - 1 - before;
+  const s = emit.shift(
+    emit.scale(channelWindow(emit, emit.mul(x, x), before, behind, channels), alpha / size),
+    bias,
+  );
+  const power = emit.op('Pow', [s, emit.scalar(-beta, x.dtype)]);
+  const shared = emit.div(emit.mul(gradient, context.output()), s);
+  const around = channelWindow(emit, shared, behind, before, channels);
+  return [emit.sub(emit.mul(gradient, power), emit.scale(emit.mul(x, around), (2 * alpha * beta) / size))];
+};
+
 /** Gradients of normalizations. */
 export const normalizationGradients: GradientRules<
   | 'BatchNormalization'
@@ -155,6 +185,7 @@ export const normalizationGradients: GradientRules<
   | 'GroupNormalization'
   | 'LpNormalization'
   | 'MeanVarianceNormalization'
+  | 'LRN'
 > = {
   BatchNormalization: batchNormalization,
   LayerNormalization: layerNormalization,
@@ -162,4 +193,5 @@ export const normalizationGradients: GradientRules<
   GroupNormalization: groupNormalization,
   LpNormalization: lpNormalization,
   MeanVarianceNormalization: meanVarianceNormalization,
+  LRN: localResponse,
 };

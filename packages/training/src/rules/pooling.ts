@@ -202,12 +202,52 @@ const globalMaxPool: GradientRule = (context, gradient) => {
   return [emit.reshapeLike(spread, x)];
 };
 
+/** d/dx (sum |x|^p)^(1/p) = sign(x) |x|^(p-1) y^(1-p); the gradient at y = 0 is taken as 0. */
+function throughNorm(emit: Emitter, x: Value, p: number): Value {
+  if (p === 1) return emit.op('Sign', [x]);
+  if (p === 2) return x;
+  return emit.mul(emit.op('Sign', [x]), emit.op('Pow', [emit.op('Abs', [x]), emit.scalar(p - 1, x.dtype)]));
+}
+
+/** gradient * y^(1-p), 0 where y is 0. */
+function overNorm(emit: Emitter, gradient: Value, y: Value, p: number): Value {
+  if (p === 1) return gradient;
+  const zero = emit.op('Equal', [y, emit.scalar(0, y.dtype)]);
+  const safe = emit.op('Where', [zero, emit.scalar(1, y.dtype), y]);
+  return emit.div(gradient, p === 2 ? safe : emit.op('Pow', [safe, emit.scalar(p - 1, y.dtype)]));
+}
+
+const lpPool: GradientRule = (context, gradient) => {
+  const { emit } = context;
+  const attributes = context.attributes(standardOpDefs.LpPool);
+  const window = windowOf(context, attributes, undefined);
+  const sizes = sizesOf(context);
+  const [x, y] = [context.input(0), context.output()];
+  const ones = emit.floats(
+    [1, 1, ...window.kernel],
+    new Float32Array(productOf(window.kernel)).fill(1),
+    gradient.dtype,
+  );
+  const columns = emit.reshape(overNorm(emit, gradient, y, attributes.p), [-1, 1, ...sizes.out]);
+  const spread = emit.reshapeLike(transposed(emit, columns, ones, window, sizes, window.kernel.length), x);
+  return [emit.mul(spread, throughNorm(emit, x, attributes.p))];
+};
+
+const globalLpPool: GradientRule = (context, gradient) => {
+  const { emit } = context;
+  const { p } = context.attributes(standardOpDefs.GlobalLpPool);
+  const x = context.input(0);
+  return [emit.mul(overNorm(emit, gradient, context.output(), p), throughNorm(emit, x, p))];
+};
+
 /** Gradients of pooling. */
 export const poolingGradients: GradientRules<
-  'MaxPool' | 'AveragePool' | 'GlobalAveragePool' | 'GlobalMaxPool'
+  'MaxPool' | 'AveragePool' | 'GlobalAveragePool' | 'GlobalMaxPool' | 'LpPool' | 'GlobalLpPool'
 > = {
   MaxPool: maxPool,
   AveragePool: averagePool,
   GlobalAveragePool: globalAveragePool,
   GlobalMaxPool: globalMaxPool,
+  LpPool: lpPool,
+  GlobalLpPool: globalLpPool,
 };

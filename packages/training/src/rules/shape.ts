@@ -247,6 +247,14 @@ const trilu: GradientRule = (context, gradient) => {
   return [context.emit.op('Trilu', inputs, { upper: upper ? 1 : 0 }), null];
 };
 
+const topK: GradientRule = (context, gradient) => {
+  const { emit, node } = context;
+  const { axis } = context.attributes(standardOpDefs.TopK);
+  const indices = node.outputs[1];
+  if (indices === undefined) return context.unsupported('its output of indices is left out');
+  return [emit.op('ScatterElements', [emit.zerosLike(context.input(0)), indices, gradient], { axis }), null];
+};
+
 /** Gradients of operators that move elements. */
 export const shapeGradients: GradientRules<
   | 'Reshape'
@@ -270,6 +278,8 @@ export const shapeGradients: GradientRules<
   | 'Trilu'
   | 'Shape'
   | 'Size'
+  | 'TopK'
+  | 'ReverseSequence'
 > = {
   Reshape: reshaped,
   Flatten: reshaped,
@@ -294,6 +304,14 @@ export const shapeGradients: GradientRules<
     return [context.emit.op('DepthToSpace', [gradient], { blocksize, mode: 'DCR' })];
   },
   Trilu: trilu,
+  TopK: topK,
+  ReverseSequence: (context, gradient) => {
+    const { batch_axis, time_axis } = context.attributes(standardOpDefs.ReverseSequence);
+    return [
+      context.emit.op('ReverseSequence', [gradient, context.input(1)], { batch_axis, time_axis }),
+      null,
+    ];
+  },
   Shape: 'none',
   Size: 'none',
 };
