@@ -18,7 +18,15 @@ export {
   randomCrop,
 } from './data/augment.ts';
 export { gatherRows, type SampleTable, sampleTable, type TableArrays } from './data/sample-table.ts';
-export { type EpochRecord, type FitOptions, type FitResult, fit, type StepRecord } from './fit/fit.ts';
+export { fit } from './fit/fit.ts';
+export {
+  type EpochRecord,
+  type FitOptions,
+  type FitResult,
+  type MetricLines,
+  metricLines,
+  type StepRecord,
+} from './fit/fit-options.ts';
 export {
   constantSchedule,
   cosineSchedule,
@@ -91,8 +99,8 @@ export {
   sgd,
 } from './optimizers/standard.ts';
 export { standardGradients } from './rules/standard-gradients.ts';
+export type { DropoutMask } from './step/training-form.ts';
 export {
-  type DropoutMask,
   type ParameterGroup,
   type TrainingStep,
   type TrainingStepOptions,

@@ -70,8 +70,12 @@ function adamStep(context: UpdateContext, gradient: Value, options: AdamOptions)
   const dtype = parameter.dtype ?? 'float32';
   const mean = running(context, 'mean', gradient, beta1);
   const square = running(context, 'square', emit.mul(gradient, gradient), beta2);
-  const correction = (beta: number): Value =>
-    emit.sub(emit.scalar(1, dtype), emit.op('Pow', [emit.scalar(beta, dtype), step]));
+  // 1 - beta^t = 1 - e^-y with y = -t ln beta, as 2 u / (1 + u) with u = tanh(y / 2): the difference of two numbers near
+  // 1 would lose four digits in the first steps.
+  const correction = (beta: number): Value => {
+    const u = emit.op('Tanh', [emit.scale(step, -Math.log(beta) / 2)]);
+    return emit.cast(emit.div(emit.scale(u, 2), emit.shift(u, 1)), dtype);
+  };
   // lr / c1 * m / (sqrt(v) / sqrt(c2) + eps): the corrections are scalars, so they cost nothing per element.
   const rate = emit.div(learningRate, correction(beta1));
   const deviation = emit.div(emit.op('Sqrt', [square]), emit.op('Sqrt', [correction(beta2)]));
