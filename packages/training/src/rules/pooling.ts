@@ -1,7 +1,7 @@
 import { isStaticShape, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import { type Emitter, productOf } from '../autodiff/emitter.ts';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
-import { type Window, windowOf } from './window.ts';
+import { positionOf, type Window, windowOf } from './window.ts';
 
 interface Sizes {
   readonly size: readonly number[];
@@ -14,17 +14,6 @@ function sizesOf(context: GradientContext): Sizes {
   if (!isStaticShape(size) || !isStaticShape(out))
     return context.unsupported('the spatial size of its input is not known');
   return { size, out };
-}
-
-/** Position of a tap in the window. */
-function tapPosition(flat: number, kernel: readonly number[]): number[] {
-  const position = new Array<number>(kernel.length);
-  let rest = flat;
-  for (let axis = kernel.length - 1; axis >= 0; axis--) {
-    position[axis] = rest % kernel[axis]!;
-    rest = Math.floor(rest / kernel[axis]!);
-  }
-  return position;
 }
 
 /** Whether windows lie side by side and cover the input exactly. */
@@ -116,9 +105,7 @@ const maxPool: GradientRule = (context, gradient) => {
   const taps: Value[] = [];
   let taken: Value | undefined;
   for (let flat = 0; flat < productOf(window.kernel); flat++) {
-    const start = tapPosition(flat, window.kernel).map(
-      (position, axis) => position * window.dilations[axis]!,
-    );
+    const start = positionOf(flat, window.kernel).map((position, axis) => position * window.dilations[axis]!);
     const ends = start.map((from, axis) => from + (sizes.out[axis]! - 1) * window.strides[axis]! + 1);
     const seen = emit.op('Slice', [
       padded,
@@ -154,7 +141,7 @@ function shares(context: GradientContext, window: Window, { size, out }: Sizes, 
   );
   const values = new Float64Array(productOf(out));
   for (let flat = 0; flat < values.length; flat++) {
-    const position = tapPosition(flat, out);
+    const position = positionOf(flat, out);
     values[flat] = 1 / position.reduce((product, index, axis) => product * perAxis[axis]![index]!, 1);
   }
   return emit.floats(out, values, context.input(0).dtype);

@@ -108,3 +108,14 @@ function transposedPads(
   }
   return { padsBegin: begin, padsEnd: end };
 }
+
+/** The position in a box of the given size that comes `flat`-th, the last axis fastest. */
+export function positionOf(flat: number, size: readonly number[]): number[] {
+  const position = new Array<number>(size.length);
+  let rest = flat;
+  for (let axis = size.length - 1; axis >= 0; axis--) {
+    position[axis] = rest % size[axis]!;
+    rest = Math.floor(rest / size[axis]!);
+  }
+  return position;
+}
