@@ -28,7 +28,13 @@ describe('the CNN example', () => {
   it('learns from 1,280 digits, and the saved file reads as many in plain onnxruntime', async () => {
     await using backend = await onnxruntimeNode({ threads: 2 });
     const testCount = 1000;
-    const { model, history } = await trainImages(images, { backend, epochs: 3, mirror: false, count: 1280, testCount });
+    const { model, history } = await trainImages(images, {
+      backend,
+      epochs: 3,
+      mirror: false,
+      count: 1280,
+      testCount,
+    });
     const [first, , last] = history;
     expect(last?.loss).toBeLessThan((first?.loss ?? 0) / 3);
     // 30 steps reach 82 %; chance is 10 %.
