@@ -13,7 +13,11 @@ export interface LossContext {
    * @throws {LitheError} OPTIONS_INVALID when there is none
    */
   value(name: string): Value;
-  /** An input for what the model should say. Asking twice for one name gives the same input. */
+  /**
+   * An input for what the model should say. Asking twice for one name gives the same input.
+   *
+   * @throws {LitheError} OPTIONS_INVALID when the name is taken by a value of another dtype or rank
+   */
   target(name: string, dtype: DType, shape: readonly Dim[]): Value;
 }
 
@@ -42,7 +46,14 @@ export function lossContext(graph: Graph, emit: Emitter): LossContext {
       }
       return found;
     },
-    target: (name, dtype, shape) => graph.value(name) ?? graph.addInput(name, tensorType(dtype, shape)),
+    target: (name, dtype, shape) => {
+      const known = graph.value(name);
+      if (known === undefined) return graph.addInput(name, tensorType(dtype, shape));
+      if (known.dtype === dtype && known.shape?.length === shape.length) return known;
+      throw errors.optionsInvalid('the loss', [
+        `"${name}" is ${known.dtype} of rank ${known.shape?.length} already, where ${dtype} of rank ${shape.length} is wanted.`,
+      ]);
+    },
   };
 }
 
