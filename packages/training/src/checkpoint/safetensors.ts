@@ -80,13 +80,33 @@ export function readSafetensors(bytes: Uint8Array, name = 'checkpoint'): Safeten
     throw errors.fileInvalid(name, 'its header is longer than the file.');
   const start = 8 + Number(length);
   const header = parseHeader(bytes.subarray(8, start), name);
-  const tensors: Record<string, Tensor> = {};
-  let metadata: Record<string, string> = {};
+  const data = bytes.subarray(start);
+  const tensors: { readonly name: string; readonly begin: number; readonly tensor: Tensor }[] = [];
   for (const [key, entry] of Object.entries(header)) {
-    if (key === '__metadata__') metadata = entry as Record<string, string>;
-    else tensors[key] = readTensor(key, entry, bytes.subarray(start), name);
+    if (key !== '__metadata__') tensors.push({ name: key, ...readTensor(key, entry, data, name) });
   }
-  return { tensors, metadata };
+  // The format's own rule: no holes, no overlaps, no bytes left over. A name given twice leaves a hole.
+  let end = 0;
+  for (const { begin, tensor } of tensors.toSorted(
+    (left, right) => left.begin - right.begin || left.tensor.byteLength - right.tensor.byteLength,
+  )) {
+    if (begin !== end) throw errors.fileInvalid(name, 'its tensors overlap or leave holes.');
+    end += tensor.byteLength;
+  }
+  if (end !== data.byteLength) throw errors.fileInvalid(name, 'it has bytes that belong to no tensor.');
+  return {
+    tensors: Object.fromEntries(tensors.map((item) => [item.name, item.tensor])),
+    metadata: readMetadata(header['__metadata__'], name),
+  };
+}
+
+function readMetadata(entry: unknown, name: string): Record<string, string> {
+  if (entry === undefined) return {};
+  const isObject = typeof entry === 'object' && entry !== null && !Array.isArray(entry);
+  if (!isObject || Object.values(entry).some((value) => typeof value !== 'string')) {
+    throw errors.fileInvalid(name, 'its metadata are not texts by name.');
+  }
+  return entry as Record<string, string>;
 }
 
 function parseHeader(bytes: Uint8Array, name: string): Record<string, unknown> {
@@ -100,7 +120,12 @@ function parseHeader(bytes: Uint8Array, name: string): Record<string, unknown> {
   throw errors.fileInvalid(name, 'its header is not a JSON object.');
 }
 
-function readTensor(key: string, entry: unknown, data: Uint8Array, name: string): Tensor {
+function readTensor(
+  key: string,
+  entry: unknown,
+  data: Uint8Array,
+  name: string,
+): { readonly begin: number; readonly tensor: Tensor } {
   const { dtype: code, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   const dtype = typeof code === 'string' ? dtypeOf.get(code) : undefined;
   const dims =
@@ -120,5 +145,5 @@ function readTensor(key: string, entry: unknown, data: Uint8Array, name: string)
   if (from < 0 || to > data.byteLength || to - from !== byteLengthOf(dtype, elementsOf(dims))) {
     throw errors.fileInvalid(name, `tensor "${key}" does not lie inside the file.`);
   }
-  return Tensor.fromBytes(dtype, dims, data.subarray(from, to));
+  return { begin: from, tensor: Tensor.fromBytes(dtype, dims, data.subarray(from, to)) };
 }
