@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Backend } from '@lithe/core';
+import type { Backend } from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import { fit } from '@lithe/training';
 import { launchChromium, openPage, pageErrors, serveFolders } from '@lithe-internal/browser';
@@ -13,7 +13,11 @@ import type { Shown } from './page/main.ts';
 
 async function losses(backend: Backend): Promise<readonly number[]> {
   const found: number[] = [];
-  await fit(await tinyModel(), tinyData(96), { ...tinyOptions(), backend, onStep: ({ loss }) => found.push(loss) });
+  await fit(await tinyModel(), tinyData(96), {
+    ...tinyOptions(),
+    backend,
+    onStep: ({ loss }) => found.push(loss),
+  });
   return found;
 }
 
@@ -43,6 +47,7 @@ it('trains in a page, on WASM and on WebGPU, as the interpreter does', async () 
     const found = shown[name] ?? [];
     expect(found.length).toBe(12);
     // float32 sums in another order; twelve steps of Adam make that larger.
-    for (const [index, loss] of found.entries()) expect(loss, `${name}, step ${index + 1}`).toBeCloseTo(expected[index] ?? Number.NaN, 3);
+    for (const [index, loss] of found.entries())
+      expect(loss, `${name}, step ${index + 1}`).toBeCloseTo(expected[index] ?? Number.NaN, 3);
   }
 });

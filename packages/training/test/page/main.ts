@@ -14,7 +14,11 @@ async function show(): Promise<Shown> {
   for (const [name, open] of Object.entries(ways)) {
     const backend = await open();
     const losses: number[] = [];
-    await fit(await tinyModel(), tinyData(96), { ...tinyOptions(), backend, onStep: ({ loss }) => losses.push(loss) });
+    await fit(await tinyModel(), tinyData(96), {
+      ...tinyOptions(),
+      backend,
+      onStep: ({ loss }) => losses.push(loss),
+    });
     shown[name] = losses;
     await backend.dispose();
   }
