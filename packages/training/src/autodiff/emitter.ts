@@ -1,7 +1,6 @@
 import {
   type Attribute,
   attribute,
-  type Dim,
   type DType,
   dtypes,
   type Graph,
@@ -10,10 +9,12 @@ import {
   type OpSet,
   Tensor,
   type TensorSource,
-  toBfloat16Bits,
-  toFloat16Bits,
+  tensorType,
   type Value,
 } from '@lithe/core';
+import { floatTensor, sameDims, scalarTensor } from './tensors.ts';
+
+export { floatTensor, productOf, sameDims, scalarTensor } from './tensors.ts';
 
 /** Attributes as rules write them: whole numbers, lists of them, texts, or an attribute made by hand. */
 export type EmitAttributes = Readonly<
@@ -262,20 +263,31 @@ export class Emitter {
 
   /** The elements under the shape of `like`. */
   reshapeLike(value: Value, like: Value): Value {
-    return sameDims(value.shape, like.shape) ? value : this.op('Reshape', [value, this.shapeOf(like)]);
+    if (sameDims(value.shape, like.shape)) return value;
+    const { shape } = like;
+    // One size that is not known follows from the others.
+    const open = shape?.filter((dim) => typeof dim !== 'number').length;
+    const numbers = shape?.map((dim) => (typeof dim === 'number' ? dim : -1));
+    const sizes =
+      open === 1 && numbers?.every((dim) => dim !== 0) === true ? this.ints(numbers) : this.shapeOf(like);
+    return withShapeOf(this.op('Reshape', [value, sizes]), like);
   }
 
   /** The value repeated to the shape of `like`. */
   expandLike(value: Value, like: Value): Value {
-    return sameDims(value.shape, like.shape) ? value : this.op('Expand', [value, this.shapeOf(like)]);
+    if (sameDims(value.shape, like.shape)) return value;
+    return withShapeOf(this.op('Expand', [value, this.shapeOf(like)]), like);
   }
 
   /** Zeros in the shape and dtype of `like`. */
   zerosLike(value: Value): Value {
     const dtype = value.dtype ?? 'float32';
-    return this.op('ConstantOfShape', [this.shapeOf(value)], {
-      value: attribute.tensor(scalarTensor(0, dtype).reshape([1])),
-    });
+    return withShapeOf(
+      this.op('ConstantOfShape', [this.shapeOf(value)], {
+        value: attribute.tensor(scalarTensor(0, dtype).reshape([1])),
+      }),
+      value,
+    );
   }
 
   /** Another element type. */
@@ -293,41 +305,8 @@ function dtypeCode(dtype: DType): number {
   return dtypes[dtype].onnx;
 }
 
-/** A scalar of a float or integer dtype. */
-export function scalarTensor(value: number, dtype: DType): Tensor {
-  switch (dtype) {
-    case 'int64':
-      return Tensor.from('int64', [], BigInt64Array.of(BigInt(value)));
-    case 'int32':
-      return Tensor.from('int32', [], Int32Array.of(value));
-    default:
-      return floatTensor([], [value], dtype);
-  }
-}
-
-/** A tensor of a float dtype. */
-export function floatTensor(shape: readonly number[], values: ArrayLike<number>, dtype: DType): Tensor {
-  switch (dtype) {
-    case 'float64':
-      return Tensor.from('float64', shape, Float64Array.from(values));
-    case 'float16':
-      return Tensor.from('float16', shape, Uint16Array.from(values, toFloat16Bits));
-    case 'bfloat16':
-      return Tensor.from('bfloat16', shape, Uint16Array.from(values, toBfloat16Bits));
-    default:
-      return Tensor.from('float32', shape, Float32Array.from(values));
-  }
-}
-
-/** The product of dims: the number of elements. */
-export function productOf(dims: readonly number[]): number {
-  let product = 1;
-  for (const dim of dims) product *= dim;
-  return product;
-}
-
-/** Whether two shapes are known to be the same. */
-export function sameDims(left: readonly Dim[] | undefined, right: readonly Dim[] | undefined): boolean {
-  if (left === undefined || right === undefined || left.length !== right.length) return false;
-  return left.every((dim, axis) => dim !== null && dim === right[axis]);
+/** Notes a shape that is known by construction, which inference of one node alone may not see. */
+function withShapeOf(value: Value, like: Value): Value {
+  if (like.shape !== undefined && value.dtype !== undefined) value.type = tensorType(value.dtype, like.shape);
+  return value;
 }

@@ -55,7 +55,8 @@ export function addGradients(model: Model, request: GradientRequest): readonly (
   for (const node of forward.toReversed()) {
     if (!node.outputs.some((value) => gradients.has(value))) continue;
     const needed = node.inputs.map((value) => value !== null && active.has(value));
-    if (!needed.some(Boolean)) continue;
+    // What a subgraph captures is no input of its node: the rule is asked all the same, and refuses.
+    if (!needed.some(Boolean) && !reads(node, active)) continue;
     differentiate(node, needed, { rules, emit, total, gradients });
   }
   return wrt.map(total);
@@ -68,18 +69,22 @@ interface Pass {
   total(value: Value): Value | undefined;
 }
 
+/** Whether a value of `set` is read inside the subgraphs of a node. */
+function reads(node: Node, set: ReadonlySet<Value>): boolean {
+  for (const [, inner] of node.subgraphs) {
+    for (const item of inner.nodesDeep()) {
+      if (item.inputs.some((value) => value !== null && set.has(value))) return true;
+    }
+    if (inner.outputs.some((value) => set.has(value))) return true;
+  }
+  return false;
+}
+
 /** Values that depend on one of `wrt` through float tensors, `wrt` itself among them. */
 function activeValues(nodes: readonly Node[], wrt: readonly Value[]): ReadonlySet<Value> {
   const active = new Set<Value>(wrt);
   for (const node of nodes) {
-    const captured =
-      node.subgraphs.length > 0 &&
-      [...node.subgraphs].some(([, inner]) =>
-        [...inner.nodesDeep()].some((item) =>
-          item.inputs.some((value) => value !== null && active.has(value)),
-        ),
-      );
-    if (!captured && !node.inputs.some((value) => value !== null && active.has(value))) continue;
+    if (!node.inputs.some((value) => value !== null && active.has(value)) && !reads(node, active)) continue;
     // Integers carry no gradient, but for the straight-through one from Quantize to Dequantize.
     const through = node.opType === 'QuantizeLinear';
     for (const value of node.outputs)

@@ -1,6 +1,7 @@
 import { standardOpDefs, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
 import type { GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
+import { exactGeluSlope, tanhGeluSlope } from './gelu.ts';
 
 /** 1 where `x` is above a threshold, else 0. */
 function above(emit: Emitter, x: Value, threshold: number): Value {
@@ -82,23 +83,9 @@ const hardSwish: GradientRule = ({ emit, input }, gradient) => {
 
 const gelu: GradientRule = (context, gradient) => {
   const { emit } = context;
-  const x = context.input(0);
   const { approximate } = context.attributes(standardOpDefs.Gelu);
-  if (approximate === 'tanh') {
-    // y = x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks and Gimpel, 2016).
-    const root = Math.sqrt(2 / Math.PI);
-    const square = emit.mul(x, x);
-    const inner = emit.mul(x, emit.shift(emit.scale(square, root * 0.044715), root));
-    const t = emit.op('Tanh', [inner]);
-    const slope = emit.shift(emit.scale(square, 3 * root * 0.044715), root);
-    const secant = emit.sub(emit.scalar(1, x.dtype), emit.mul(t, t));
-    const local = emit.scale(emit.add(emit.shift(t, 1), emit.mul(x, emit.mul(secant, slope))), 0.5);
-    return [emit.mul(gradient, local)];
-  }
-  // y = x P(x) with the normal distribution P and its density p: y' = P + x p.
-  const distribution = emit.scale(emit.shift(emit.op('Erf', [emit.scale(x, Math.SQRT1_2)]), 1), 0.5);
-  const density = emit.scale(emit.op('Exp', [emit.scale(emit.mul(x, x), -0.5)]), 1 / Math.sqrt(2 * Math.PI));
-  return [emit.mul(gradient, emit.add(distribution, emit.mul(x, density)))];
+  const slope = approximate === 'tanh' ? tanhGeluSlope : exactGeluSlope;
+  return [emit.mul(gradient, slope(emit, context.input(0)))];
 };
 
 const mish: GradientRule = ({ emit, input }, gradient) => {

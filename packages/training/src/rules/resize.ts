@@ -1,6 +1,7 @@
-import { type Attribute, Graph, isStaticShape, Tensor, type Value } from '@lithe/core';
+import { type Attribute, Graph, isStaticShape, Tensor } from '@lithe/core';
 import { evaluateNode } from '@lithe/core/reference';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
+import { multiplyAxis } from './axis-product.ts';
 
 /** Attributes that change how one axis is interpolated. */
 const relevant = [
@@ -76,7 +77,7 @@ const resize: GradientRule = (context, gradient) => {
     // [in, out] with the unit matrix's rows first: the gradient times its transpose.
     const unit = axisMatrix(context, dim as number, out as number, scales?.[axis]);
     const matrix = emit.floats(unit.shape, unit.data, gradient.dtype);
-    result = multiplyAxis(context, result, matrix, axis);
+    result = multiplyAxis(emit, result, matrix, axis);
   });
   return [result, null, null, null];
 };
@@ -86,17 +87,6 @@ function constantScales(context: GradientContext): readonly number[] | undefined
   if (source instanceof Tensor && source.size > 0 && isStaticShape(source.shape))
     return [...source.toFloat64Array()];
   return undefined;
-}
-
-/** Multiplies an axis `[…, out, …]` by a matrix `[in, out]`, giving `[…, in, …]`. */
-function multiplyAxis(context: GradientContext, value: Value, matrix: Value, axis: number): Value {
-  const { emit } = context;
-  const rank = value.shape?.length ?? 4;
-  if (axis === rank - 1) return emit.matmul(value, emit.swapLast(matrix));
-  if (axis === rank - 2) return emit.matmul(matrix, value);
-  const order = Array.from({ length: rank }, (_, index) => index);
-  const swapped = order.map((index) => (index === axis ? rank - 1 : index === rank - 1 ? axis : index));
-  return emit.transpose(emit.matmul(emit.transpose(value, swapped), emit.swapLast(matrix)), swapped);
 }
 
 /** Gradient of Resize. */

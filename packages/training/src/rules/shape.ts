@@ -1,5 +1,6 @@
 import { constantOf, isStaticShape, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
+import { multiplyAxis } from './axis-product.ts';
 
 /** The elements of an integer input that is a constant in memory; `undefined` when the input is left out. */
 function constantInts(context: GradientContext, index: number, what: string): number[] | undefined {
@@ -111,29 +112,55 @@ function spread(
   return emit.op('Gather', [padded, emit.ints(source)], { axis });
 }
 
+/** The element of an axis that a place of the padded axis was copied from; -1 for a constant. */
+function padSource(place: number, size: number, mode: string): number {
+  if (place >= 0 && place < size) return place;
+  if (mode === 'edge') return Math.min(Math.max(place, 0), size - 1);
+  if (mode === 'wrap') return ((place % size) + size) % size;
+  if (mode !== 'reflect') return -1;
+  const period = Math.max(1, 2 * (size - 1));
+  const inside = ((place % period) + period) % period;
+  return inside < size ? inside : period - inside;
+}
+
+/** Padding with a constant is undone by a slice; other modes and cropping, axis by axis, by a product with a 0/1 matrix. */
 const pad: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { mode } = context.attributes(standardOpDefs.Pad);
-  if (mode !== 'constant') return context.unsupported(`padding mode "${mode}" has no gradient rule`);
   const x = context.input(0);
   const rank = x.shape?.length ?? context.unsupported('the rank of its input is not known');
   const pads = constantInts(context, 1, 'pads') ?? [];
   const axes = constantInts(context, 3, 'axes') ?? Array.from({ length: rank }, (_, axis) => axis);
-  const starts: number[] = [];
-  const ends: number[] = [];
-  axes.forEach((_, index) => {
-    starts.push(pads[index] as number);
-    const tail = pads[index + axes.length] as number;
-    ends.push(tail === 0 ? Number.MAX_SAFE_INTEGER : -tail);
-  });
-  if (pads.some((value) => value < 0))
-    return context.unsupported('negative pads (cropping) have no gradient rule');
-  return [
-    emit.op('Slice', [gradient, emit.ints(starts), emit.ints(ends), emit.ints(axes)]),
-    null,
-    null,
-    null,
-  ];
+  const sliced: { readonly axis: number; readonly start: number; readonly end: number }[] = [];
+  let result = gradient;
+  for (const [index, axis] of axes.entries()) {
+    const before = pads[index] as number;
+    const behind = pads[index + axes.length] as number;
+    if (before === 0 && behind === 0) continue;
+    if (mode === 'constant' && before >= 0 && behind >= 0) {
+      sliced.push({ axis, start: before, end: behind === 0 ? Number.MAX_SAFE_INTEGER : -behind });
+      continue;
+    }
+    const at = axis < 0 ? axis + rank : axis;
+    const size = x.shape?.[at];
+    if (typeof size !== 'number') return context.unsupported(`the size of axis ${at} is not known`);
+    const out = size + before + behind;
+    const matrix = new Float64Array(size * out);
+    for (let place = 0; place < out; place++) {
+      const source = padSource(place - before, size, mode);
+      if (source >= 0) matrix[source * out + place] = 1;
+    }
+    result = multiplyAxis(emit, result, emit.floats([size, out], matrix, gradient.dtype), at);
+  }
+  if (sliced.length > 0) {
+    const lists = [
+      sliced.map(({ start }) => start),
+      sliced.map(({ end }) => end),
+      sliced.map(({ axis }) => axis),
+    ];
+    result = emit.op('Slice', [result, ...lists.map((list) => emit.ints(list))]);
+  }
+  return [result, null, null, null];
 };
 
 const tile: GradientRule = (context, gradient) => {
@@ -148,82 +175,6 @@ const tile: GradientRule = (context, gradient) => {
       false,
     ),
     null,
-  ];
-};
-
-const gather: GradientRule = (context, gradient) => {
-  const { emit } = context;
-  const { axis: given } = context.attributes(standardOpDefs.Gather);
-  const [x, indices] = [context.input(0), context.input(1)];
-  const rank = x.shape?.length ?? context.unsupported('the rank of its input is not known');
-  const indexRank = indices.shape?.length ?? context.unsupported('the rank of its indices is not known');
-  const axis = given < 0 ? given + rank : given;
-  // The indexed axes of the gradient come first and become one; then rows are added into a table of zeros.
-  const lead = Array.from({ length: indexRank }, (_, index) => axis + index);
-  const outer = Array.from({ length: axis }, (_, index) => index);
-  const inner = Array.from({ length: rank - axis - 1 }, (_, index) => axis + indexRank + index);
-  const moved = emit.transpose(gradient, [...lead, ...outer, ...inner]);
-  const order = [axis, ...outer, ...inner.map((_, index) => axis + 1 + index)];
-  const rest = order.slice(1).map((index) => x.shape?.[index] ?? null);
-  const size = x.shape?.[axis];
-  if (!isStaticShape(rest) || typeof size !== 'number')
-    return context.unsupported('the shape of its table is not fully known');
-  const rows = emit.reshape(moved, [-1, ...rest]);
-  const flat = emit.reshape(indices, [-1, 1]);
-  const wrapped = emit.op('Where', [
-    emit.op('Less', [flat, emit.scalar(0, flat.dtype ?? 'int64')]),
-    emit.add(flat, emit.scalar(size, flat.dtype ?? 'int64')),
-    flat,
-  ]);
-  const zeros = emit.op('Expand', [emit.scalar(0, x.dtype ?? 'float32'), emit.ints([size, ...rest])]);
-  const table = emit.op('ScatterND', [zeros, emit.cast(wrapped, 'int64'), rows], { reduction: 'add' });
-  const inverse = new Array<number>(rank);
-  order.forEach((from, index) => {
-    inverse[from] = index;
-  });
-  return [emit.transpose(table, inverse), null];
-};
-
-const gatherElements: GradientRule = (context, gradient) => {
-  const { emit } = context;
-  const { axis } = context.attributes(standardOpDefs.GatherElements);
-  const zeros = emit.zerosLike(context.input(0));
-  return [emit.op('ScatterElements', [zeros, context.input(1), gradient], { axis, reduction: 'add' }), null];
-};
-
-const gatherNd: GradientRule = (context, gradient) => {
-  const { batch_dims: batchDims } = context.attributes(standardOpDefs.GatherND);
-  if (batchDims !== 0) return context.unsupported('batch_dims other than 0 have no gradient rule');
-  const { emit } = context;
-  return [
-    emit.op('ScatterND', [emit.zerosLike(context.input(0)), context.input(1), gradient], {
-      reduction: 'add',
-    }),
-    null,
-  ];
-};
-
-const scatterNd: GradientRule = (context, gradient) => {
-  const { emit } = context;
-  const { reduction } = context.attributes(standardOpDefs.ScatterND);
-  const indices = context.input(1);
-  const byUpdates = context.needs(2) ? emit.op('GatherND', [gradient, indices]) : null;
-  if (reduction === 'add') return [gradient, null, byUpdates];
-  if (reduction !== 'none') return context.unsupported(`reduction "${reduction}" has no gradient rule`);
-  return [emit.op('ScatterND', [gradient, indices, emit.zerosLike(context.input(2))]), null, byUpdates];
-};
-
-const scatterElements: GradientRule = (context, gradient) => {
-  const { emit } = context;
-  const { axis, reduction } = context.attributes(standardOpDefs.ScatterElements);
-  const indices = context.input(1);
-  const byUpdates = context.needs(2) ? emit.op('GatherElements', [gradient, indices], { axis }) : null;
-  if (reduction === 'add') return [gradient, null, byUpdates];
-  if (reduction !== 'none') return context.unsupported(`reduction "${reduction}" has no gradient rule`);
-  return [
-    emit.op('ScatterElements', [gradient, indices, emit.zerosLike(context.input(2))], { axis }),
-    null,
-    byUpdates,
   ];
 };
 
@@ -247,14 +198,6 @@ const trilu: GradientRule = (context, gradient) => {
   return [context.emit.op('Trilu', inputs, { upper: upper ? 1 : 0 }), null];
 };
 
-const topK: GradientRule = (context, gradient) => {
-  const { emit, node } = context;
-  const { axis } = context.attributes(standardOpDefs.TopK);
-  const indices = node.outputs[1];
-  if (indices === undefined) return context.unsupported('its output of indices is left out');
-  return [emit.op('ScatterElements', [emit.zerosLike(context.input(0)), indices, gradient], { axis }), null];
-};
-
 /** Gradients of operators that move elements. */
 export const shapeGradients: GradientRules<
   | 'Reshape'
@@ -268,17 +211,11 @@ export const shapeGradients: GradientRules<
   | 'Slice'
   | 'Pad'
   | 'Tile'
-  | 'Gather'
-  | 'GatherElements'
-  | 'GatherND'
-  | 'ScatterND'
-  | 'ScatterElements'
   | 'DepthToSpace'
   | 'SpaceToDepth'
   | 'Trilu'
   | 'Shape'
   | 'Size'
-  | 'TopK'
   | 'ReverseSequence'
 > = {
   Reshape: reshaped,
@@ -293,18 +230,12 @@ export const shapeGradients: GradientRules<
   Slice: slice,
   Pad: pad,
   Tile: tile,
-  Gather: gather,
-  GatherElements: gatherElements,
-  GatherND: gatherNd,
-  ScatterND: scatterNd,
-  ScatterElements: scatterElements,
   DepthToSpace: depthToSpace,
   SpaceToDepth: (context, gradient) => {
     const { blocksize } = context.attributes(standardOpDefs.SpaceToDepth);
     return [context.emit.op('DepthToSpace', [gradient], { blocksize, mode: 'DCR' })];
   },
   Trilu: trilu,
-  TopK: topK,
   ReverseSequence: (context, gradient) => {
     const { batch_axis, time_axis } = context.attributes(standardOpDefs.ReverseSequence);
     return [

@@ -3,6 +3,8 @@ import { type GradientRule, type GradientRules, gradient } from '../autodiff/gra
 import { activationGradients } from './activation.ts';
 import { convolutionGradients } from './convolution.ts';
 import { elementwiseGradients } from './elementwise.ts';
+import { indexingGradients } from './indexing.ts';
+import { microsoftGradients } from './microsoft.ts';
 import { normalizationGradients } from './normalization.ts';
 import { poolingGradients } from './pooling.ts';
 import { productGradients } from './product.ts';
@@ -19,6 +21,7 @@ const rules: GradientRules<StandardOp> = {
   ...activationGradients,
   ...reductionGradients,
   ...shapeGradients,
+  ...indexingGradients,
   ...productGradients,
   ...convolutionGradients,
   ...poolingGradients,
@@ -30,5 +33,7 @@ const rules: GradientRules<StandardOp> = {
   ...refusedGradients,
 };
 
-/** The gradients of the standard operators. `with(...)` gives a larger table. */
-export const standardGradients: TraitTable<GradientRule> = gradient.table(rules);
+/**
+ * The gradients of the standard operators, and of some that onnxruntime adds. `with(...)` gives a larger table.
+ */
+export const standardGradients: TraitTable<GradientRule> = gradient.table(rules, ...microsoftGradients);
