@@ -30,6 +30,23 @@ describe('gradients by hand', () => {
     expect([...(result['grad:high'] as Tensor<'float32'>).data]).toEqual([1]);
   });
 
+  it('goes to the largest element of each window of MaxPool, shared by equal ones', async () => {
+    const graph = new Graph();
+    const x = graph.addInput('x', tensorType('float32', ['N', 1, 4, 4]));
+    const emit = new Emitter(graph, standardOps, 'f/');
+    const pooled = emit.op('MaxPool', [x], { kernel_shape: [2, 2], strides: [2, 2] });
+    const weights = emit.floats([2, 2], [1, 2, 3, 4]);
+    const loss = emit.op('ReduceSum', [emit.mul(pooled, weights)], { keepdims: 0 });
+    graph.rename(loss, 'loss');
+    graph.setOutputs([loss]);
+    const model = await gradients(new Model({ graph }), { of: 'loss', wrt: ['x'] });
+    const data = Float32Array.of(1, 5, 0, 0, 2, 3, 0, 0, -1, -2, 7, 7, -3, -4, 6, 5);
+    const result = await evaluateModel(model, { x: Tensor.from('float32', [1, 1, 4, 4], data) });
+    expect([...(result['grad:x'] as Tensor<'float32'>).data]).toEqual([
+      0, 1, 0.5, 0.5, 0, 0, 0.5, 0.5, 3, 0, 2, 2, 0, 0, 0, 0,
+    ]);
+  });
+
   it('follows exp(x / alpha) below zero for Celu', async () => {
     const graph = new Graph();
     const x = graph.addInput('x', tensorType('float32', [2]));

@@ -85,11 +85,34 @@ function transposed(
   return emit.op('Pad', [result, emit.ints(pads)]);
 }
 
+/**
+ * Windows of an image that lie side by side: result and gradient are enlarged to the input's size and compared with it
+ * (measured in onnxruntime: 2 to 3 times as fast as the taps one by one). Equal extremes of a window share its
+ * gradient, which is a subgradient too; zeros behind a ReLU, where ties come from, pass nothing on either way.
+ */
+function tiledMaxPool(emit: Emitter, gradient: Value, x: Value, y: Value, window: Window): Value {
+  const { kernel } = window;
+  const scales = emit.floats([4], [1, 1, ...kernel]);
+  const enlarge = (value: Value): Value =>
+    emit.op('Resize', [value, null, scales], {
+      mode: 'nearest',
+      nearest_mode: 'floor',
+      coordinate_transformation_mode: 'asymmetric',
+    });
+  const winners = emit.mask(emit.op('Equal', [x, enlarge(y)]), 'float32');
+  const share = emit.op('AveragePool', [winners], { kernel_shape: kernel, strides: kernel });
+  const each = emit.div(gradient, emit.scale(share, productOf(kernel)));
+  return emit.mul(winners, enlarge(each));
+}
+
 const maxPool: GradientRule = (context, gradient) => {
   const { emit } = context;
   const window = windowOf(context, context.attributes(standardOpDefs.MaxPool), undefined);
   const sizes = sizesOf(context);
   const [x, y] = [context.input(0), context.output()];
+  if (x.dtype === 'float32' && window.kernel.length === 2 && tiles(window, sizes)) {
+    return [tiledMaxPool(emit, gradient, x, y, window)];
+  }
   const dtype = x.dtype ?? 'float32';
   const needed = window.kernel.map(
     (kernel, axis) =>
