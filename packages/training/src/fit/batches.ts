@@ -24,7 +24,7 @@ export async function prepareStep(
   order: Uint32Array,
   step: number,
 ): Promise<{ readonly feeds: Feeds; readonly size: number }> {
-  const { options, data, context, stepsPerEpoch, model } = run;
+  const { options, data, context, stepsPerEpoch } = run;
   const start = (step % stepsPerEpoch) * options.batchSize;
   const indices = order.subarray(start, Math.min(start + options.batchSize, order.length));
   const rng = context.rng.fork(`step:${step}`);
@@ -33,7 +33,7 @@ export async function prepareStep(
   const feeds = {
     ...batch.inputs,
     ...batch.targets,
-    ...maskFeeds(run.step.masks, symbolSizes(model.graph, batch.inputs), rng),
+    ...maskFeeds(run.step.masks, symbolSizes(run.step.model.graph, batch.inputs), rng),
     [run.step.learningRate]: Tensor.from('float32', [], Float32Array.of(rateAt(run, step))),
   };
   return { feeds, size: indices.length };

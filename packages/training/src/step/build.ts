@@ -34,7 +34,13 @@ export function addState(build: Build, name: string, initial: Tensor): Slot {
 /** Makes an input state: `next` replaces it after each step. */
 export function keepState(build: Build, input: Value, next: Value, initial: Tensor): void {
   const { graph } = build.model;
-  const output = build.emit.op('Identity', [next]);
+  // What the step itself made can be the output as it is; a copy costs a pass over it.
+  const own =
+    next.producer !== null &&
+    next.name.startsWith('train/') &&
+    !next.isGraphOutput &&
+    !build.outputs.includes(next);
+  const output = own ? next : build.emit.op('Identity', [next]);
   graph.rename(output, graph.uniqueName(`next:${input.name}`));
   build.state.push({ input: input.name, output: output.name, initial });
   build.outputs.push(output);

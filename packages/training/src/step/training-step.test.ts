@@ -184,6 +184,21 @@ describe('trainingStep', () => {
     }
   });
 
+  it('takes sizes that the model leaves open', async () => {
+    const model = await modelOf(['N', 2, 'H', 'W'], (b, x) =>
+      b.op.GlobalAveragePool([b.op.Conv([x, b.constant('w', floats([2, 2, 1, 1], [1, 0, 0, 1]))])]),
+    );
+    const inputShapes = { x: ['N', 2, 3, 5] };
+    const step = await trainingStep(model, { ...options, inputShapes });
+    expect(step.model.graph.value('x')?.shape).toEqual(inputShapes.x);
+    expect(model.graph.value('x')?.shape).toEqual(['N', 2, 'H', 'W']);
+    for (const wrong of [{ x: ['N', 3, 3, 5] }, { x: ['N', 2] }, { y: [1] }]) {
+      await expect(trainingStep(model, { ...options, inputShapes: wrong })).rejects.toMatchObject({
+        code: 'OPTIONS_INVALID',
+      });
+    }
+  });
+
   it('leaves the model as it was', async () => {
     const model = await modelOf(['N', 1], (b, x) => b.op.MatMul([x, b.constant('w', floats([1, 1], [2]))]));
     const before = [...model.graph.nodes()].length;

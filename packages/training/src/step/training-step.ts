@@ -1,4 +1,7 @@
 import {
+  type Dim,
+  errors,
+  type Graph,
   inferShapes,
   type Model,
   type OpSet,
@@ -57,6 +60,11 @@ export interface TrainingStepOptions {
   readonly emaDecay?: number | undefined;
   /** Steps whose gradients are averaged before the weights move; 1 by default. */
   readonly accumulate?: number | undefined;
+  /**
+   * Shapes of inputs while training, by name, where the model leaves sizes open that gradients need to know; a text is a
+   * size that stays open, such as that of the batch. The trained model keeps its own.
+   */
+  readonly inputShapes?: Readonly<Record<string, readonly Dim[]>> | undefined;
   /** Gradient rules; those of the standard operators by default. */
   readonly rules?: TraitTable<GradientRule> | undefined;
   /** Operators that are known. */
@@ -105,6 +113,7 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const opset = options.opset ?? standardOps;
   const { graph } = copy;
   promoteConstants(graph);
+  fixShapes(graph, options.inputShapes ?? {});
   await inferShapes(copy, { opset });
   const found = await findWeights(graph);
   const emit = new Emitter(graph, opset, 'train/');
@@ -143,4 +152,22 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
     loss: loss.name,
     learningRate: rate.name,
   };
+}
+
+function fixShapes(graph: Graph, shapes: Readonly<Record<string, readonly Dim[]>>): void {
+  const entries = Object.entries(shapes);
+  for (const [name, shape] of entries) {
+    const value = graph.inputs.find((input) => input.name === name);
+    const known = value?.shape;
+    const fits = known?.every((dim, axis) => typeof dim !== 'number' || dim === shape[axis]) ?? true;
+    if (value?.dtype === undefined || (known !== undefined && known.length !== shape.length) || !fits) {
+      throw errors.optionsInvalid('trainingStep', [
+        `The model has no input "${name}" of shape [${shape.join(', ')}].`,
+      ]);
+    }
+    value.type = tensorType(value.dtype, shape);
+  }
+  if (entries.length === 0) return;
+  // What the file says of other values is looser than what now follows from the inputs.
+  for (const node of graph.nodes()) for (const output of node.outputs) output.type = undefined;
 }
