@@ -23,6 +23,14 @@ function running(context: UpdateContext, name: string, value: Value, beta: numbe
   return next;
 }
 
+/** Running mean without its factor: M = b M + x, so that the mean is (1 - b) M. One operation less per element. */
+function decaying(context: UpdateContext, name: string, value: Value, beta: number): Value {
+  const { emit } = context;
+  const next = emit.add(emit.scale(context.slot(name), beta), value);
+  context.setSlot(name, next);
+  return next;
+}
+
 /** Options of {@link sgd}. */
 export interface SgdOptions {
   /** Momentum; 0 by default. */
@@ -68,18 +76,20 @@ function adamStep(context: UpdateContext, gradient: Value, options: AdamOptions)
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
   const { emit, step, learningRate, parameter } = context;
   const dtype = parameter.dtype ?? 'float32';
-  const mean = running(context, 'mean', gradient, beta1);
-  const square = running(context, 'square', emit.mul(gradient, gradient), beta2);
+  const sum = decaying(context, 'mean', gradient, beta1);
+  const squares = decaying(context, 'square', emit.mul(gradient, gradient), beta2);
   // 1 - beta^t = 1 - e^-y with y = -t ln beta, as 2 u / (1 + u) with u = tanh(y / 2): the difference of two numbers near
   // 1 would lose four digits in the first steps.
   const correction = (beta: number): Value => {
     const u = emit.op('Tanh', [emit.scale(step, -Math.log(beta) / 2)]);
     return emit.cast(emit.div(emit.scale(u, 2), emit.shift(u, 1)), dtype);
   };
-  // lr / c1 * m / (sqrt(v) / sqrt(c2) + eps): the corrections are scalars, so they cost nothing per element.
-  const rate = emit.div(learningRate, correction(beta1));
-  const deviation = emit.div(emit.op('Sqrt', [square]), emit.op('Sqrt', [correction(beta2)]));
-  return emit.div(emit.mul(mean, rate), emit.shift(deviation, epsilon));
+  // With m = (1 - b1) M and v = (1 - b2) V: lr m / c1 / (sqrt(v / c2) + eps) = rate M / (sqrt(V) + eps width) with the
+  // scalar width = sqrt(c2 / (1 - b2)), so that an element takes five operations and no more.
+  const width = emit.op('Sqrt', [emit.scale(correction(beta2), 1 / (1 - beta2))]);
+  const rate = emit.mul(emit.div(emit.scale(learningRate, 1 - beta1), correction(beta1)), width);
+  const deviation = emit.add(emit.op('Sqrt', [squares]), emit.scale(width, epsilon));
+  return emit.div(emit.mul(sum, rate), deviation);
 }
 
 /** Adam (Kingma and Ba, 2015), with weight decay as a gradient. */
