@@ -31,10 +31,14 @@ export const errors = {
     }),
   /** A checkpoint was written by a run with another model, other data or other options. */
   checkpointMismatch: (differences: readonly string[]): LitheError =>
-    new LitheError('CHECKPOINT_MISMATCH', `The checkpoint is of another run. It differs in: ${differences.join(', ')}.`, {
-      hint: 'Go on with the model, data and options it was written with, or use another checkpoint.',
-      details: { differences },
-    }),
+    new LitheError(
+      'CHECKPOINT_MISMATCH',
+      `The checkpoint is of another run. It differs in: ${differences.join(', ')}.`,
+      {
+        hint: 'Go on with the model, data and options it was written with, or use another checkpoint.',
+        details: { differences },
+      },
+    ),
   /** A plugin was written for another version of a contract. */
   contractMismatch: (what: string, expected: number, actual: unknown): LitheError =>
     new LitheError(

@@ -21,10 +21,19 @@ const { x, y, start } = fixture.inputs;
 const floats = (shape: readonly number[], values: readonly number[]): Tensor =>
   Tensor.from('float32', shape, Float32Array.from(values));
 
+interface TraceOptions {
+  readonly rate?: number;
+  readonly steps?: number;
+  /** First row of a step's batch, and the one behind its last. */
+  readonly rows?: (step: number) => readonly [number, number];
+  /** State that is read. */
+  readonly read?: string;
+}
+
 /** Weights after each of some steps of linear regression, on the rows from `from` on. */
 async function trace(
   options: Omit<TrainingStepOptions, 'loss'>,
-  { rate = 0.05, steps = 6, rows = () => [0, 5] as readonly [number, number], read = 'w' } = {},
+  { rate = 0.05, steps = 6, rows = () => [0, 5], read = 'w' }: TraceOptions = {},
 ): Promise<readonly (readonly number[])[]> {
   const builder = new GraphBuilder('regression');
   const input = builder.input('x', 'float32', ['N', 3]);
