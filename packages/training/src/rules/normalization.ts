@@ -1,5 +1,5 @@
-import { standardOpDefs, type Value } from '@lithe/core';
-import type { Emitter } from '../autodiff/emitter.ts';
+import { isStaticShape, standardOpDefs, type Value } from '@lithe/core';
+import { type Emitter, productOf } from '../autodiff/emitter.ts';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 interface Standardized {
@@ -44,6 +44,18 @@ function perChannel(emit: Emitter, vector: Value, rank: number): Value {
   return emit.reshape(vector, [1, -1, ...range(2, rank).map(() => 1)]);
 }
 
+/** Elements that share one channel of `[N, C, …]`, as a float scalar. */
+function elementsPerChannel(context: GradientContext): Value {
+  const { emit } = context;
+  const x = context.input(0);
+  const dtype = x.dtype ?? 'float32';
+  const others = (x.shape ?? []).filter((_, axis) => axis !== 1);
+  if (isStaticShape(others)) return emit.scalar(productOf(others), dtype);
+  const channels = x.shape?.[1];
+  if (typeof channels !== 'number') return context.unsupported('the number of its channels is not known');
+  return emit.scale(emit.cast(emit.op('Size', [x]), dtype), 1 / channels);
+}
+
 const batchNormalization: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { epsilon, training_mode: training } = context.attributes(standardOpDefs.BatchNormalization);
@@ -53,11 +65,21 @@ const batchNormalization: GradientRule = (context, gradient) => {
   const scale = perChannel(emit, context.input(1), rank);
   const sum = (value: Value): Value => emit.sum(value, axes, false);
   if (training) {
-    const standardized = standardize(emit, x, axes, epsilon);
+    const { normal, inverse } = standardize(emit, x, axes, epsilon);
+    // scale / sigma (g - sum(g) / n - z sum(g z) / n): the sums are the gradients of bias and scale, and the factors
+    // are one number per channel, so that an element takes five operations.
+    const byScale = sum(emit.mul(gradient, normal));
+    const byBias = sum(gradient);
+    const count = elementsPerChannel(context);
+    const mean = (total: Value): Value => perChannel(emit, emit.div(total, count), rank);
+    const byX = (): Value => {
+      const along = emit.mul(normal, mean(byScale));
+      return emit.mul(emit.sub(emit.sub(gradient, along), mean(byBias)), emit.mul(scale, inverse));
+    };
     return [
-      context.needs(0) ? throughStandardize(emit, emit.mul(gradient, scale), standardized, axes) : null,
-      context.needs(1) ? sum(emit.mul(gradient, standardized.normal)) : null,
-      context.needs(2) ? sum(gradient) : null,
+      context.needs(0) ? byX() : null,
+      context.needs(1) ? byScale : null,
+      context.needs(2) ? byBias : null,
       null,
       null,
     ];
