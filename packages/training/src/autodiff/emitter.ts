@@ -1,5 +1,4 @@
 import {
-  type Attribute,
   attribute,
   type DType,
   dtypes,
@@ -12,29 +11,11 @@ import {
   tensorType,
   type Value,
 } from '@lithe/core';
+import { type EmitAttributes, toAttribute } from './emit-attributes.ts';
 import { floatTensor, sameDims, scalarTensor } from './tensors.ts';
 
+export type { EmitAttributes } from './emit-attributes.ts';
 export { floatTensor, productOf, sameDims, scalarTensor } from './tensors.ts';
-
-/** Attributes as rules write them: whole numbers, lists of them, texts, or an attribute made by hand. */
-export type EmitAttributes = Readonly<
-  Record<string, number | string | readonly number[] | Attribute | undefined>
->;
-
-/** Names of attributes that are floats: a JavaScript number does not tell. */
-const floatAttributes = new Set([
-  'alpha',
-  'beta',
-  'gamma',
-  'epsilon',
-  'momentum',
-  'ratio',
-  'bias',
-  'lambd',
-  'cubic_coeff_a',
-  'extrapolation_value',
-  'clip',
-]);
 
 /** Operators of which every node is its own: renamed ones and random ones. */
 const unshared = new Set([
@@ -46,14 +27,6 @@ const unshared = new Set([
   'RandomUniform',
   'RandomUniformLike',
 ]);
-
-function toAttribute(name: string, value: number | string | readonly number[] | Attribute): Attribute {
-  if (typeof value === 'number')
-    return floatAttributes.has(name) ? attribute.float(value) : attribute.int(value);
-  if (typeof value === 'string') return attribute.string(value);
-  if ('kind' in value) return value;
-  return attribute.ints(value);
-}
 
 /**
  * Adds nodes of standard operators behind those of a graph, with their types inferred as they are added, so that
