@@ -38,6 +38,7 @@ export {
   stepSchedule,
   warmUp,
 } from './fit/schedule.ts';
+export { trainedModel } from './fit/trained-model.ts';
 export type { AttentionOptions } from './layers/attention.ts';
 export {
   filledWith,
