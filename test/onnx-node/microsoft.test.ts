@@ -1,7 +1,7 @@
 import { attribute as a, Tensor } from '@lithe/core';
-import { describe, expect, it } from 'vitest';
-import { f32, i8, i32, i64, type Make, microsoft, pick, rngOf, scale, scales, u8, zero } from './operands.ts';
-import { differencesFromRuntime, type RuntimeCase } from './runtime.ts';
+import { describeCases } from './describe-cases.ts';
+import { f32, i8, i32, i64, type Make, microsoft, pick, scale, scales, u8, zero } from './operands.ts';
+import type { RuntimeCase } from './runtime.ts';
 
 const weightOnly =
   (bits: number, zeros: 'none' | 'packed' | 'float'): Make =>
@@ -320,17 +320,6 @@ const microsoftCases: Record<string, Make> = {
   }),
 };
 
-describe('operators of com.microsoft as onnxruntime computes them', () => {
-  it.each(Object.entries(microsoftCases).map(([name, make]) => [name, make, 2] as const))(
-    '%s',
-    async (name, make, seeds) => {
-      for (let seed = 0; seed < seeds; seed++) {
-        const item = make(rngOf(`${name} ${seed}`));
-        const attributes = JSON.stringify(item.attributes ?? {}, (_key, value: unknown) =>
-          typeof value === 'bigint' ? Number(value) : value,
-        );
-        expect(await differencesFromRuntime(item), `seed ${seed}: ${attributes}`).toEqual([]);
-      }
-    },
-  );
-});
+describeCases('operators of com.microsoft as onnxruntime computes them', [
+  { cases: microsoftCases, seeds: 3 },
+]);

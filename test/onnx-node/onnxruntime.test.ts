@@ -1,7 +1,6 @@
 import { attribute as a, Tensor } from '@lithe/core';
-import { describe, expect, it } from 'vitest';
-import { f32, i8, i32, i64, type Make, pick, rngOf, scale, scales, u8, zero } from './operands.ts';
-import { differencesFromRuntime } from './runtime.ts';
+import { describeCases } from './describe-cases.ts';
+import { f32, i8, i32, i64, type Make, pick, scale, scales, u8, zero } from './operands.ts';
 
 const convolutions: Record<string, Make> = {
   'Conv 2-D, groups, dilations, uneven pads': (rng) => {
@@ -234,25 +233,9 @@ const quantized: Record<string, Make> = {
   }),
 };
 
-const groups: readonly (readonly [cases: Record<string, Make>, seeds: number])[] = [
-  [convolutions, 8],
-  [images, 16],
-  [{ RNN: recurrent('RNN', 1), GRU: recurrent('GRU', 3), LSTM: recurrent('LSTM', 4) }, 12],
-  [quantized, 3],
-];
-
-describe('operators of ai.onnx as onnxruntime computes them', () => {
-  it.each(
-    groups.flatMap(([cases, seeds]) =>
-      Object.entries(cases).map(([name, make]) => [name, make, seeds] as const),
-    ),
-  )('%s', async (name, make, seeds) => {
-    for (let seed = 0; seed < seeds; seed++) {
-      const item = make(rngOf(`${name} ${seed}`));
-      const attributes = JSON.stringify(item.attributes ?? {}, (_key, value: unknown) =>
-        typeof value === 'bigint' ? Number(value) : value,
-      );
-      expect(await differencesFromRuntime(item), `seed ${seed}: ${attributes}`).toEqual([]);
-    }
-  });
-});
+describeCases('operators of ai.onnx as onnxruntime computes them', [
+  { cases: convolutions, seeds: 8 },
+  { cases: images, seeds: 16 },
+  { cases: { RNN: recurrent('RNN', 1), GRU: recurrent('GRU', 3), LSTM: recurrent('LSTM', 4) }, seeds: 12 },
+  { cases: quantized, seeds: 3 },
+]);

@@ -1,17 +1,17 @@
 import { arch, cpus, platform } from 'node:os';
+import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
   type Backend,
   compareOutputs,
   createRng,
   type Executable,
   type Feeds,
-  measureLatency,
   type Model,
+  measureLatency,
   optimize,
   type PassStep,
   Tensor,
 } from '@lithe/core';
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import { writeOnnx } from '@lithe/onnx';
 import { dynamicInt8, float16Storage, foldableWeights, staticInt8, weightOnly } from '@lithe/quantization';
 import { simplify } from '@lithe/simplify';
@@ -43,18 +43,26 @@ function normal(shape: readonly number[], seed: number): Tensor<'float32'> {
   return Tensor.from('float32', shape, data);
 }
 
-function subjects(): readonly Subject[] {
-  const common = { foldable8: foldableWeights(), foldable4: foldableWeights({ bits: 4 }), float16storage: float16Storage() };
+async function subjects(): Promise<readonly Subject[]> {
+  const common = {
+    foldable8: foldableWeights(),
+    foldable4: foldableWeights({ bits: 4 }),
+    float16storage: float16Storage(),
+  };
   return [
     {
       name: 'resnet18',
-      model: resnet18(),
+      model: await resnet18(),
       shape: [1, 3, 224, 224],
-      steps: { static: staticInt8({ activations: 'uint8' }), 'static signed': staticInt8({ activations: 'int8' }), ...common },
+      steps: {
+        static: staticInt8({ activations: 'uint8' }),
+        'static signed': staticInt8({ activations: 'int8' }),
+        ...common,
+      },
     },
     {
       name: 'transformer 4x384',
-      model: transformerStack(),
+      model: await transformerStack(),
       shape: [1, 128, 384],
       steps: {
         dynamic: dynamicInt8(),
@@ -73,7 +81,8 @@ async function measure(subject: Subject, backend: Backend): Promise<readonly Row
     size: 8,
     description: 'normal numbers',
     async *batches() {
-      for (let sample = 0; sample < 8; sample++) yield { inputs: { x: normal(shape, 100 + sample) }, size: 1 };
+      for (let sample = 0; sample < 8; sample++)
+        yield { inputs: { x: normal(shape, 100 + sample) }, size: 1 };
     },
   };
   const feeds: Feeds = { x: normal(shape, 7) };
@@ -84,7 +93,8 @@ async function measure(subject: Subject, backend: Backend): Promise<readonly Row
     files.set(label, await writeOnnx(model));
   }
   const entries: { readonly name: string; readonly executable: Executable }[] = [];
-  for (const [label, file] of files) entries.push({ name: label, executable: await backend.compile({ kind: 'onnx', file }) });
+  for (const [label, file] of files)
+    entries.push({ name: label, executable: await backend.compile({ kind: 'onnx', file }) });
   const report = await measureLatency(entries, feeds, { rounds: 15, minMilliseconds: 60 });
   const rows: Row[] = [];
   const expected = await entries[0]!.executable.run(feeds);
@@ -96,7 +106,10 @@ async function measure(subject: Subject, backend: Backend): Promise<readonly Row
       bytes: files.get(format)!.length,
       medianMs: Number(report.entries[index]!.medianMs.toFixed(3)),
       speedup: Number((comparison?.speedup ?? 1).toFixed(3)),
-      interval: comparison === undefined ? '' : `${comparison.interval.low.toFixed(2)}-${comparison.interval.high.toFixed(2)}`,
+      interval:
+        comparison === undefined
+          ? ''
+          : `${comparison.interval.low.toFixed(2)}-${comparison.interval.high.toFixed(2)}`,
       sqnrDb: Number(compareOutputs(expected, await executable.run(feeds)).sqnrDb.toFixed(1)),
     });
     await executable.dispose();
@@ -112,11 +125,13 @@ export async function main(args: readonly string[]): Promise<number> {
   const wanted = args.find((argument) => !argument.startsWith('--'));
   const backend = await onnxruntimeNode({ threads: 1 });
   const rows: Row[] = [];
-  for (const subject of subjects()) {
-    if (wanted === undefined || subject.name.includes(wanted)) rows.push(...(await measure(subject, backend)));
+  for (const subject of await subjects()) {
+    if (wanted === undefined || subject.name.includes(wanted))
+      rows.push(...(await measure(subject, backend)));
   }
   const device = `${platform()} ${arch()}, ${cpus()[0]?.model ?? 'unknown'}, 1 thread`;
-  if (args.includes('--json')) process.stdout.write(`${JSON.stringify({ device, runtime: backend.version, rows }, null, 2)}\n`);
+  if (args.includes('--json'))
+    process.stdout.write(`${JSON.stringify({ device, runtime: backend.version, rows }, null, 2)}\n`);
   else console.table(rows);
   await backend.dispose();
   return 0;

@@ -55,9 +55,13 @@ async function subjects(): Promise<readonly Subject[]> {
   });
   return [
     one('PP-OCRv4 recognizer, 48x320', recognizer, [1, 3, 48, 320]),
-    one('ResNet-18, 224x224', resnet18(), [1, 3, 224, 224]),
-    one('transformer, 4 blocks of 384, 128 tokens', transformerStack({ layers: 4 }), [1, 128, 384]),
-    one('transformer, 4 blocks of 384, 1 token', transformerStack({ layers: 4, tokens: 1 }), [1, 1, 384]),
+    one('ResNet-18, 224x224', await resnet18(), [1, 3, 224, 224]),
+    one('transformer, 4 blocks of 384, 128 tokens', await transformerStack({ layers: 4 }), [1, 128, 384]),
+    one(
+      'transformer, 4 blocks of 384, 1 token',
+      await transformerStack({ layers: 4, tokens: 1 }),
+      [1, 1, 384],
+    ),
   ];
 }
 
@@ -95,12 +99,16 @@ async function ratios(
   return Object.fromEntries(entries.slice(1).map(({ name, minMs }) => [name, baseline / minMs]));
 }
 
-/** Prints a table: times as fast as float32, by model, format and target. */
+/**
+ * Prints a table: times as fast as float32, by model, format and target.
+ *
+ * @param args rounds, 11 by default; a part of the names of the models to measure, all by default
+ */
 export async function main(args: readonly string[]): Promise<number> {
   const rounds = Number(args[0] ?? 11);
   const targets = [nodeCpuTarget(), wasmTarget()];
   const rows: string[][] = [['model', 'target', ...Object.keys(formats), 'fastest']];
-  for (const subject of await subjects()) {
+  for (const subject of (await subjects()).filter((one) => one.name.includes(args[1] ?? ''))) {
     for (const target of targets) {
       const found = await ratios(subject, target, rounds);
       const best = Object.entries(found).reduce((a, b) => (b[1] > a[1] ? b : a), ['float32', 1] as [

@@ -6,7 +6,13 @@
 export type { OnnxRuntimeBackend } from './backend.ts';
 export type { OnnxRuntimeExecutable } from './executable.ts';
 export { onnxruntime, onnxruntimeNode, onnxruntimeWeb } from './onnxruntime.ts';
-export type { ExecutionProvider, OnnxRuntimeOptions, SessionOptions, WebFiles } from './options.ts';
+export type {
+  ExecutionProvider,
+  OnnxRuntimeOptions,
+  ProviderOptions,
+  SessionOptions,
+  WebFiles,
+} from './options.ts';
 export type { NodeProfile, RuntimeProfile } from './profile.ts';
 export { nodeCpuTarget } from './targets/node-cpu.ts';
 export { type BrowserTargetOptions, wasmTarget } from './targets/wasm.ts';

@@ -1,7 +1,15 @@
 import { errors } from '@lithe/core';
 
-/** An execution provider: its name, or its name with options as onnxruntime takes them. */
-export type ExecutionProvider = string | { readonly name: string; readonly [option: string]: unknown };
+/** An execution provider with options as onnxruntime takes them, such as `{ name: 'webgpu', preferredLayout: 'NCHW' }`. */
+export interface ProviderOptions {
+  /** Its name. */
+  readonly name: string;
+  /** Anything else it takes. */
+  readonly [option: string]: unknown;
+}
+
+/** An execution provider: its name, or its name with options. */
+export type ExecutionProvider = string | ProviderOptions;
 
 /** How onnxruntime prepares and runs a model. */
 export interface SessionOptions {
@@ -14,7 +22,7 @@ export interface SessionOptions {
   readonly graphOptimizationLevel?: 'disabled' | 'basic' | 'extended' | 'layout' | 'all' | undefined;
   /** Whether to record where the time goes; read it with {@link OnnxRuntimeExecutable.profile}. Slows runs down a little. */
   readonly profiling?: boolean | undefined;
-  /** The least serious messages the runtime prints: 0 verbose, 1 info, 2 warning, 3 error (default), 4 fatal. */
+  /** The least serious messages the runtime prints: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal. 4 by default: what goes wrong is thrown, with the same text. */
   readonly logSeverityLevel?: 0 | 1 | 2 | 3 | 4 | undefined;
   /** Sizes for symbolic dims, by name. onnxruntime-web only; onnxruntime-node does not know them. */
   readonly freeDimensionOverrides?: Readonly<Record<string, number>> | undefined;
@@ -90,7 +98,7 @@ export function runtimeOptions(
   return {
     ...(executionProviders === undefined ? {} : { executionProviders }),
     graphOptimizationLevel: graphOptimizationLevel ?? 'all',
-    logSeverityLevel: logSeverityLevel ?? 3,
+    logSeverityLevel: logSeverityLevel ?? 4,
     ...(threads === undefined ? {} : { intraOpNumThreads: threads, interOpNumThreads: 1 }),
     ...(optimizedModelFilePath === undefined ? {} : { optimizedModelFilePath }),
     ...(freeDimensionOverrides === undefined ? {} : { freeDimensionOverrides }),

@@ -36,13 +36,10 @@ describe('a worker', () => {
     const feeds = { x: square(384) };
     let ticks = 0;
     const timer = setInterval(() => ticks++, 5);
-    const start = performance.now();
     await executable.run(feeds);
-    const elapsed = performance.now() - start;
     clearInterval(timer);
-    // Two of three ticks at the least, on a machine that may be busy.
-    expect(ticks).toBeGreaterThan(elapsed / 5 / 3);
-    expect(ticks).toBeGreaterThan(10);
+    // A blocked loop has none. A free one has a hundred, or, on a machine that is very busy, a few.
+    expect(ticks).toBeGreaterThan(5);
   });
 
   it.each([onnxruntimeNode, onnxruntimeWeb])(

@@ -13,7 +13,7 @@ import {
 import type { InputSpec } from '@lithe/data';
 import { openDataset } from '@lithe/data/node';
 import { UsageError } from './exit-codes.ts';
-import type { Shapes, Values } from './options.ts';
+import type { InputArguments, Shapes } from './options.ts';
 
 /** Random samples that drift is taken on. */
 const RANDOM_SAMPLES = 4;
@@ -27,16 +27,7 @@ export interface Inputs {
 }
 
 /** How inputs are found. */
-export interface InputOptions {
-  /** Sizes of inputs with symbolic dims. */
-  readonly shapes: Shapes | undefined;
-  /** Contents of inputs that must not be random. */
-  readonly values?: Values | undefined;
-  /** JSON file with the image preprocessing. */
-  readonly preprocess?: string | undefined;
-  /** Seed of random inputs. */
-  readonly seed: number;
-}
+export type InputOptions = Pick<InputArguments, 'shape' | 'value' | 'preprocess' | 'seed'>;
 
 /** The inputs a model must be fed, with the shapes the user gave. */
 function inputSpecs(model: Model, shapes: Shapes | undefined): InputSpec[] {
@@ -46,7 +37,10 @@ function inputSpecs(model: Model, shapes: Shapes | undefined): InputSpec[] {
 }
 
 /** The tensors that `--value` gives: of the declared shape where that is known, else as long as the list. */
-function inputValues(model: Model, { values = {}, shapes }: InputOptions): Record<string, Tensor> {
+function inputValues(
+  model: Model,
+  { value: values = {}, shape: shapes }: InputOptions,
+): Record<string, Tensor> {
   checkNames(model, values, '--value');
   return Object.fromEntries(
     Object.entries(values).map(([name, numbers]) => {
@@ -110,7 +104,7 @@ export async function openInputs(
   path: string | undefined,
   options: InputOptions,
 ): Promise<Inputs> {
-  const { shapes, preprocess, seed } = options;
+  const { shape: shapes, preprocess, seed } = options;
   checkShapes(model, shapes);
   const values = inputValues(model, options);
   if (path !== undefined) {
@@ -135,9 +129,9 @@ export async function openInputs(
 export async function openLabelled(
   model: Model,
   path: string,
-  options: Pick<InputOptions, 'shapes' | 'preprocess'>,
+  options: Pick<InputOptions, 'shape' | 'preprocess'>,
 ): Promise<Dataset> {
-  const { shapes, preprocess } = options;
+  const { shape: shapes, preprocess } = options;
   const data = await openDataset(path, inputSpecs(model, shapes), { preprocessingFile: preprocess });
   for await (const batch of data.batches({ limit: 1 })) {
     if (batch.targets?.['label'] === undefined) {

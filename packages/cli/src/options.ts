@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 
 /** What a user may compress for. */
 export const objectives = ['size', 'latency', 'balanced'] as const;
@@ -70,36 +70,74 @@ export const shapeOption = (): Option =>
     'size of an input with symbolic dims, such as x=1x3x320x320 (repeat for more inputs)',
   ).argParser(parseShape);
 
-/** `--value`, the same in every command. */
-export const valueOption = (): Option =>
-  new Option(
-    '--value <name=numbers>',
-    'contents of an input that must not be random, such as sr=16000 (repeat for more inputs)',
-  ).argParser(parseValue);
-
-/** `--target`, the same in every command. */
-export const targetOption = (): Option =>
-  new Option('--target <runtime>', 'runtime to compress for and measure in')
-    .choices(targetNames)
-    .default('node-cpu');
-
-/** `--threads`, the same in every command. */
-export const threadsOption = (): Option =>
-  new Option('--threads <n>', 'threads of the runtime').argParser(parseInteger(1, 256)).default(1);
-
-/** `--seed`, the same in every command. */
-export const seedOption = (): Option =>
-  new Option('--seed <n>', 'seed of everything random').argParser(parseInteger(0, 2 ** 32 - 1)).default(0);
-
-/** `--preprocess`, the same in every command that reads images. */
-export const preprocessOption = (): Option =>
-  new Option(
-    '--preprocess <file>',
-    'JSON file with the image preprocessing (default: preprocessing.json beside the images)',
-  );
-
-/** `--rounds`, the same in every command that measures. */
-export const roundsOption = (): Option =>
-  new Option('--rounds <n>', 'rounds of a measurement; in each the models take turns')
+/** `--samples`, the same in every command that compares outputs. */
+export const samplesOption = (): Option =>
+  new Option('--samples <n>', 'samples that drift is taken on')
     .argParser(parseInteger(1, 100_000))
-    .default(31);
+    .default(32);
+
+/** What commands that run models on inputs are given. */
+export interface InputArguments {
+  /** Runtime. */
+  readonly target: TargetName;
+  /** JSON file with the image preprocessing. */
+  readonly preprocess?: string;
+  /** Sizes of inputs with symbolic dims. */
+  readonly shape?: Shapes;
+  /** Contents of inputs that must not be random. */
+  readonly value?: Values;
+  /** Seed of everything random. */
+  readonly seed: number;
+  /** Whether the result is printed as JSON. */
+  readonly json?: boolean;
+}
+
+/** What commands that measure are given. */
+export interface MeasureArguments extends InputArguments {
+  /** Threads of the runtime. */
+  readonly threads: number;
+  /** Rounds of a measurement. */
+  readonly rounds: number;
+}
+
+/** Adds the options of {@link InputArguments}. */
+export function addInputOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--target <runtime>', 'runtime to compress for and measure in')
+        .choices(targetNames)
+        .default('node-cpu'),
+    )
+    .addOption(
+      new Option(
+        '--preprocess <file>',
+        'JSON file with the image preprocessing (default: preprocessing.json beside the images)',
+      ),
+    )
+    .addOption(shapeOption())
+    .addOption(
+      new Option(
+        '--value <name=numbers>',
+        'contents of an input that must not be random, such as sr=16000 (repeat for more inputs)',
+      ).argParser(parseValue),
+    )
+    .addOption(
+      new Option('--seed <n>', 'seed of everything random')
+        .argParser(parseInteger(0, 2 ** 32 - 1))
+        .default(0),
+    )
+    .addOption(jsonOption());
+}
+
+/** Adds the options of {@link MeasureArguments}. */
+export function addMeasureOptions(command: Command): Command {
+  return addInputOptions(command)
+    .addOption(
+      new Option('--threads <n>', 'threads of the runtime').argParser(parseInteger(1, 256)).default(1),
+    )
+    .addOption(
+      new Option('--rounds <n>', 'rounds of a measurement; in each the models take turns')
+        .argParser(parseInteger(1, 100_000))
+        .default(31),
+    );
+}

@@ -151,6 +151,15 @@ export {
 export { OpSet } from './op/op-set.ts';
 export { defineTrait, type Trait, type TraitEntry, type TraitTable } from './op/trait.ts';
 export {
+  type AnyInferContext,
+  axesOf,
+  axisOf,
+  broadcastShapes,
+  type ElementRule,
+  followElements,
+  sameAsInput,
+} from './ops/rules.ts';
+export {
   type MicrosoftOpDefs,
   microsoftOpDefs,
   type StandardOp,

@@ -171,7 +171,7 @@ async function target(name: string, array: ArrayFile, start: number, size: numbe
 export function concatDatasets(parts: readonly IndexedDataset[], description: string): IndexedDataset {
   const [first] = parts;
   if (first === undefined) throw errors.dataInvalid(description, 'it holds no samples.');
-  if (parts.length === 1) return first;
+  if (parts.length === 1) return { ...first, description };
   const ends: number[] = [];
   let items = 0;
   for (const part of parts) {

@@ -324,3 +324,10 @@ describe('order, shuffling and splitting', () => {
     );
   });
 });
+
+it('calls the data what the caller calls it, also where one file is all there is', async () => {
+  const bytes = writeNpy(Tensor.from('float32', [3, 2], new Float32Array(6)));
+  const inputs = [{ name: 'x', dtype: 'float32', shape: ['N', 2] }] as const;
+  const files = [{ path: 'x.npy', source: bytesSource(bytes) }];
+  expect((await openDataset(files, inputs, { description: 'my numbers' })).description).toBe('my numbers');
+});

@@ -3,22 +3,62 @@
  *
  * @packageDocumentation
  */
-export { type AffineParameters, asymmetricParameters, SMALLEST_SCALE, symmetricParameters } from './parameters/affine.ts';
-export { type QuantizedBias, quantizeBias, raiseScalesForBias } from './parameters/bias.ts';
+
+export { type ObserveOptions, observe } from './calibration/observe.ts';
+export {
+  type CalibrationStats,
+  minMaxObserver,
+  type Observer,
+  type TensorStatistics,
+} from './calibration/statistics.ts';
+export {
+  type AffineParameters,
+  asymmetricParameters,
+  SMALLEST_SCALE,
+  symmetricParameters,
+} from './parameters/affine.ts';
+export {
+  freeScalesOfEmptyChannels,
+  type QuantizedBias,
+  quantizeBias,
+  raiseScalesForBias,
+} from './parameters/bias.ts';
 export { type Granularity, granularity } from './parameters/granularity.ts';
 export { type GroupLayout, groupLayout } from './parameters/group-layout.ts';
-export { type GroupParameters, type GroupScheme, groupParameters } from './parameters/group-parameters.ts';
-export { type IntegerRange, integerRange, type QuantizedDType, type RangeOptions } from './parameters/integer-range.ts';
-export { dequantizeGroups, type IntegerArray, integerArray, quantizeGroups } from './parameters/kernels.ts';
-export { type NBitsOptions, type NBitsWeight, packNBits } from './parameters/nbits.ts';
+export {
+  type GroupParameterOptions,
+  type GroupParameters,
+  type GroupScheme,
+  groupParameters,
+} from './parameters/group-parameters.ts';
+export {
+  type IntegerRange,
+  integerRange,
+  type QuantizedDType,
+  type RangeOptions,
+} from './parameters/integer-range.ts';
+export {
+  dequantizeGroups,
+  type IntegerArray,
+  integerArray,
+  type QuantizeOptions,
+  quantizeGroups,
+} from './parameters/kernels.ts';
+export { type NBitsOptions, type NBitsWeight, type ProductSize, packNBits } from './parameters/nbits.ts';
 export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from './parameters/reduce.ts';
 export { roundHalfEven } from './parameters/rounding.ts';
-export { type FoldableWeightsOptions, type FoldableWeightsSettings, foldableWeights } from './passes/foldable-weights.ts';
-export type { Resolved } from './passes/resolved.ts';
 export { type DynamicInt8Options, dynamicInt8 } from './passes/dynamic-int8.ts';
-export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
-export { type ObserveOptions, observe } from './calibration/observe.ts';
-export { type CalibrationStats, minMaxObserver, type Observer, type TensorStatistics } from './calibration/statistics.ts';
-export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
-export { type Float16ComputeOptions, type Float16ComputeSettings, float16Compute } from './passes/float16-compute.ts';
+export {
+  type Float16ComputeOptions,
+  type Float16ComputeSettings,
+  float16Compute,
+} from './passes/float16-compute.ts';
 export { type Float16StorageOptions, float16Storage } from './passes/float16-storage.ts';
+export {
+  type FoldableWeightsOptions,
+  type FoldableWeightsSettings,
+  foldableWeights,
+} from './passes/foldable-weights.ts';
+export type { Resolved } from './passes/resolved.ts';
+export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
+export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';

@@ -1,15 +1,19 @@
 import { attribute, Graph, Model, Tensor, tensorType, type Value } from '@lithe/core';
+import { referenceBackend } from '@lithe/core/reference';
 import { float16Compute } from '@lithe/quantization';
 import { describe, expect, it } from 'vitest';
 import { net, operators } from './net.ts';
-import { apply, normal, runModel, sqnr } from './support.ts';
+import { apply, contextOf, fixedData, normal, runModel, sqnr } from './support.ts';
 
 function layers(): Model {
   const n = net();
   const x = n.input('x', [2, 32]);
   const hidden = n.add('Relu', [n.add('Gemm', [x, n.weight([32, 64]), n.weight([64])])]);
   const normalized = n.add('LayerNormalization', [hidden, n.weight([64]), n.weight([64])]);
-  const sorted = n.graph.addNode({ opType: 'TopK', inputs: [normalized, n.integers(5)] }, [{ name: 'values' }, { name: 'indices', type: tensorType('int64') }]);
+  const sorted = n.graph.addNode({ opType: 'TopK', inputs: [normalized, n.integers(5)] }, [
+    { name: 'values' },
+    { name: 'indices', type: tensorType('int64') },
+  ]);
   return n.model(n.add('MatMul', [normalized, n.weight([64, 8])]), sorted.output(0), sorted.output(1));
 }
 
@@ -48,6 +52,23 @@ describe('float16 compute', () => {
     expect(sqnr(await runModel(model, feeds), await runModel(small, feeds))).toBeGreaterThan(55);
   });
 
+  it('looks at real activations when the context has data and a backend', async () => {
+    const n = net();
+    const model = n.model(n.add('Sqrt', [n.add('Exp', [n.input('x', [1, 2])])]));
+    const data = fixedData([{ x: Tensor.from('float32', [1, 2], Float32Array.of(12, 1)) }]);
+    const { report } = await apply(model, float16Compute(), contextOf({ backend: referenceBackend(), data }));
+    expect(report.skipped.map(({ code, target }) => [code, target])).toEqual([
+      ['large-activation', 'Exp_0'],
+      ['large-activation', 'Sqrt_0'],
+    ]);
+    const blind = await apply(
+      model,
+      float16Compute({ samples: 0 }),
+      contextOf({ backend: referenceBackend(), data }),
+    );
+    expect(blind.report.skipped).toEqual([]);
+  });
+
   it('converts subgraphs inside, with values captured from around them in either precision', async () => {
     const graph = new Graph('main');
     const condition = graph.addInput('condition', tensorType('bool', []));
@@ -57,15 +78,24 @@ describe('float16 compute', () => {
     const branch = (name: string, opType: string): Graph => {
       const inner = new Graph(name, graph);
       const make = (type: string, inputs: readonly Value[]): Value =>
-        inner.addNode({ opType: type, inputs, name: `${name}_${type}` }, [{ name: `${name}_${type}_out`, type: tensorType('float32', [2, 32]) }]).output();
+        inner
+          .addNode({ opType: type, inputs, name: `${name}_${type}` }, [
+            { name: `${name}_${type}_out`, type: tensorType('float32', [2, 32]) },
+          ])
+          .output();
       const product = make('MatMul', [make(opType, [outer]), weight]);
       // CumSum stays float32 and reads a captured value that became float16.
       const axis = inner.addInitializer(`${name}_axis`, Tensor.from('int64', [], BigInt64Array.of(1n)));
       inner.setOutputs([make('Add', [product, make('CumSum', [outer, axis])])]);
       return inner;
     };
-    const attributes = { then_branch: attribute.graph(branch('yes', 'Tanh')), else_branch: attribute.graph(branch('no', 'Relu')) };
-    const choice = graph.addNode({ opType: 'If', inputs: [condition], attributes }, [{ name: 'y', type: tensorType('float32', [2, 32]) }]);
+    const attributes = {
+      then_branch: attribute.graph(branch('yes', 'Tanh')),
+      else_branch: attribute.graph(branch('no', 'Relu')),
+    };
+    const choice = graph.addNode({ opType: 'If', inputs: [condition], attributes }, [
+      { name: 'y', type: tensorType('float32', [2, 32]) },
+    ]);
     graph.setOutputs([choice.output()]);
     const model = new Model({ graph });
     const { model: small } = await apply(model, float16Compute());

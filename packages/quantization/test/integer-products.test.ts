@@ -1,5 +1,5 @@
-import { attribute, type Model, Tensor, type Value } from '@lithe/core';
-import { dynamicInt8, weightOnly, type WeightOnlyOptions } from '@lithe/quantization';
+import { attribute, type Model, type Tensor, type TensorSource, type Value } from '@lithe/core';
+import { dynamicInt8, type WeightOnlyOptions, weightOnly } from '@lithe/quantization';
 import { describe, expect, it } from 'vitest';
 import { type Net, net, operators } from './net.ts';
 import { apply, normal, optimizedModel, runModel, sqnr } from './support.ts';
@@ -44,10 +44,18 @@ describe('weight-only quantization', () => {
   }
 
   it('writes MatMulNBits with the attributes of its specification, level 4 by default', async () => {
-    const { model } = await apply(products((n, x) => [n.add('MatMul', [x, n.weight([72, 40])])]), weightOnly());
+    const { model } = await apply(
+      products((n, x) => [n.add('MatMul', [x, n.weight([72, 40])])]),
+      weightOnly(),
+    );
     const [node] = [...model.graph.nodes()];
     expect(node?.op).toBe('com.microsoft.MatMulNBits');
-    const numbers = Object.fromEntries([...(node?.attributes ?? [])].map(([name, value]) => [name, 'value' in value ? Number(value.value) : 0]));
+    const numbers = Object.fromEntries(
+      [...(node?.attributes ?? [])].map(([name, value]) => [
+        name,
+        'value' in value ? Number(value.value) : 0,
+      ]),
+    );
     expect(numbers).toEqual({ K: 72, N: 40, bits: 4, block_size: 32, accuracy_level: 4 });
     expect(node?.inputs.map((value) => value?.shape)).toEqual([[3, 72], [40, 3, 16], [120]]);
     expect(model.opsetImports.get('com.microsoft')).toBe(1);
@@ -98,7 +106,10 @@ describe('dynamic int8', () => {
     // 8-bit weights and activations: 40 dB each.
     expect(sqnr(expected, await runModel(small, feeds))).toBeGreaterThan(33);
     expect(sqnr(expected, await runModel(small, feeds, 'wasm'))).toBeGreaterThan(33);
-    const single = await apply(products((n, x) => [n.add('Gemm', [x, n.weight([72, 40]), n.weight([40])])]), dynamicInt8());
+    const single = await apply(
+      products((n, x) => [n.add('Gemm', [x, n.weight([72, 40]), n.weight([40])])]),
+      dynamicInt8(),
+    );
     expect(operators(await optimizedModel(single.model))).toEqual({ DynamicQuantizeMatMul: 1 });
   });
 
@@ -106,7 +117,12 @@ describe('dynamic int8', () => {
     const model = products((n, x) => {
       const steps = n.add('Unsqueeze', [x, n.integers(1)]);
       const inputs = [steps, n.weight([2, 96, 72]), n.weight([2, 96, 24]), n.weight([2, 192])];
-      return [n.add('LSTM', inputs, { hidden_size: attribute.int(24), direction: attribute.string('bidirectional') })];
+      return [
+        n.add('LSTM', inputs, {
+          hidden_size: attribute.int(24),
+          direction: attribute.string('bidirectional'),
+        }),
+      ];
     });
     const { model: small } = await apply(model, dynamicInt8());
     expect(operators(small)['DynamicQuantizeLSTM']).toBe(1);
@@ -117,7 +133,9 @@ describe('dynamic int8', () => {
 
   it('never gives ConvInteger signed weights, and convolutions only when asked', async () => {
     const n = net();
-    const model = n.model(n.add('Conv', [n.input('x', [1, 8, 9, 9]), n.weight([16, 8, 3, 3]), n.weight([16])]));
+    const model = n.model(
+      n.add('Conv', [n.input('x', [1, 8, 9, 9]), n.weight([16, 8, 3, 3]), n.weight([16])]),
+    );
     const image = { x: normal([1, 8, 9, 9], 2) };
     const plain = await apply(model, dynamicInt8());
     expect(plain.report.changed).toBe(false);
@@ -131,7 +149,11 @@ describe('dynamic int8', () => {
   it('reports recurrent operators without a quantized form', async () => {
     const model = products((n, x) => {
       const steps = n.add('Unsqueeze', [x, n.integers(1)]);
-      return [n.add('GRU', [steps, n.weight([1, 72, 72]), n.weight([1, 72, 24])], { hidden_size: attribute.int(24) })];
+      return [
+        n.add('GRU', [steps, n.weight([1, 72, 72]), n.weight([1, 72, 24])], {
+          hidden_size: attribute.int(24),
+        }),
+      ];
     });
     const { report } = await apply(model, dynamicInt8());
     expect(report.skipped.map(({ code }) => code)).toEqual(['no-kernel']);
@@ -141,7 +163,7 @@ describe('dynamic int8', () => {
     const { model } = await apply(all(), dynamicInt8({ reducedRange: true }));
     for (const value of model.graph.initializers) {
       if (value.dtype !== 'int8') continue;
-      const { data } = (await value.initializer?.load()) as Tensor<'int8'>;
+      const { data } = (await (value.initializer as TensorSource).load()) as Tensor<'int8'>;
       expect(data.every((level) => level >= -64 && level <= 64)).toBe(true);
     }
   });

@@ -1,11 +1,24 @@
-import { type Attribute, type DType, type Dim, Graph, Model, Tensor, tensorType, type Value } from '@lithe/core';
+import {
+  type Attribute,
+  type Dim,
+  type DType,
+  Graph,
+  Model,
+  Tensor,
+  tensorType,
+  type Value,
+} from '@lithe/core';
 import { normal } from './support.ts';
 
 /** Writes small test models. */
 export interface Net {
   readonly graph: Graph;
   input(name: string, shape: readonly Dim[], dtype?: DType): Value;
-  add(opType: string, inputs: readonly (Value | null)[], attributes?: Readonly<Record<string, Attribute>>): Value;
+  add(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    attributes?: Readonly<Record<string, Attribute>>,
+  ): Value;
   weight(shape: readonly number[], deviation?: number): Value;
   constant(tensor: Tensor): Value;
   integers(...values: readonly number[]): Value;
@@ -23,7 +36,8 @@ export function net(): Net {
     add: (opType, inputs, attributes = {}) => graph.addNode({ opType, inputs, attributes }).output(),
     weight: (shape, deviation = 0.2) => constant(normal(shape, seed++, deviation)),
     constant,
-    integers: (...values) => constant(Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt))),
+    integers: (...values) =>
+      constant(Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt))),
     model: (...outputs) => {
       graph.setOutputs(outputs);
       for (const value of outputs) value.type ??= tensorType('float32');

@@ -48,7 +48,13 @@ it('fetches no more in a run than the memory it may use, to the same result', as
         return outputs;
       };
       const { inputNames, outputNames } = executable;
-      return { ...executable, inputNames, outputNames, run, dispose: () => executable.dispose() } as Executable;
+      return {
+        ...executable,
+        inputNames,
+        outputNames,
+        run,
+        dispose: () => executable.dispose(),
+      } as Executable;
     },
   };
   const data = fixedData(samples([1, -2, 3], [4, 0, -1]));
@@ -59,7 +65,11 @@ it('fetches no more in a run than the memory it may use, to the same result', as
 
 it('observes only what it is asked for, and as many samples as it is told', async () => {
   const data = fixedData(samples([1, 1, 1], [9, 9, 9]));
-  const stats = await observe(model(), data, { backend: referenceBackend(), values: ['Add_0_output'], samples: 1 });
+  const stats = await observe(model(), data, {
+    backend: referenceBackend(),
+    values: ['Add_0_output'],
+    samples: 1,
+  });
   expect(stats.tensors).toEqual({ Add_0_output: { minimum: 2, maximum: 2, finite: true } });
 });
 
@@ -70,5 +80,7 @@ it('marks a value that was not finite', async () => {
 });
 
 it('refuses an empty dataset, and stops when it is told to', async () => {
-  await expect(observe(model(), fixedData([]), { backend: referenceBackend() })).rejects.toMatchObject({ code: 'DATA_INVALID' });
+  await expect(observe(model(), fixedData([]), { backend: referenceBackend() })).rejects.toMatchObject({
+    code: 'DATA_INVALID',
+  });
 });

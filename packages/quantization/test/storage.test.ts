@@ -1,9 +1,9 @@
 import { attribute, Graph, Model, Tensor, tensorType, type Value } from '@lithe/core';
-import { foldableWeights, float16Storage } from '@lithe/quantization';
+import { writeOnnx } from '@lithe/onnx';
+import { float16Storage, foldableWeights } from '@lithe/quantization';
 import { describe, expect, it } from 'vitest';
 import { type Net, net, operators } from './net.ts';
 import { apply, load, normal, optimizedModel, runModel, runSession, sqnr } from './support.ts';
-import { writeOnnx } from '@lithe/onnx';
 
 interface Case {
   readonly name: string;
@@ -14,20 +14,34 @@ interface Case {
 /** One model for each reader of weights, with sums long enough for blocks of 4-bit weights. */
 const cases: readonly Case[] = [
   { name: 'MatMul', feed: [2, 64], build: (n, x) => n.add('MatMul', [x, n.weight([64, 48])]) },
-  { name: 'MatMul with a stack of matrices', feed: [3, 2, 64], build: (n, x) => n.add('MatMul', [x, n.weight([3, 64, 16])]) },
+  {
+    name: 'MatMul with a stack of matrices',
+    feed: [3, 2, 64],
+    build: (n, x) => n.add('MatMul', [x, n.weight([3, 64, 16])]),
+  },
   { name: 'Gemm', feed: [2, 64], build: (n, x) => n.add('Gemm', [x, n.weight([64, 48]), n.weight([48])]) },
   {
     name: 'Gemm with transB',
     feed: [2, 64],
     build: (n, x) => n.add('Gemm', [x, n.weight([48, 64])], { transB: attribute.int(1) }),
   },
-  { name: 'Conv', feed: [1, 32, 9, 9], build: (n, x) => n.add('Conv', [x, n.weight([24, 32, 3, 3]), n.weight([24])]) },
-  { name: 'ConvTranspose', feed: [1, 32, 5, 5], build: (n, x) => n.add('ConvTranspose', [x, n.weight([32, 8, 2, 2])]) },
+  {
+    name: 'Conv',
+    feed: [1, 32, 9, 9],
+    build: (n, x) => n.add('Conv', [x, n.weight([24, 32, 3, 3]), n.weight([24])]),
+  },
+  {
+    name: 'ConvTranspose',
+    feed: [1, 32, 5, 5],
+    build: (n, x) => n.add('ConvTranspose', [x, n.weight([32, 8, 2, 2])]),
+  },
   {
     name: 'LSTM',
     feed: [4, 1, 32],
     build: (n, x) =>
-      n.add('LSTM', [x, n.weight([1, 96, 32]), n.weight([1, 96, 24]), n.weight([1, 192])], { hidden_size: attribute.int(24) }),
+      n.add('LSTM', [x, n.weight([1, 96, 32]), n.weight([1, 96, 24]), n.weight([1, 192])], {
+        hidden_size: attribute.int(24),
+      }),
   },
   {
     name: 'Gather',
@@ -48,7 +62,10 @@ describe('foldable weights', () => {
       const feeds = { x: normal(item.feed, 7) };
       const expected = await runModel(model, feeds);
       // 8 bits: quantization noise of a normal weight at 1/127 of its largest element is 40 dB below it; 4 bits 18 dB.
-      for (const [bits, least] of [[8, 34], [4, 13]] as const) {
+      for (const [bits, least] of [
+        [8, 34],
+        [4, 13],
+      ] as const) {
         const { model: small, report } = await apply(model, foldableWeights({ bits }));
         expect(report.changed).toBe(true);
         expect(operators(small)['Cast']).toBeGreaterThan(0);
@@ -65,7 +82,8 @@ describe('foldable weights', () => {
     const n = net();
     const model = n.model(n.add('MatMul', [n.input('x', [1, 512]), n.weight([512, 512])]));
     const before = (await writeOnnx(model)).length;
-    const bytes = async (bits: 8 | 4): Promise<number> => (await writeOnnx((await apply(model, foldableWeights({ bits }))).model)).length;
+    const bytes = async (bits: 8 | 4): Promise<number> =>
+      (await writeOnnx((await apply(model, foldableWeights({ bits }))).model)).length;
     expect(before / (await bytes(8))).toBeGreaterThan(3.9);
     expect(before / (await bytes(4))).toBeGreaterThan(6.3);
   });
@@ -77,14 +95,24 @@ describe('foldable weights', () => {
     const branch = (name: string, seed: number): Graph => {
       const inner = new Graph(name, graph);
       const weight = inner
-        .addNode({ opType: 'Constant', inputs: [], attributes: { value: attribute.tensor(normal([64, 8], seed)) } }, [{ name: `${name}_weight` }])
+        .addNode(
+          { opType: 'Constant', inputs: [], attributes: { value: attribute.tensor(normal([64, 8], seed)) } },
+          [{ name: `${name}_weight` }],
+        )
         .output();
-      const product = inner.addNode({ opType: 'MatMul', inputs: [x, weight] }, [{ name: `${name}_product`, type: tensorType('float32', [2, 8]) }]);
+      const product = inner.addNode({ opType: 'MatMul', inputs: [x, weight] }, [
+        { name: `${name}_product`, type: tensorType('float32', [2, 8]) },
+      ]);
       inner.setOutputs([product.output()]);
       return inner;
     };
-    const attributes = { then_branch: attribute.graph(branch('yes', 1)), else_branch: attribute.graph(branch('no', 2)) };
-    const result = graph.addNode({ opType: 'If', inputs: [condition], attributes }, [{ name: 'y', type: tensorType('float32', [2, 8]) }]);
+    const attributes = {
+      then_branch: attribute.graph(branch('yes', 1)),
+      else_branch: attribute.graph(branch('no', 2)),
+    };
+    const result = graph.addNode({ opType: 'If', inputs: [condition], attributes }, [
+      { name: 'y', type: tensorType('float32', [2, 8]) },
+    ]);
     graph.setOutputs([result.output()]);
     const model = new Model({ graph });
     for (const choice of [0, 1]) {
@@ -102,7 +130,10 @@ describe('foldable weights', () => {
     n.graph.setInitializer(weight, normal([64, 8], 1));
     const returned = n.weight([64, 64]);
     const product = n.add('MatMul', [n.add('MatMul', [n.input('x', [1, 64]), returned]), weight]);
-    const { report } = await apply(n.model(n.add('Mul', [product, n.weight([8])]), n.add('Identity', [returned])), foldableWeights());
+    const { report } = await apply(
+      n.model(n.add('Mul', [product, n.weight([8])]), n.add('Identity', [returned])),
+      foldableWeights(),
+    );
     expect(report.skipped.map(({ code }) => code)).toEqual(['overridable']);
     expect(report.applied).toHaveLength(1);
   });
@@ -111,9 +142,14 @@ describe('foldable weights', () => {
     const n = net();
     const data = new Float32Array(512).fill(1);
     data[5] = Number.NaN;
-    const model = n.model(n.add('MatMul', [n.input('x', [1, 64]), n.constant(Tensor.from('float32', [64, 8], data))]));
+    const model = n.model(
+      n.add('MatMul', [n.input('x', [1, 64]), n.constant(Tensor.from('float32', [64, 8], data))]),
+    );
     const { model: small } = await apply(model, foldableWeights());
-    await expect(writeOnnx(small)).rejects.toMatchObject({ code: 'VALUE_OUT_OF_RANGE', message: expect.stringContaining('constant') });
+    await expect(writeOnnx(small)).rejects.toMatchObject({
+      code: 'VALUE_OUT_OF_RANGE',
+      message: expect.stringContaining('constant'),
+    });
   });
 });
 
@@ -137,11 +173,14 @@ describe('float16 storage', () => {
     large[3] = 70000;
     const tiny = new Float32Array(256).fill(1e-9);
     const x = n.input('x', [1, 16]);
-    const make = (data: Float32Array): Value => n.add('MatMul', [x, n.constant(Tensor.from('float32', [16, 16], data))]);
+    const make = (data: Float32Array): Value =>
+      n.add('MatMul', [x, n.constant(Tensor.from('float32', [16, 16], data))]);
     const { model, report } = await apply(n.model(make(large), make(tiny)), float16Storage());
     expect(report.skipped.map(({ code }) => code)).toEqual(['overflow']);
     expect(report.metrics['elementsRaisedFromZero']?.value).toBe(256);
-    const outputs = await runModel(model, { x: Tensor.from('float32', [1, 16], new Float32Array(16).fill(1)) });
+    const outputs = await runModel(model, {
+      x: Tensor.from('float32', [1, 16], new Float32Array(16).fill(1)),
+    });
     expect((Object.values(outputs)[1] as Tensor<'float32'>).data[0]).toBeCloseTo(16 * 2 ** -24, 12);
   });
 });

@@ -25,7 +25,11 @@ export type Engine = 'node' | 'wasm';
 type Session = Pick<ort.InferenceSession, 'run' | 'release' | 'inputNames'>;
 
 /** Loads a file in onnxruntime. */
-export async function load(bytes: Uint8Array, engine: Engine = 'node', options: ort.InferenceSession.SessionOptions = {}): Promise<Session> {
+export async function load(
+  bytes: Uint8Array,
+  engine: Engine = 'node',
+  options: ort.InferenceSession.SessionOptions = {},
+): Promise<Session> {
   const quiet = { logSeverityLevel: 3, intraOpNumThreads: 1, ...options } as const;
   if (engine === 'node') return ort.InferenceSession.create(bytes, quiet);
   web.env.wasm.numThreads = 1;
@@ -33,11 +37,16 @@ export async function load(bytes: Uint8Array, engine: Engine = 'node', options: 
 }
 
 /** Runs a loaded file. */
-export async function runSession(session: Session, feeds: Feeds, engine: Engine = 'node'): Promise<Record<string, Tensor>> {
+export async function runSession(
+  session: Session,
+  feeds: Feeds,
+  engine: Engine = 'node',
+): Promise<Record<string, Tensor>> {
   const Maker = (engine === 'node' ? ort.Tensor : web.Tensor) as typeof ort.Tensor;
   const inputs: Record<string, ort.Tensor> = {};
   for (const [name, tensor] of Object.entries(feeds)) {
-    if (session.inputNames.includes(name)) inputs[name] = new Maker(tensor.dtype as 'float32', tensor.data as Float32Array, tensor.shape);
+    if (session.inputNames.includes(name))
+      inputs[name] = new Maker(tensor.dtype as 'float32', tensor.data as Float32Array, tensor.shape);
   }
   const outputs = await session.run(inputs);
   return Object.fromEntries(
@@ -49,7 +58,11 @@ export async function runSession(session: Session, feeds: Feeds, engine: Engine 
 }
 
 /** Writes a model, loads it in onnxruntime and runs it once. */
-export async function runModel(model: Model, feeds: Feeds, engine: Engine = 'node'): Promise<Record<string, Tensor>> {
+export async function runModel(
+  model: Model,
+  feeds: Feeds,
+  engine: Engine = 'node',
+): Promise<Record<string, Tensor>> {
   const session = await load(await writeOnnx(model), engine);
   const outputs = await runSession(session, feeds, engine);
   await session.release();
@@ -57,7 +70,10 @@ export async function runModel(model: Model, feeds: Feeds, engine: Engine = 'nod
 }
 
 /** Signal to noise in decibels over all float outputs together. */
-export function sqnr(expected: Readonly<Record<string, Tensor>>, actual: Readonly<Record<string, Tensor>>): number {
+export function sqnr(
+  expected: Readonly<Record<string, Tensor>>,
+  actual: Readonly<Record<string, Tensor>>,
+): number {
   let signal = 0;
   let noise = 0;
   for (const [name, tensor] of Object.entries(expected)) {
@@ -82,7 +98,14 @@ export function normal(shape: readonly number[], seed: number, scale = 1): Tenso
 
 /** A pass context without backend, data or target. */
 export function contextOf(parts: Partial<PassContext> = {}): PassContext {
-  return { ...createRunContext(), backend: undefined, data: undefined, target: undefined, opset: standardOps, ...parts };
+  return {
+    ...createRunContext(),
+    backend: undefined,
+    data: undefined,
+    target: undefined,
+    opset: standardOps,
+    ...parts,
+  };
 }
 
 /** Runs a pass on a copy, checks that the result is sound, and gives it with the report. */

@@ -28,7 +28,7 @@ export function openNode(
       'Install it: npm install onnxruntime-node (behind a proxy: npm install --ignore-scripts onnxruntime-node).',
     open: new ThreadHost(module, true).open,
     environment: {
-      logSeverityLevel: options.logSeverityLevel ?? 3,
+      logSeverityLevel: options.logSeverityLevel ?? 4,
       threads: undefined,
       wasmPaths: undefined,
       wasmBinary: undefined,
@@ -60,7 +60,7 @@ export function openWeb(
     install: 'Install it: npm install onnxruntime-web.',
     open: new ThreadHost(module, false).open,
     environment: {
-      logSeverityLevel: options.logSeverityLevel ?? 3,
+      logSeverityLevel: options.logSeverityLevel ?? 4,
       threads: options.threads,
       wasmPaths: options.wasmPaths,
       wasmBinary: options.wasmBinary,

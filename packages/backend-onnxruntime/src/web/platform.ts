@@ -31,7 +31,7 @@ export function openWeb(options: OnnxRuntimeOptions & WebFiles): Promise<OnnxRun
       : 'Install it: npm install onnxruntime-web.',
     open: webWorkerChannel(onGpu ? 'webgpu' : 'wasm'),
     environment: {
-      logSeverityLevel: options.logSeverityLevel ?? 3,
+      logSeverityLevel: options.logSeverityLevel ?? 4,
       threads: options.threads,
       wasmPaths: options.wasmPaths,
       wasmBinary: options.wasmBinary,

@@ -3,35 +3,15 @@ import type { Command } from 'commander';
 import { exitCodes } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import { type ModelFile, openModel } from '../model-file.ts';
-import {
-  jsonOption,
-  preprocessOption,
-  roundsOption,
-  type Shapes,
-  seedOption,
-  shapeOption,
-  type TargetName,
-  targetOption,
-  threadsOption,
-  type Values,
-  valueOption,
-} from '../options.ts';
+import { addMeasureOptions, type MeasureArguments } from '../options.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
 import { formatBytes, formatMilliseconds, formatRatio, formatTable } from '../terminal/format.ts';
 import { createProgress } from '../terminal/io.ts';
 import type { CommandContext } from './context.ts';
 
-interface BenchCommandOptions {
-  readonly target: TargetName;
+interface BenchCommandOptions extends MeasureArguments {
   readonly data?: string;
-  readonly rounds: number;
-  readonly preprocess?: string;
-  readonly shape?: Shapes;
-  readonly value?: Values;
-  readonly threads: number;
-  readonly seed: number;
-  readonly json?: boolean;
 }
 
 /** What `bench --json` prints. */
@@ -62,25 +42,18 @@ Examples:
 
 /** Adds `lithe bench`. */
 export function addBench(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('bench')
     .summary('measure the latency of models')
     .description(
       'Measures models in one runtime, taking turns, so that a busy machine disturbs all alike. Speeds are against the first.',
     )
     .argument('<models...>', 'ONNX files')
-    .addOption(targetOption())
     .option(
       '--data <data>',
       'inputs: .npy, .npz, IDX, an image, or a folder of them (the first sample is used)',
-    )
-    .addOption(roundsOption())
-    .addOption(preprocessOption())
-    .addOption(shapeOption())
-    .addOption(valueOption())
-    .addOption(threadsOption())
-    .addOption(seedOption())
-    .addOption(jsonOption())
+    );
+  addMeasureOptions(command)
     .addHelpText('after', examples)
     .action(async (paths: string[], options: BenchCommandOptions) => {
       context.exitCode = await runCommand(context.io, async () => {
@@ -108,12 +81,7 @@ async function benchFiles(
   const files: ModelFile[] = [];
   for (const path of paths) files.push(await openModel(path, io.signal));
   const first = files[0] as ModelFile;
-  const inputs = await openInputs(first.model, options.data, {
-    shapes: options.shape,
-    values: options.value,
-    preprocess: options.preprocess,
-    seed: options.seed,
-  });
+  const inputs = await openInputs(first.model, options.data, options);
   const target = await createTarget(options.target);
   const backend = await target.open(context, { threads: options.threads });
   try {

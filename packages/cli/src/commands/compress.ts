@@ -5,21 +5,12 @@ import { exitCodes } from '../exit-codes.ts';
 import { openInputs, openLabelled } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
 import {
-  jsonOption,
+  addMeasureOptions,
+  type MeasureArguments,
   type Objective,
   objectives,
-  parseInteger,
   parseNumber,
-  preprocessOption,
-  roundsOption,
-  type Shapes,
-  seedOption,
-  shapeOption,
-  type TargetName,
-  targetOption,
-  threadsOption,
-  type Values,
-  valueOption,
+  samplesOption,
 } from '../options.ts';
 import { outputPath } from '../output-path.ts';
 import { printJson, runCommand } from '../run-command.ts';
@@ -27,22 +18,14 @@ import { createTarget } from '../targets.ts';
 import { createProgress } from '../terminal/io.ts';
 import type { CommandContext } from './context.ts';
 
-interface CompressCommandOptions {
+interface CompressCommandOptions extends MeasureArguments {
   readonly output?: string;
-  readonly target: TargetName;
   readonly objective: Objective;
   readonly maxDrop: number;
   readonly minSqnr?: number;
   readonly calibrate?: string;
   readonly evaluate?: string;
   readonly samples: number;
-  readonly preprocess?: string;
-  readonly shape?: Shapes;
-  readonly value?: Values;
-  readonly threads: number;
-  readonly rounds: number;
-  readonly seed: number;
-  readonly json?: boolean;
 }
 
 const examples = `
@@ -55,7 +38,7 @@ Examples:
 
 /** Adds `lithe compress`. */
 export function addCompress(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('compress')
     .summary('make a model smaller and faster, measured')
     .description(
@@ -63,7 +46,6 @@ export function addCompress(program: Command, context: CommandContext): void {
     )
     .argument('<model>', 'ONNX file')
     .option('-o, --output <file>', 'where to write the result (default: MODEL.small.onnx)')
-    .addOption(targetOption())
     .addOption(new Option('--objective <goal>', 'what counts').choices(objectives).default('balanced'))
     .addOption(
       new Option(
@@ -83,18 +65,8 @@ export function addCompress(program: Command, context: CommandContext): void {
     )
     .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
     .option('--evaluate <data>', 'labelled inputs, for the accuracy')
-    .addOption(
-      new Option('--samples <n>', 'samples that drift is taken on')
-        .argParser(parseInteger(1, 100_000))
-        .default(32),
-    )
-    .addOption(preprocessOption())
-    .addOption(shapeOption())
-    .addOption(valueOption())
-    .addOption(threadsOption())
-    .addOption(roundsOption())
-    .addOption(seedOption())
-    .addOption(jsonOption())
+    .addOption(samplesOption());
+  addMeasureOptions(command)
     .addHelpText('after', examples)
     .action(async (path: string, options: CompressCommandOptions) => {
       context.exitCode = await runCommand(context.io, () => compress(path, options, context));
@@ -112,19 +84,9 @@ async function compress(
   const progress = createProgress(io, false);
   try {
     const file = await openModel(path, signal);
-    const inputs = await openInputs(file.model, options.calibrate, {
-      shapes: options.shape,
-      values: options.value,
-      preprocess: options.preprocess,
-      seed: options.seed,
-    });
+    const inputs = await openInputs(file.model, options.calibrate, options);
     const evaluate =
-      options.evaluate === undefined
-        ? undefined
-        : await openLabelled(file.model, options.evaluate, {
-            shapes: options.shape,
-            preprocess: options.preprocess,
-          });
+      options.evaluate === undefined ? undefined : await openLabelled(file.model, options.evaluate, options);
     const report = await compressFile(file, {
       target: await createTarget(options.target),
       threads: options.threads,

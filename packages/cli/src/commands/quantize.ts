@@ -12,17 +12,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { exitCodes, UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
-import {
-  jsonOption,
-  preprocessOption,
-  type Shapes,
-  seedOption,
-  shapeOption,
-  type TargetName,
-  targetOption,
-  type Values,
-  valueOption,
-} from '../options.ts';
+import { addInputOptions, type InputArguments } from '../options.ts';
 import { outputPath } from '../output-path.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
@@ -81,18 +71,12 @@ const schemes: Readonly<Record<string, Scheme>> = {
   },
 };
 
-interface QuantizeOptions {
+interface QuantizeOptions extends InputArguments {
   readonly scheme: string;
   readonly output?: string;
   readonly calibrate?: string;
-  readonly target: TargetName;
   readonly blockSize: BlockSize;
   readonly simplify: boolean;
-  readonly preprocess?: string;
-  readonly shape?: Shapes;
-  readonly value?: Values;
-  readonly seed: number;
-  readonly json?: boolean;
 }
 
 const help = `
@@ -114,7 +98,7 @@ function parseBlockSize(text: string): BlockSize {
 
 /** Adds `lithe quantize`. */
 export function addQuantize(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('quantize')
     .summary('store or compute weights in fewer bits')
     .description('Quantizes a model by one scheme. `lithe compress` tries several and keeps what pays.')
@@ -127,18 +111,13 @@ export function addQuantize(program: Command, context: CommandContext): void {
       '--calibrate <data>',
       'inputs that ranges are taken from: .npy, .npz, IDX, an image, or a folder of them',
     )
-    .addOption(targetOption())
     .addOption(
       new Option('--block-size <n>', 'weights per scale, for schemes in blocks')
         .argParser(parseBlockSize)
         .default(32),
     )
-    .option('--no-simplify', 'quantize the graph as it is')
-    .addOption(preprocessOption())
-    .addOption(shapeOption())
-    .addOption(valueOption())
-    .addOption(seedOption())
-    .addOption(jsonOption())
+    .option('--no-simplify', 'quantize the graph as it is');
+  addInputOptions(command)
     .addHelpText('after', help)
     .action(async (path: string, options: QuantizeOptions) => {
       context.exitCode = await runCommand(context.io, async () => {
@@ -182,12 +161,7 @@ async function quantize(
     );
   }
   const { model } = await openModel(path, io.signal);
-  const inputs = await openInputs(model, options.calibrate, {
-    shapes: options.shape,
-    values: options.value,
-    preprocess: options.preprocess,
-    seed: options.seed,
-  });
+  const inputs = await openInputs(model, options.calibrate, options);
   const backend = await target.open(createRunContext(run));
   try {
     return await transformFile(path, output, steps, { ...run, target, backend, data: inputs.data });

@@ -6,21 +6,7 @@ import type { AccuracyChange, DriftFigures, LatencyChange, SizeChange } from '..
 import { exitCodes } from '../exit-codes.ts';
 import { openInputs, openLabelled } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
-import {
-  jsonOption,
-  parseInteger,
-  parseNumber,
-  preprocessOption,
-  roundsOption,
-  type Shapes,
-  seedOption,
-  shapeOption,
-  type TargetName,
-  targetOption,
-  threadsOption,
-  type Values,
-  valueOption,
-} from '../options.ts';
+import { addMeasureOptions, type MeasureArguments, parseNumber, samplesOption } from '../options.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
 import {
@@ -33,20 +19,12 @@ import {
 import { createProgress } from '../terminal/io.ts';
 import type { CommandContext } from './context.ts';
 
-interface VerifyOptions {
-  readonly target: TargetName;
+interface VerifyOptions extends MeasureArguments {
   readonly data?: string;
   readonly evaluate?: string;
   readonly minSqnr: number;
   readonly maxDrop: number;
   readonly samples: number;
-  readonly preprocess?: string;
-  readonly shape?: Shapes;
-  readonly value?: Values;
-  readonly threads: number;
-  readonly rounds: number;
-  readonly seed: number;
-  readonly json?: boolean;
 }
 
 /** What `verify --json` prints. */
@@ -79,7 +57,7 @@ Examples:
 
 /** Adds `lithe verify`. */
 export function addVerify(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command('verify')
     .summary('compare two models: outputs, size, latency')
     .description(
@@ -87,7 +65,6 @@ export function addVerify(program: Command, context: CommandContext): void {
     )
     .argument('<before>', 'ONNX file')
     .argument('<after>', 'ONNX file')
-    .addOption(targetOption())
     .option('--data <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
     .option('--evaluate <data>', 'labelled inputs, for the accuracy')
     .addOption(
@@ -100,18 +77,8 @@ export function addVerify(program: Command, context: CommandContext): void {
         .argParser(parseNumber(0, 1))
         .default(0.01),
     )
-    .addOption(
-      new Option('--samples <n>', 'samples that drift is taken on')
-        .argParser(parseInteger(1, 100_000))
-        .default(32),
-    )
-    .addOption(preprocessOption())
-    .addOption(shapeOption())
-    .addOption(valueOption())
-    .addOption(threadsOption())
-    .addOption(roundsOption())
-    .addOption(seedOption())
-    .addOption(jsonOption())
+    .addOption(samplesOption());
+  addMeasureOptions(command)
     .addHelpText('after', examples)
     .action(async (before: string, after: string, options: VerifyOptions) => {
       context.exitCode = await runCommand(context.io, async () => {
@@ -138,19 +105,9 @@ async function verifyFiles(
     log: { warn: progress.warn },
   });
   const [first, second] = [await openModel(beforePath, io.signal), await openModel(afterPath, io.signal)];
-  const inputs = await openInputs(first.model, options.data, {
-    shapes: options.shape,
-    values: options.value,
-    preprocess: options.preprocess,
-    seed: options.seed,
-  });
+  const inputs = await openInputs(first.model, options.data, options);
   const labelled =
-    options.evaluate === undefined
-      ? undefined
-      : await openLabelled(first.model, options.evaluate, {
-          shapes: options.shape,
-          preprocess: options.preprocess,
-        });
+    options.evaluate === undefined ? undefined : await openLabelled(first.model, options.evaluate, options);
   const target = await createTarget(options.target);
   const backend = await target.open(context, { threads: options.threads });
   try {

@@ -102,13 +102,27 @@ export interface CompressReport {
   /** Name of the candidate that was written; `original` when nothing was better. */
   readonly chosen: string;
   /** Runtime the figures were taken in. */
-  readonly target: { readonly name: string; readonly runtime: string; readonly threads: number };
+  readonly target: {
+    /** Name of the target. */
+    readonly name: string;
+    /** The runtime and its version. */
+    readonly runtime: string;
+    /** Threads of the runtime. */
+    readonly threads: number;
+  };
   /** What was asked for. */
   readonly objective: Objective;
   /** How much was allowed. */
   readonly limits: Limits;
   /** Inputs the figures were taken on. */
-  readonly data: { readonly source: string; readonly samples: number; readonly random: boolean };
+  readonly data: {
+    /** Where they came from. */
+    readonly source: string;
+    /** How many were used. */
+    readonly samples: number;
+    /** Whether they are made up. */
+    readonly random: boolean;
+  };
   /** Size of the file. */
   readonly size: SizeChange;
   /** Latency in the target. */

@@ -1,5 +1,5 @@
 import type { Objective } from '../options.ts';
-import type { CandidateResult, DriftFigures, Limits } from './report.ts';
+import type { CandidateResult, DriftFigures, LatencyChange, Limits } from './report.ts';
 
 /**
  * Noise that a paired measurement on a busy machine leaves: a result is called slower only when its whole
@@ -53,10 +53,19 @@ export function isSlower(latency: {
   return latency.interval[1] < 1 || latency.speedup < SLOWER_BELOW;
 }
 
+/**
+ * The part of a speedup that is certain: the bound of its confidence interval that lies nearer to 1, or 1 where the
+ * interval holds it. On a busy machine a wide interval must not win over a narrow one.
+ */
+function certainSpeedup({ interval: [low, high] }: LatencyChange): number {
+  if (low > 1) return low;
+  return high < 1 ? high : 1;
+}
+
 /** How good a candidate is for an objective; higher is better. */
 function scoreOf(result: CandidateResult, objective: Objective): number {
   const ratio = result.size?.ratio ?? 0;
-  const speedup = result.latency?.speedup ?? 0;
+  const speedup = result.latency === undefined ? 0 : certainSpeedup(result.latency);
   switch (objective) {
     case 'size':
       return ratio;

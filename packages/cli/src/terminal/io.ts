@@ -6,7 +6,10 @@ export interface CommandIO {
   /** Results. */
   readonly out: NodeJS.WritableStream;
   /** Progress, warnings, errors. */
-  readonly err: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly err: NodeJS.WritableStream & {
+    /** Whether a person is looking: progress is drawn only then. */
+    readonly isTTY?: boolean;
+  };
   /** Cancellation: Ctrl-C. */
   readonly signal: AbortSignal;
 }

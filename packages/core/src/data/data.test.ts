@@ -205,6 +205,28 @@ describe('randomDataset', () => {
     expect(data.warnings.filter((text) => text.includes('"sr"')).length).toBe(0);
   });
 
+  it('uses the batch wherever its symbol stands, and sizes that follow from other inputs', async () => {
+    const net = model(
+      ['x', 'float32', ['batch', 'T']],
+      ['state', 'float32', [2, 'batch', 8]],
+      ['mask', 'bool', ['batch', 'T']],
+    );
+    const shapesOf = (batch: Batch | undefined): unknown =>
+      Object.values(batch?.inputs ?? {}).map((tensor) => tensor.shape);
+    const [open] = await read(randomDataset(net, { dims: { T: 5 }, samples: 3 }), { batchSize: 3 });
+    expect(shapesOf(open)).toEqual([
+      [3, 5],
+      [2, 3, 8],
+      [3, 5],
+    ]);
+    const [bound] = await read(randomDataset(net, { shapes: { x: [4, 6] } }), { batchSize: 3 });
+    expect(shapesOf(bound)).toEqual([
+      [4, 6],
+      [2, 4, 8],
+      [4, 6],
+    ]);
+  });
+
   it('makes every dtype, within bounds', () => {
     for (const dtype of Object.keys(dtypes) as DType[]) {
       const tensor = randomTensor(dtype, [64], createRng(1));

@@ -37,9 +37,8 @@ export interface RandomDataset extends Dataset {
 interface RandomInput {
   readonly name: string;
   readonly dtype: DType;
-  readonly shape: readonly number[];
-  /** Whether its first dim is the batch, which the reader may choose. */
-  readonly batched: boolean;
+  /** Dims; `null` stands for the batch, which the reader may choose. */
+  readonly shape: readonly (number | null)[];
   readonly fixed: Tensor | undefined;
 }
 
@@ -47,8 +46,8 @@ interface RandomInput {
  * Seeded random inputs of the declared shapes of a model, for latency and a first look at drift where there is no
  * data. Random input misleads: a detector sees nothing in noise, and token ids mean nothing; `warnings` says so.
  *
- * A batch dim (the symbol or unknown dim that comes first in an input) may be left open: readers choose it, 1 by
- * default. Any other dim that is not a number must be given.
+ * A batch dim (a symbol or unknown dim that comes first in an input, and that symbol wherever else it stands) may be
+ * left open: readers choose it, 1 by default. Any other dim that is not a number must be given.
  *
  * @throws {LitheError} OPTIONS_INVALID naming every dim that is missing; DATA_INVALID for an input that is no tensor
  *
@@ -67,13 +66,15 @@ interface RandomInput {
 export function randomDataset(model: Model, options: RandomDatasetOptions = {}): RandomDataset {
   const { seed = 0, samples = 1 } = options;
   const problems: string[] = [];
-  const inputs = model.graph.inputs
-    .filter((value) => value.initializer === undefined || options.values?.[value.name] !== undefined)
-    .map((value) => describe(value, options, problems));
+  const values = model.graph.inputs.filter(
+    (value) => value.initializer === undefined || options.values?.[value.name] !== undefined,
+  );
+  const sizes: Sizes = { dims: boundDims(values, options), batch: batchSymbols(values) };
+  const inputs = values.map((value) => describe(value, sizes, options, problems));
   if (problems.length > 0) {
     throw errors.optionsInvalid('random inputs', problems, 'Give the sizes, or a whole shape for the input.');
   }
-  const open = inputs.some((input) => input.batched);
+  const open = inputs.some((input) => input.shape.includes(null));
   const literal = inputs.find((input) => input.fixed === undefined)?.shape[0] ?? 1;
   return {
     size: open ? samples : samples * literal,
@@ -94,27 +95,63 @@ export function randomDataset(model: Model, options: RandomDatasetOptions = {}):
   };
 }
 
-function describe(value: Value, options: RandomDatasetOptions, problems: string[]): RandomInput {
+/** What is known of symbolic dims. */
+interface Sizes {
+  /** Sizes by symbol. */
+  readonly dims: ReadonlyMap<string, number>;
+  /** Symbols that stand for the batch. */
+  readonly batch: ReadonlySet<string>;
+}
+
+const own = <T>(record: Readonly<Record<string, T>> | undefined, name: string): T | undefined =>
+  record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
+
+/** Sizes of symbols: those given, and those that follow from whole shapes and fixed contents. */
+function boundDims(values: readonly Value[], options: RandomDatasetOptions): Map<string, number> {
+  const bound = new Map<string, number>();
+  for (const value of values) {
+    const shape = own(options.values, value.name)?.shape ?? own(options.shapes, value.name);
+    if (shape?.length !== value.shape?.length) continue;
+    value.shape?.forEach((dim, axis) => {
+      if (typeof dim === 'string') bound.set(dim, shape?.[axis] as number);
+    });
+  }
+  for (const [symbol, size] of Object.entries(options.dims ?? {})) bound.set(symbol, size);
+  return bound;
+}
+
+/** Symbols that come first in an input. */
+function batchSymbols(values: readonly Value[]): Set<string> {
+  const symbols = new Set<string>();
+  for (const { shape } of values) if (typeof shape?.[0] === 'string') symbols.add(shape[0]);
+  return symbols;
+}
+
+function describe(
+  value: Value,
+  sizes: Sizes,
+  options: RandomDatasetOptions,
+  problems: string[],
+): RandomInput {
   const { name, type } = value;
-  const fixed = Object.hasOwn(options.values ?? {}, name) ? options.values?.[name] : undefined;
-  if (fixed !== undefined) return { name, dtype: fixed.dtype, shape: fixed.shape, batched: false, fixed };
+  const fixed = own(options.values, name);
+  if (fixed !== undefined) return { name, dtype: fixed.dtype, shape: fixed.shape, fixed };
   if (type?.kind !== 'tensor' || type.dtype === undefined) {
     throw errors.dataInvalid(
       'random inputs',
       `input "${name}" is of type ${formatType(type)}, not a tensor of known dtype.`,
     );
   }
-  const given = Object.hasOwn(options.shapes ?? {}, name) ? options.shapes?.[name] : undefined;
-  const { shape, batched } =
-    given === undefined ? resolve(name, type, options, problems) : { shape: given, batched: false };
+  const given = own(options.shapes, name);
   if (given !== undefined && type.shape !== undefined && !fits(given, type.shape)) {
     problems.push(
       `Input "${name}" is declared as ${formatType(type)}; shape ${formatShape(given)} does not fit.`,
     );
   }
-  if (elementsOf(shape) > 2 ** 31)
+  const shape = given ?? resolve(name, type, sizes, problems);
+  if (elementsOf(shape.map((dim) => dim ?? 1)) > 2 ** 31)
     problems.push(`Input "${name}" of shape ${formatShape(shape)} is too large.`);
-  return { name, dtype: type.dtype, shape, batched, fixed: undefined };
+  return { name, dtype: type.dtype, shape, fixed: undefined };
 }
 
 function fits(given: readonly number[], declared: readonly (number | string | null)[]): boolean {
@@ -127,36 +164,31 @@ function fits(given: readonly number[], declared: readonly (number | string | nu
 function resolve(
   name: string,
   type: TensorType,
-  { dims = {} }: RandomDatasetOptions,
+  { dims, batch }: Sizes,
   problems: string[],
-): { readonly shape: readonly number[]; readonly batched: boolean } {
-  let batched = false;
+): (number | null)[] {
   if (type.shape === undefined) {
     problems.push(`Input "${name}" has no declared shape.`);
-    return { shape: [], batched };
+    return [];
   }
-  const shape = type.shape.map((dim, axis) => {
+  return type.shape.map((dim, axis) => {
     if (typeof dim === 'number') return dim;
-    const size = dim !== null && Object.hasOwn(dims, dim) ? dims[dim] : undefined;
+    const size = dim === null ? undefined : dims.get(dim);
     if (size !== undefined) {
       if (!Number.isSafeInteger(size) || size < 0) problems.push(`Dim "${dim}" cannot be ${size}.`);
       return size;
     }
-    if (axis === 0) batched = true;
-    else
-      problems.push(
-        `Dim ${axis} (${dim === null ? 'unknown' : `"${dim}"`}) of input "${name}" is not given.`,
-      );
+    if (axis === 0 || (dim !== null && batch.has(dim))) return null;
+    problems.push(`Dim ${axis} (${dim === null ? 'unknown' : `"${dim}"`}) of input "${name}" is not given.`);
     return 1;
   });
-  return { shape, batched };
 }
 
 function make(input: RandomInput, size: number, rng: Rng, options: RandomDatasetOptions): Tensor {
   if (input.fixed !== undefined) return input.fixed;
   return randomTensor(
     input.dtype,
-    input.batched ? [size, ...input.shape.slice(1)] : input.shape,
+    input.shape.map((dim) => dim ?? size),
     rng,
     options,
   );

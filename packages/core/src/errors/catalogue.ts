@@ -39,6 +39,9 @@ export const errors = {
         details: { differences },
       },
     ),
+  /** A backend or pass under test does not do what its contract says. */
+  conformanceFailed: (test: string, problem: string): LitheError =>
+    new LitheError('CONFORMANCE_FAILED', `${test}: ${problem}`, { details: { test } }),
   /** A plugin was written for another version of a contract. */
   contractMismatch: (what: string, expected: number, actual: unknown): LitheError =>
     new LitheError(

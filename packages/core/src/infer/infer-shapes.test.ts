@@ -323,6 +323,26 @@ describe('subgraphs', () => {
     expect(typeOf(scanned)).toBe('float32[5, N, 4]');
   });
 
+  test.each([
+    [true, 'float32[5, N]'],
+    [false, 'float32[iterations_0, N]'],
+  ])('of a Loop with a condition run to the end when it is handed on: %s', async (isHandedOn, expected) => {
+    const draft = new Draft();
+    const [count, yes] = [
+      draft.graph.addInitializer('count', int64([5], [])),
+      draft.graph.addInitializer('yes', flag(true)),
+    ];
+    const data = draft.input('data', ['N']);
+    const body = subgraph(draft.graph, (inner) => {
+      inner.input('i', [], 'int64');
+      const more = inner.input('more', [], 'bool');
+      return [inner.one(isHandedOn ? 'Identity' : 'Not', [more]), inner.one('Relu', [data])];
+    });
+    const scanned = draft.one('Loop', [count, yes], { body });
+    await inferShapes(draft.model());
+    expect(typeOf(scanned)).toBe(expected);
+  });
+
   test('of a Scan see one slice and stack their results along the axes asked for', async () => {
     const draft = new Draft();
     const initial = draft.input('initial', ['N']);

@@ -3,7 +3,7 @@ import { type Attribute, type AttributeKind, toSafeNumber } from '../ir/attribut
 import type { Graph } from '../ir/graph.ts';
 import type { Node } from '../ir/node.ts';
 import type { ValueType } from '../ir/types.ts';
-import type { Tensor, TensorSource } from '../tensor/tensor.ts';
+import type { TensorSource } from '../tensor/tensor.ts';
 
 /** How one attribute of an operator is read: its kind in files, its JavaScript type, its default. */
 export interface AttributeSpec<T> {
@@ -21,7 +21,9 @@ export interface AttributeSpec<T> {
 export type AttributeSpecs = Readonly<Record<string, AttributeSpec<unknown>>>;
 
 /** The JavaScript types of an operator's attributes. */
-export type AttributesOf<S extends AttributeSpecs> = { readonly [K in keyof S]: S[K] extends AttributeSpec<infer T> ? T : never };
+export type AttributesOf<S extends AttributeSpecs> = {
+  readonly [K in keyof S]: S[K] extends AttributeSpec<infer T> ? T : never;
+};
 
 function wrongKind(node: Node, name: string, wanted: string, got: string): Error {
   return errors.attributeInvalid(node.name, name, `is of kind "${got}", not "${wanted}"`);
@@ -71,15 +73,18 @@ export const attr = {
   /** A whole number that must be there. */
   requiredInt: (): AttributeSpec<number> => spec('int', true, 0, readInt),
   /** A whole number that may be left out. */
-  optionalInt: (): AttributeSpec<number | undefined> => spec<number | undefined>('int', false, undefined, readInt),
+  optionalInt: (): AttributeSpec<number | undefined> =>
+    spec<number | undefined>('int', false, undefined, readInt),
   /** A 0/1 number read as a boolean. */
-  flag: (fallback: boolean): AttributeSpec<boolean> => spec('int', false, fallback, (value, node, name) => readInt(value, node, name) !== 0),
+  flag: (fallback: boolean): AttributeSpec<boolean> =>
+    spec('int', false, fallback, (value, node, name) => readInt(value, node, name) !== 0),
   /** A number with a default. */
   float: (fallback: number): AttributeSpec<number> => spec('float', false, fallback, readFloat),
   /** A number that must be there. */
   requiredFloat: (): AttributeSpec<number> => spec('float', true, 0, readFloat),
   /** A number that may be left out. */
-  optionalFloat: (): AttributeSpec<number | undefined> => spec<number | undefined>('float', false, undefined, readFloat),
+  optionalFloat: (): AttributeSpec<number | undefined> =>
+    spec<number | undefined>('float', false, undefined, readFloat),
   /** A text with a default. */
   string: (fallback: string): AttributeSpec<string> => spec('string', false, fallback, readString),
   /** A text that must be there. */
@@ -89,7 +94,8 @@ export const attr = {
     spec('string', false, fallback, (value, node, name) => {
       const text = readString(value, node, name);
       const found = values.find((item) => item === text);
-      if (found === undefined) throw errors.attributeInvalid(node.name, name, `is "${text}", not one of ${values.join(', ')}`);
+      if (found === undefined)
+        throw errors.attributeInvalid(node.name, name, `is "${text}", not one of ${values.join(', ')}`);
       return found;
     }),
   /** One of a fixed set of texts that must be there. */
@@ -98,13 +104,16 @@ export const attr = {
     required: true,
   }),
   /** A text that may be left out. */
-  optionalString: (): AttributeSpec<string | undefined> => spec<string | undefined>('string', false, undefined, readString),
+  optionalString: (): AttributeSpec<string | undefined> =>
+    spec<string | undefined>('string', false, undefined, readString),
   /** A list of whole numbers that may be left out. */
-  optionalInts: (): AttributeSpec<readonly number[] | undefined> => spec<readonly number[] | undefined>('ints', false, undefined, readInts),
+  optionalInts: (): AttributeSpec<readonly number[] | undefined> =>
+    spec<readonly number[] | undefined>('ints', false, undefined, readInts),
   /** A list of whole numbers that must be there. */
   requiredInts: (): AttributeSpec<readonly number[]> => spec<readonly number[]>('ints', true, [], readInts),
   /** A list of numbers that may be left out. */
-  optionalFloats: (): AttributeSpec<readonly number[] | undefined> => spec<readonly number[] | undefined>('floats', false, undefined, readFloats),
+  optionalFloats: (): AttributeSpec<readonly number[] | undefined> =>
+    spec<readonly number[] | undefined>('floats', false, undefined, readFloats),
   /** A list of texts that may be left out. */
   optionalStrings: (): AttributeSpec<readonly string[] | undefined> =>
     spec<readonly string[] | undefined>('strings', false, undefined, readStrings),
@@ -148,14 +157,16 @@ export function readAttributes<S extends AttributeSpecs>(
     const own = node.attributes.get(name);
     const found = own?.kind === 'reference' && resolve !== undefined ? resolve(own.name) : own;
     if (found === undefined) {
-      if (wanted.required) throw errors.attributeInvalid(node.name, name, `is missing; operator ${node.op} requires it`);
+      if (wanted.required)
+        throw errors.attributeInvalid(node.name, name, `is missing; operator ${node.op} requires it`);
       read[name] = wanted.default;
     } else if (found.kind === 'reference') {
-      throw errors.attributeInvalid(node.name, name, `refers to function attribute "${found.name}" and has no value here`);
+      throw errors.attributeInvalid(
+        node.name,
+        name,
+        `refers to function attribute "${found.name}" and has no value here`,
+      );
     } else read[name] = wanted.read(found, node, name);
   }
   return read as AttributesOf<S>;
 }
-
-/** A small constant that inference may look at. */
-export type KnownTensor = Tensor;

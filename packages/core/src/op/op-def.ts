@@ -1,7 +1,7 @@
 import type { Attribute } from '../ir/attribute.ts';
-import type { Dim, ValueType } from '../ir/types.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { Node } from '../ir/node.ts';
+import type { Dim, ValueType } from '../ir/types.ts';
 import type { DType } from '../tensor/dtype.ts';
 import type { Tensor, TensorSource } from '../tensor/tensor.ts';
 import { type AttributeSpecs, type AttributesOf, readAttributes } from './attributes.ts';
@@ -128,7 +128,10 @@ export interface OpDef<Type extends string = string, S extends AttributeSpecs = 
   readonly outputs: readonly ParameterSpec[];
   /** Attributes. */
   readonly attributes: S;
-  /** Whether equal inputs always give equal outputs (not so: random operators, training-mode Dropout). */
+  /**
+   * Whether equal inputs always give equal outputs (not so: random operators, training-mode Dropout). One with subgraphs
+   * is as deterministic as the nodes in them.
+   */
   readonly deterministic: boolean;
   /** Sets the output types. */
   infer(context: InferContext<AttributesOf<S>>): void;
@@ -186,7 +189,16 @@ export function attributesOf<S extends AttributeSpecs>(node: Node, op: OpDef<str
 export const floatDTypes: readonly DType[] = ['float32', 'float64', 'float16', 'bfloat16'];
 
 /** Integer dtypes of whole bytes. */
-export const integerDTypes: readonly DType[] = ['int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64'];
+export const integerDTypes: readonly DType[] = [
+  'int8',
+  'int16',
+  'int32',
+  'int64',
+  'uint8',
+  'uint16',
+  'uint32',
+  'uint64',
+];
 
 /** All numeric dtypes of whole bytes. */
 export const numericDTypes: readonly DType[] = [...floatDTypes, ...integerDTypes];

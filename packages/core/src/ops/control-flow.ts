@@ -1,7 +1,8 @@
 import type { Graph } from '../ir/graph.ts';
 import { type Dim, tensorType, type ValueType } from '../ir/types.ts';
+import { constantOf, type Value } from '../ir/value.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { type AnyContext, axisOf, mergedDim } from './rules.ts';
+import { type AnyInferContext, axisOf, mergedDim } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the operators with subgraphs. */
@@ -92,14 +93,14 @@ function inferIf(context: InferContext<IfAttributes>): void {
   }
 }
 
-function elementLimit(context: AnyContext): Dim {
+function elementLimit(context: AnyInferContext): Dim {
   const [count = null] = context.has(0) ? (context.sizes(0) ?? []) : [];
   return typeof count === 'number' && count >= 0 && Number.isSafeInteger(count) ? count : null;
 }
 
 /** The types of loop state that hold in every iteration: dims that the body changes are unknown. */
 function stableState(
-  context: AnyContext,
+  context: AnyInferContext,
   body: Graph,
   before: readonly (ValueType | undefined)[],
   inputs: (state: readonly (ValueType | undefined)[]) => readonly (ValueType | undefined)[],
@@ -128,6 +129,15 @@ function sameType(left: ValueType | undefined, right: ValueType | undefined): bo
   return left.shape?.every((dim, axis) => dim === right.shape?.[axis]) ?? true;
 }
 
+/** Whether the condition of a loop holds in every iteration: there is none, or it is true and handed on as it is. */
+function runsToTheEnd(context: AnyInferContext, body: Graph): boolean {
+  if (context.has(1) && context.sizes(1)?.[0] !== 1) return false;
+  let condition: Value | null | undefined = body.outputs[0];
+  while (condition?.producer?.is('Identity') === true) condition = condition.producer.input(0);
+  if (condition === body.inputs[1]) return true;
+  return context.loaded(constantOf(condition))?.toFloat64Array()[0] === 1;
+}
+
 function inferLoop(context: InferContext<{ readonly body: Graph | undefined }>): void {
   const { body } = context.attributes;
   if (body === undefined) return;
@@ -152,10 +162,9 @@ function inferLoop(context: InferContext<{ readonly body: Graph | undefined }>):
     const filled = type?.kind === 'optional' && last !== undefined && last.kind !== 'optional';
     context.outputType(index, filled ? last : type);
   }
-  // Without a condition the loop runs as often as it says; with one it may stop early.
-  const count = context.has(1)
-    ? context.freshDim('iterations')
-    : (elementLimit(context) ?? context.freshDim('iterations'));
+  // A loop runs as often as it says, unless its condition may stop it early.
+  const limit = runsToTheEnd(context, body) ? elementLimit(context) : null;
+  const count = limit ?? context.freshDim('iterations');
   for (let index = carried; index < context.outputCount; index++) {
     const type = all[index + 1];
     context.outputType(

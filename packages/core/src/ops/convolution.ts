@@ -2,7 +2,7 @@ import { addDims, ceilDivideDim, divideDims, multiplyDims, productOfDims, sameDi
 import type { Dim } from '../ir/types.ts';
 import type { CostContext, InferContext } from '../op/op-def.ts';
 import { elementsOf } from '../tensor/dtype.ts';
-import { type AnyContext, mergedDim, requireRank, unknownDims, windowedDim } from './rules.ts';
+import { type AnyInferContext, mergedDim, requireRank, unknownDims, windowedDim } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 import { lengthOf } from './shape.ts';
 
@@ -105,7 +105,7 @@ export interface WindowAttributes {
 }
 
 function listOf(
-  context: AnyContext,
+  context: AnyInferContext,
   given: readonly number[] | undefined,
   name: string,
   count: number,

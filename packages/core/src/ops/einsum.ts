@@ -1,6 +1,6 @@
 import type { Dim } from '../ir/types.ts';
 import type { CostContext, InferContext } from '../op/op-def.ts';
-import { type AnyContext, broadcastShapes } from './rules.ts';
+import { type AnyInferContext, broadcastShapes } from './rules.ts';
 
 /** Attributes of Einsum. */
 interface EinsumAttributes {
@@ -35,7 +35,7 @@ export function parseEinsum(equation: string): Equation | undefined {
 
 /** Sizes of each letter and of the ellipsis; `undefined` when the rank of an operand with an ellipsis is not known. */
 function letterSizes(
-  context: AnyContext,
+  context: AnyInferContext,
   { operands }: Equation,
 ): { sizes: Map<string, Dim>; ellipsis: readonly Dim[] | undefined } {
   const sizes = new Map<string, Dim>();

@@ -1,6 +1,6 @@
 import type { Dim } from '../ir/types.ts';
 import { elementsOf, stridesOf } from '../tensor/dtype.ts';
-import { type AnyContext, MAX_KNOWN, staticShape } from './rules.ts';
+import { type AnyInferContext, MAX_KNOWN, staticShape } from './rules.ts';
 
 /** For one axis of the output: how far each of its indices lies into the input, in elements. */
 export type AxisOffsets = readonly number[];
@@ -10,7 +10,7 @@ export type AxisOffsets = readonly number[];
  * gives the offsets that each output axis adds up.
  */
 export function moveElements(
-  context: AnyContext,
+  context: AnyInferContext,
   input: number,
   tables: (shape: readonly number[], strides: readonly number[]) => readonly AxisOffsets[] | undefined,
 ): void {
@@ -33,7 +33,7 @@ export function everyIndex(count: number, stride: number): AxisOffsets {
 }
 
 /** Follows known elements of all inputs into output 0, put together along an axis. */
-export function joinElements(context: AnyContext, axis: number): void {
+export function joinElements(context: AnyInferContext, axis: number): void {
   const parts: { readonly shape: readonly number[]; readonly sizes: readonly Dim[] }[] = [];
   let total = 0;
   for (let index = 0; index < context.inputCount; index++) {

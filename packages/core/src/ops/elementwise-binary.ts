@@ -12,7 +12,7 @@ import {
 import type { Dim } from '../ir/types.ts';
 import { type DType, dtypes, isFloat } from '../tensor/dtype.ts';
 import {
-  type AnyContext,
+  type AnyInferContext,
   broadcastShapes,
   type ElementRule,
   followElements,
@@ -72,7 +72,7 @@ export const elementwiseBinarySchemas = {
 } as const;
 
 /** Shapes broadcast; the dtype is that of the operands; elements are followed by `rule`. */
-function broadcasting(rule?: (dtype: DType) => ElementRule): (context: AnyContext) => void {
+function broadcasting(rule?: (dtype: DType) => ElementRule): (context: AnyInferContext) => void {
   return (context) => {
     const shapes = Array.from({ length: context.inputCount }, (_, index) => context.shape(index));
     const shape = broadcastShapes(context, shapes);
@@ -159,7 +159,7 @@ const isLess = (left: Dim, right: Dim): boolean | undefined => {
 const not = (answer: boolean | undefined): boolean | undefined =>
   answer === undefined ? undefined : !answer;
 
-function inferWhere(context: AnyContext): void {
+function inferWhere(context: AnyInferContext): void {
   const shape = broadcastShapes(context, [context.shape(0), context.shape(1), context.shape(2)]);
   context.output(0, undefined, shape);
   followElements(context, shape, (condition = null, left = null, right = null) => {
@@ -173,7 +173,7 @@ const booleans =
   () =>
     onNumbers((left = 0, right = 0) => Number(rule(left, right)));
 
-function inferPRelu(context: AnyContext): void {
+function inferPRelu(context: AnyInferContext): void {
   const shape = broadcastShapes(context, [context.shape(0), context.shape(1)]);
   const data = context.shape(0);
   if (shape !== undefined && data !== undefined && shape.length !== data.length) {
@@ -182,12 +182,12 @@ function inferPRelu(context: AnyContext): void {
   sameAsInput(context);
 }
 
-function logic(rule: (left: number, right: number) => boolean): (context: AnyContext) => void {
+function logic(rule: (left: number, right: number) => boolean): (context: AnyInferContext) => void {
   return toBool(booleans(rule));
 }
 
 /** Shapes broadcast; the result is bool. */
-function toBool(rule: (dtype: DType) => ElementRule): (context: AnyContext) => void {
+function toBool(rule: (dtype: DType) => ElementRule): (context: AnyInferContext) => void {
   return broadcasting((dtype) => (dtypes[dtype].category === 'string' ? (): null => null : rule(dtype)));
 }
 

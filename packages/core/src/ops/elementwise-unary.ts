@@ -1,7 +1,14 @@
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { type DType, dtypes, isFloat } from '../tensor/dtype.ts';
-import { type AnyContext, dtypeOf, followElements, onNumbers, passThrough, sameAsInput } from './rules.ts';
+import {
+  type AnyInferContext,
+  dtypeOf,
+  followElements,
+  onNumbers,
+  passThrough,
+  sameAsInput,
+} from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the elementwise operators of one input. */
@@ -128,7 +135,7 @@ export const elementwiseUnarySchemas = {
 } as const;
 
 /** Same shape and dtype; numbers are followed. */
-function numeric(rule: (value: number) => number): (context: AnyContext) => void {
+function numeric(rule: (value: number) => number): (context: AnyInferContext) => void {
   const element = onNumbers(rule);
   return (context) => {
     sameAsInput(context);
@@ -145,7 +152,7 @@ function roundHalfToEven(value: number): number {
 }
 
 /** A whole-valued size stays what it is under rounding; symbols stand for whole numbers. */
-function rounding(rule: (value: number) => number): (context: AnyContext) => void {
+function rounding(rule: (value: number) => number): (context: AnyInferContext) => void {
   return (context) => {
     sameAsInput(context);
     followElements(context, context.shape(0), (value) =>
@@ -163,7 +170,7 @@ function castElement(from: DType | undefined, to: DType | undefined): (value: Di
   };
 }
 
-function cast(context: AnyContext, to: DType | undefined): void {
+function cast(context: AnyInferContext, to: DType | undefined): void {
   context.output(0, to, context.shape(0));
   const element = castElement(context.dtype(0), to);
   const sizes = context.sizes(0);
@@ -174,7 +181,7 @@ function cast(context: AnyContext, to: DType | undefined): void {
     );
 }
 
-function inferClip(context: AnyContext): void {
+function inferClip(context: AnyInferContext): void {
   for (const index of [1, 2]) {
     const bound = context.shape(index);
     if (bound !== undefined && bound.length > 0 && !(bound.length === 1 && bound[0] === 1)) {

@@ -3,7 +3,7 @@ import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { everyIndex, moveElements } from './elements.ts';
 import {
-  type AnyContext,
+  type AnyInferContext,
   axisOf,
   knownIntegers,
   mergedDim,
@@ -165,7 +165,7 @@ function inferScatterElements(context: InferContext<AxisAttributes>): void {
   sameAsInput(context);
 }
 
-function inferScatterNd(context: AnyContext): void {
+function inferScatterNd(context: AnyInferContext): void {
   const data = requireRank(context, 0, 1);
   const depth = requireRank(context, 1, 1)?.at(-1);
   if (data !== undefined && typeof depth === 'number' && depth > data.length) {
@@ -176,7 +176,7 @@ function inferScatterNd(context: AnyContext): void {
 }
 
 /** Follows sizes that are written into a vector of sizes. */
-function followScatterNd(context: AnyContext, data: readonly Dim[] | undefined): void {
+function followScatterNd(context: AnyInferContext, data: readonly Dim[] | undefined): void {
   const [sizes, positions, updates] = [context.sizes(0), knownIntegers(context, 1), context.sizes(2)];
   const isPlain = context.attribute('reduction') === undefined && data?.length === 1;
   if (!isPlain || sizes === undefined || positions === undefined || updates?.length !== positions.length)
@@ -226,7 +226,7 @@ function inferOneHot(context: InferContext<AxisAttributes>): void {
   context.output(0, undefined, [...indices.slice(0, axis), whole, ...indices.slice(axis)]);
 }
 
-function inferNonZero(context: AnyContext): void {
+function inferNonZero(context: AnyInferContext): void {
   const rank = context.shape(0)?.length ?? null;
   const sizes = knownIntegers(context, 0);
   const count = sizes === undefined ? context.freshDim('nonzero') : sizes.filter((size) => size !== 0).length;
@@ -265,7 +265,7 @@ function inferUnique(context: InferContext<{ readonly axis: number | undefined }
   context.output(3, 'int64', [count]);
 }
 
-function inferNonMaxSuppression(context: AnyContext): void {
+function inferNonMaxSuppression(context: AnyInferContext): void {
   const boxes = requireRank(context, 0, 3, true) ?? unknownDims(3);
   const scores = requireRank(context, 1, 3, true) ?? unknownDims(3);
   mergedDim(context, boxes[0] ?? null, scores[0] ?? null, 'the batches of boxes and scores');

@@ -3,7 +3,7 @@ import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { type DType, elementsOf, isFloat } from '../tensor/dtype.ts';
 import type { TensorSource } from '../tensor/tensor.ts';
-import { type AnyContext, dtypeOf, MAX_KNOWN, requireRank, staticShape, unknownDims } from './rules.ts';
+import { type AnyInferContext, dtypeOf, MAX_KNOWN, requireRank, staticShape, unknownDims } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 import { lengthOf } from './shape.ts';
 
@@ -129,7 +129,7 @@ export const generatorSchemas = {
   },
 } as const;
 
-function inferConstant(context: AnyContext): void {
+function inferConstant(context: AnyInferContext): void {
   for (const name of [
     'value',
     'value_float',
@@ -175,7 +175,7 @@ function inferConstant(context: AnyContext): void {
   if (context.attribute('sparse_value') === undefined) context.fail('holds no value');
 }
 
-function tellElements(context: AnyContext, source: TensorSource): void {
+function tellElements(context: AnyInferContext, source: TensorSource): void {
   const tensor = context.loaded(source);
   if (tensor !== undefined && tensor.dtype !== 'string') context.outputSizes(0, [...tensor.toFloat64Array()]);
 }
@@ -202,7 +202,7 @@ function inferEyeLike(context: InferContext<{ readonly dtype: number | undefined
   );
 }
 
-function inferRange(context: AnyContext): void {
+function inferRange(context: AnyInferContext): void {
   const [start = null, limit = null, delta = null] = [0, 1, 2].map(
     (index) => context.sizes(index)?.[0] ?? null,
   );

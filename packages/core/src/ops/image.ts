@@ -1,7 +1,7 @@
 import { floorDivideDim, multiplyDims } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { type AnyContext, axesOf, requireRank, unknownDims } from './rules.ts';
+import { type AnyInferContext, axesOf, requireRank, unknownDims } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the image operators. */
@@ -99,7 +99,7 @@ function resizedBySizes(
 }
 
 function resizedByScales(
-  context: AnyContext,
+  context: AnyInferContext,
   data: readonly Dim[],
   axes: readonly number[],
 ): readonly Dim[] | undefined {
@@ -126,7 +126,7 @@ function scaledDim(dim: Dim, scale: number): Dim {
 }
 
 /** Data [N, C, D1, D2, ...], grid [N, D1_out, D2_out, ..., rank - 2]. */
-function inferGridSample(context: AnyContext): void {
+function inferGridSample(context: AnyInferContext): void {
   const data = requireRank(context, 0, 3);
   const grid = requireRank(context, 1, data?.length ?? 3, data !== undefined);
   const rank = data?.length ?? grid?.length;
@@ -142,7 +142,7 @@ function inferGridSample(context: AnyContext): void {
 }
 
 /** Size [N, C, H, W] or [N, C, D, H, W]. */
-function inferAffineGrid(context: AnyContext): void {
+function inferAffineGrid(context: AnyInferContext): void {
   const theta = requireRank(context, 0, 3, true);
   const size = context.sizes(1);
   if (size !== undefined) {

@@ -2,7 +2,7 @@ import type { Dim } from '../ir/types.ts';
 import type { CostContext, InferContext } from '../op/op-def.ts';
 import { elementsOf } from '../tensor/dtype.ts';
 import { einsumMacs, inferEinsum } from './einsum.ts';
-import { type AnyContext, broadcastShapes, mergedDim, requireRank, unknownDims } from './rules.ts';
+import { type AnyInferContext, broadcastShapes, mergedDim, requireRank, unknownDims } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the matrix operators. */
@@ -49,7 +49,7 @@ export const matrixSchemas = {
 
 /** The shape of a matrix product by the rules of numpy. */
 export function matMulShape(
-  context: AnyContext,
+  context: AnyInferContext,
   left: readonly Dim[] | undefined,
   right: readonly Dim[] | undefined,
 ): readonly Dim[] | undefined {
@@ -67,7 +67,7 @@ export function matMulShape(
 }
 
 /** Infers a product of inputs `left` and `right`. */
-export function matMul(left: number, right: number): (context: AnyContext) => void {
+export function matMul(left: number, right: number): (context: AnyInferContext) => void {
   return (context) =>
     context.output(0, undefined, matMulShape(context, context.shape(left), context.shape(right)));
 }
@@ -122,7 +122,7 @@ export function gemmMacs(context: CostContext<{ readonly transA: boolean }>): nu
   return output === undefined || inner === undefined ? 0 : elementsOf(output) * inner;
 }
 
-function inferDet(context: AnyContext): void {
+function inferDet(context: AnyInferContext): void {
   const shape = requireRank(context, 0, 2);
   if (shape === undefined) {
     context.output(0, undefined, undefined);

@@ -4,7 +4,7 @@ import type { CostContext, InferContext } from '../op/op-def.ts';
 import { elementsOf } from '../tensor/dtype.ts';
 import { convolution, convolutionMacs } from './convolution.ts';
 import { gemmMacs, gemmShape, matMulShape } from './matrix.ts';
-import { type AnyContext, axisOf, requireRank, sameAsInput } from './rules.ts';
+import { type AnyInferContext, axisOf, requireRank, sameAsInput } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the fused operators of `com.microsoft`. */
@@ -219,7 +219,7 @@ function fusedMatMulMacs(context: CostContext<TransposeAttributes>): number {
   return elementsOf(output) * (operand(left, transA, transBatchA)?.at(-1) as number);
 }
 
-function normalized(context: AnyContext, shape: readonly Dim[] | undefined): void {
+function normalized(context: AnyInferContext, shape: readonly Dim[] | undefined): void {
   const statistics = shape?.map((dim, axis) => (axis === shape.length - 1 ? 1 : dim));
   context.output(0, undefined, shape);
   context.output(1, 'float32', statistics);
@@ -243,7 +243,7 @@ function inferSimplifiedLayerNormalization(context: InferContext<{ readonly axis
 }
 
 /** Ids [batch, length], word table [words, hidden]. */
-function inferEmbedLayerNormalization(context: AnyContext): void {
+function inferEmbedLayerNormalization(context: AnyInferContext): void {
   const [batch = null, length = null] = requireRank(context, 0, 2, true) ?? [];
   const hidden = requireRank(context, 2, 2, true)?.[1] ?? null;
   context.output(0, undefined, [batch, length, hidden]);

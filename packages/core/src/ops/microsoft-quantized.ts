@@ -11,7 +11,7 @@ import {
 } from './convolution.ts';
 import { gemmMacs, gemmShape, matMul, matMulMacs } from './matrix.ts';
 import {
-  type AnyContext,
+  type AnyInferContext,
   axesOf,
   axisOf,
   broadcastShapes,
@@ -276,7 +276,7 @@ function inferGatherBlockQuantized(context: InferContext<GatherAttributes>): voi
 }
 
 /** Operands at inputs `left` and `right`, broadcast. */
-function broadcastAt(...operands: readonly number[]): (context: AnyContext) => void {
+function broadcastAt(...operands: readonly number[]): (context: AnyInferContext) => void {
   return (context) =>
     context.output(
       0,

@@ -2,7 +2,7 @@ import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { dtypeFromOnnx } from '../tensor/dtype.ts';
 import {
-  type AnyContext,
+  type AnyInferContext,
   axisOf,
   broadcastShapes,
   mergedDim,
@@ -101,7 +101,7 @@ export const normalizationSchemas = {
 } as const;
 
 /** Checks that an input is a vector of one number per channel. */
-function perChannel(context: AnyContext, index: number, channels: Dim): void {
+function perChannel(context: AnyInferContext, index: number, channels: Dim): void {
   const [size = null] = requireRank(context, index, 1, true) ?? [];
   mergedDim(context, channels, size, `the channels and the length of input ${index}`);
 }
@@ -129,7 +129,7 @@ function inferGroupNormalization(context: InferContext<{ readonly num_groups: nu
   sameAsInput(context);
 }
 
-function inferInstanceNormalization(context: AnyContext): void {
+function inferInstanceNormalization(context: AnyInferContext): void {
   const data = requireRank(context, 0, 3);
   perChannel(context, 1, data?.[1] ?? null);
   perChannel(context, 2, data?.[1] ?? null);

@@ -2,7 +2,7 @@ import { addDims, multiplyDims } from '../ir/dims.ts';
 import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { type WindowAttributes, windowedShape } from './convolution.ts';
-import { type AnyContext, mergedDim, requireRank, unknownDims } from './rules.ts';
+import { type AnyInferContext, mergedDim, requireRank, unknownDims } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the pooling operators. */
@@ -107,7 +107,7 @@ function inferPool(context: InferContext<PoolAttributes>): void {
   context.output(1, 'int64', shape);
 }
 
-function inferGlobalPool(context: AnyContext): void {
+function inferGlobalPool(context: AnyInferContext): void {
   const data = requireRank(context, 0, 2);
   context.output(
     0,

@@ -1,6 +1,6 @@
 import { ceilDivideDim } from '../ir/dims.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { type AnyContext, axisOf, dtypeOf, mergedDim, mergedShape, sameAsInput } from './rules.ts';
+import { type AnyInferContext, axisOf, dtypeOf, mergedDim, mergedShape, sameAsInput } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the quantization operators. */
@@ -84,7 +84,7 @@ function inferDequantize(context: InferContext<ScaleAttributes>): void {
   context.output(0, context.dtype(1), context.shape(0));
 }
 
-function inferDynamicQuantize(context: AnyContext): void {
+function inferDynamicQuantize(context: AnyInferContext): void {
   sameAsInput(context);
   context.output(0, 'uint8', context.shape(0));
   context.output(1, 'float32', []);

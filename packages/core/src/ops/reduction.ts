@@ -3,7 +3,7 @@ import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { elementsOf } from '../tensor/dtype.ts';
 import {
-  type AnyContext,
+  type AnyInferContext,
   advance,
   axesOf,
   axisOf,
@@ -158,7 +158,7 @@ function reduce(rule?: (left: Dim, right: Dim) => Dim): (context: InferContext<R
 
 /** Follows sizes through a reduction. */
 function followReduction(
-  context: AnyContext,
+  context: AnyInferContext,
   axes: ReadonlySet<number>,
   rule: (left: Dim, right: Dim) => Dim,
 ): void {
@@ -196,7 +196,7 @@ function inferArg(context: InferContext<{ readonly axis: number; readonly keepdi
   context.output(0, 'int64', reducedShape(shape, new Set([axis]), context.attributes.keepdims));
 }
 
-function inferCumSum(context: AnyContext): void {
+function inferCumSum(context: AnyInferContext): void {
   const [axis] = knownIntegers(context, 1) ?? [];
   const shape = requireRank(context, 0, 1);
   if (axis !== undefined && shape !== undefined) axisOf(context, axis, shape.length);

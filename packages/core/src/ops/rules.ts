@@ -7,7 +7,7 @@ import { type DType, dtypeFromOnnx, elementsOf } from '../tensor/dtype.ts';
 export const MAX_KNOWN = 4096;
 
 /** A context of any attributes. */
-export type AnyContext = InferContext<unknown>;
+export type AnyInferContext = InferContext<unknown>;
 
 /** The dims of a shape as numbers, when all are. */
 export function staticShape(shape: readonly Dim[] | undefined): readonly number[] | undefined {
@@ -20,19 +20,19 @@ export function unknownDims(rank: number): Dim[] {
 }
 
 /** Output 0 has the shape and dtype of input 0. */
-export function sameAsInput(context: AnyContext): void {
+export function sameAsInput(context: AnyInferContext): void {
   context.output(0, undefined, context.shape(0));
 }
 
 /** Output 0 has the shape and dtype of input 0, and so does what is known of its elements. */
-export function passThrough(context: AnyContext): void {
+export function passThrough(context: AnyInferContext): void {
   context.outputType(0, context.type(0));
   const sizes = context.sizes(0);
   if (sizes !== undefined) context.outputSizes(0, sizes);
 }
 
 /** An axis counted from the front. Fails when it lies outside the rank. */
-export function axisOf(context: AnyContext, axis: number, rank: number, name = 'axis'): number {
+export function axisOf(context: AnyInferContext, axis: number, rank: number, name = 'axis'): number {
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
     return context.fail(
       `${name} must lie between ${-rank} and ${rank - 1} for an input of rank ${rank}, not be ${axis}`,
@@ -43,7 +43,7 @@ export function axisOf(context: AnyContext, axis: number, rank: number, name = '
 
 /** Axes counted from the front, in the given order. Fails when one lies outside the rank or comes twice. */
 export function axesOf(
-  context: AnyContext,
+  context: AnyInferContext,
   axes: readonly number[],
   rank: number,
   name = 'axes',
@@ -56,7 +56,7 @@ export function axesOf(
 
 /** The rank of an input that must have at least (or with `exactly`, just) this many dims. */
 export function requireRank(
-  context: AnyContext,
+  context: AnyInferContext,
   index: number,
   least: number,
   exactly = false,
@@ -73,14 +73,14 @@ export function requireRank(
 }
 
 /** The whole numbers of a small constant input; `undefined` while one of them is not known. */
-export function knownIntegers(context: AnyContext, index: number): readonly number[] | undefined {
+export function knownIntegers(context: AnyInferContext, index: number): readonly number[] | undefined {
   const sizes = context.sizes(index);
   return sizes?.every((size) => typeof size === 'number') === true ? (sizes as readonly number[]) : undefined;
 }
 
 /** Numpy broadcasting of any number of shapes. `undefined` when one is of unknown rank. Fails when they do not fit. */
 export function broadcastShapes(
-  context: AnyContext,
+  context: AnyInferContext,
   shapes: readonly (readonly Dim[] | undefined)[],
 ): readonly Dim[] | undefined {
   let result: readonly Dim[] = [];
@@ -91,7 +91,11 @@ export function broadcastShapes(
   return result;
 }
 
-function broadcastPair(context: AnyContext, left: readonly Dim[], right: readonly Dim[]): readonly Dim[] {
+function broadcastPair(
+  context: AnyInferContext,
+  left: readonly Dim[],
+  right: readonly Dim[],
+): readonly Dim[] {
   const rank = Math.max(left.length, right.length);
   const result: Dim[] = [];
   for (let index = 0; index < rank; index++) {
@@ -106,14 +110,14 @@ function broadcastPair(context: AnyContext, left: readonly Dim[], right: readonl
 }
 
 /** What is known of one size from two sources. Fails when they contradict each other. */
-export function mergedDim(context: AnyContext, left: Dim, right: Dim, what: string): Dim {
+export function mergedDim(context: AnyInferContext, left: Dim, right: Dim, what: string): Dim {
   const merged = mergeDims(left, right);
   return merged === undefined ? context.fail(`${what} must be equal, not ${left} and ${right}`) : merged;
 }
 
 /** What is known of one shape from two sources of the same rank. Fails when they contradict each other. */
 export function mergedShape(
-  context: AnyContext,
+  context: AnyInferContext,
   left: readonly Dim[],
   right: readonly Dim[],
   what: string,
@@ -139,7 +143,7 @@ export type ElementRule = (...operands: readonly Dim[]) => Dim;
  * computed; nothing is told when an operand is not known at all or the output is large.
  */
 export function followElements(
-  context: AnyContext,
+  context: AnyInferContext,
   outputShape: readonly Dim[] | undefined,
   rule: ElementRule,
 ): void {
@@ -195,7 +199,7 @@ export function onNumbers(rule: (...operands: readonly number[]) => number): Ele
 }
 
 /** The dtype that an attribute names by its number in files. Fails when there is none. */
-export function dtypeOf(context: AnyContext, code: number | undefined): DType | undefined {
+export function dtypeOf(context: AnyInferContext, code: number | undefined): DType | undefined {
   if (code === undefined || code === 0) return undefined;
   const dtype = dtypeFromOnnx(code);
   return dtype ?? context.fail(`dtype number ${code} is not one that ONNX defines here`);
@@ -214,7 +218,7 @@ export interface WindowAxis {
 }
 
 /** The size that a sliding window leaves of an axis. */
-export function windowedDim(context: AnyContext, size: Dim, axis: WindowAxis, ceil: boolean): Dim {
+export function windowedDim(context: AnyInferContext, size: Dim, axis: WindowAxis, ceil: boolean): Dim {
   const { kernel, stride, dilation, padding } = axis;
   if (typeof kernel !== 'number') return null;
   const span = addDims(size, padding - dilation * (kernel - 1) - 1);

@@ -1,7 +1,7 @@
 import { addDims, ceilDivideDim } from '../ir/dims.ts';
 import { type Dim, type TensorType, tensorType, type ValueType } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
-import { type AnyContext, axisOf, dtypeOf, knownIntegers } from './rules.ts';
+import { type AnyInferContext, axisOf, dtypeOf, knownIntegers } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the sequence and optional operators. */
@@ -83,7 +83,7 @@ function sequenceOf(element: ValueType | undefined): ValueType {
 }
 
 /** The element type of a sequence input. Fails for an input that is something else. */
-function elementAt(context: AnyContext, index: number): ValueType | undefined {
+function elementAt(context: AnyInferContext, index: number): ValueType | undefined {
   const type = context.type(index);
   if (type === undefined) return undefined;
   return type.kind === 'sequence'
@@ -91,7 +91,7 @@ function elementAt(context: AnyContext, index: number): ValueType | undefined {
     : context.fail(`input ${index} must be a sequence, not a ${type.kind}`);
 }
 
-function tensorElement(context: AnyContext): TensorType | undefined {
+function tensorElement(context: AnyInferContext): TensorType | undefined {
   const element = elementAt(context, 0);
   return element?.kind === 'tensor' ? element : undefined;
 }
@@ -113,13 +113,13 @@ function inferConcatFromSequence(
   context.output(0, element.dtype, joined);
 }
 
-function inferSequenceConstruct(context: AnyContext): void {
+function inferSequenceConstruct(context: AnyInferContext): void {
   let element = context.type(0);
   for (let index = 1; index < context.inputCount; index++) element = common(element, context.type(index));
   context.outputType(0, sequenceOf(element));
 }
 
-function inferSequenceInsert(context: AnyContext): void {
+function inferSequenceInsert(context: AnyInferContext): void {
   context.outputType(0, sequenceOf(insertedElement(elementAt(context, 0), context.type(1))));
 }
 
@@ -186,7 +186,7 @@ function inferOptional(context: InferContext<{ readonly type: ValueType | undefi
   context.outputType(0, element === undefined ? undefined : { kind: 'optional', element });
 }
 
-function inferOptionalGetElement(context: AnyContext): void {
+function inferOptionalGetElement(context: AnyInferContext): void {
   const type = context.type(0);
   context.outputType(0, type?.kind === 'optional' ? type.element : type);
 }

@@ -3,7 +3,7 @@ import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { everyIndex, moveElements } from './elements.ts';
 import {
-  type AnyContext,
+  type AnyInferContext,
   axesOf,
   axisOf,
   broadcastShapes,
@@ -79,14 +79,14 @@ export const shapeSchemas = {
 const MAX_RANK = 64;
 
 /** The number of entries of a one-dimensional input that lists dims or axes; `undefined` when it is not known, or absurd. */
-export function lengthOf(context: AnyContext, index: number): number | undefined {
+export function lengthOf(context: AnyInferContext, index: number): number | undefined {
   const [length] = context.shape(index) ?? [];
   const count = typeof length === 'number' ? length : context.sizes(index)?.length;
   return count === undefined || count > MAX_RANK ? undefined : count;
 }
 
 /** Output 0 has the known elements of input 0, in the same order. */
-export function keepElements(context: AnyContext): void {
+export function keepElements(context: AnyInferContext): void {
   const sizes = context.sizes(0);
   if (sizes !== undefined) context.outputSizes(0, sizes);
 }
@@ -126,7 +126,7 @@ function inferReshape(context: InferContext<{ readonly allowzero: boolean }>): v
 
 /** The size that -1 stands for. */
 function openDim(
-  context: AnyContext,
+  context: AnyInferContext,
   data: readonly Dim[] | undefined,
   shape: readonly Dim[],
   open: number,
@@ -166,7 +166,7 @@ function inferShape(
   context.outputSizes(0, dims);
 }
 
-function inferSize(context: AnyContext): void {
+function inferSize(context: AnyInferContext): void {
   context.output(0, 'int64', []);
   const shape = context.shape(0);
   if (shape !== undefined) context.outputSizes(0, [productOfDims(shape)]);
@@ -184,7 +184,7 @@ function inferFlatten(context: InferContext<{ readonly axis: number }>): void {
   keepElements(context);
 }
 
-function inferSqueeze(context: AnyContext): void {
+function inferSqueeze(context: AnyInferContext): void {
   const shape = context.shape(0);
   const given = context.has(1) ? knownIntegers(context, 1) : undefined;
   keepElements(context);
@@ -220,7 +220,7 @@ function inferSqueeze(context: AnyContext): void {
   context.output(0, undefined, isKnown ? shape.filter((dim) => dim !== 1) : undefined);
 }
 
-function inferUnsqueeze(context: AnyContext): void {
+function inferUnsqueeze(context: AnyInferContext): void {
   const shape = context.shape(0);
   const given = knownIntegers(context, 1);
   keepElements(context);
@@ -264,7 +264,7 @@ function inferTranspose(context: InferContext<{ readonly perm: readonly number[]
   );
 }
 
-function inferExpand(context: AnyContext): void {
+function inferExpand(context: AnyInferContext): void {
   const shape = context.shape(0);
   const target = context.sizes(1);
   if (target === undefined || shape === undefined) {

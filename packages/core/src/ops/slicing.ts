@@ -13,7 +13,7 @@ import type { Dim } from '../ir/types.ts';
 import type { InferContext } from '../op/op-def.ts';
 import { type AxisOffsets, everyIndex, joinElements, moveElements } from './elements.ts';
 import {
-  type AnyContext,
+  type AnyInferContext,
   axesOf,
   axisOf,
   knownIntegers,
@@ -79,7 +79,7 @@ export const slicingSchemas = {
   },
 } as const;
 
-function inferTile(context: AnyContext): void {
+function inferTile(context: AnyInferContext): void {
   const shape = context.shape(0);
   const repeats = context.sizes(1);
   if (shape === undefined) {
@@ -126,7 +126,7 @@ function inferConcat(context: InferContext<{ readonly axis: number }>): void {
 
 /** What is known of the shape of two tensors put together along an axis. */
 export function joinShapes(
-  context: AnyContext,
+  context: AnyInferContext,
   left: readonly Dim[],
   right: readonly Dim[],
   axis: number,
@@ -229,7 +229,7 @@ function reversedDim(size: Dim, { start, end, step }: SliceRange): Dim {
   return ceilDivideDim(length === size ? size : maxDims(length, 0), -step);
 }
 
-function inferSlice(context: AnyContext): void {
+function inferSlice(context: AnyInferContext): void {
   const shape = requireRank(context, 0, 1);
   if (shape === undefined) {
     context.output(0, undefined, undefined);
@@ -284,7 +284,7 @@ function slicedOffsets(
   return kept;
 }
 
-function inferPad(context: AnyContext): void {
+function inferPad(context: AnyInferContext): void {
   const shape = context.shape(0);
   if (shape === undefined) {
     context.output(0, undefined, undefined);
@@ -327,7 +327,7 @@ function inferCenterCropPad(context: InferContext<{ readonly axes: readonly numb
 }
 
 /** At least two dims, and the same shape. */
-function inferMatrixLike(context: AnyContext): void {
+function inferMatrixLike(context: AnyInferContext): void {
   requireRank(context, 0, 2);
   sameAsInput(context);
 }

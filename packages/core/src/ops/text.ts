@@ -1,5 +1,5 @@
 import type { InferContext } from '../op/op-def.ts';
-import { type AnyContext, broadcastShapes } from './rules.ts';
+import { type AnyInferContext, broadcastShapes } from './rules.ts';
 import { type OpFamily, opFamily } from './schema.ts';
 
 /** Schemas of the text operators. */
@@ -49,11 +49,11 @@ export const textSchemas = {
   },
 } as const;
 
-function inferStringConcat(context: AnyContext): void {
+function inferStringConcat(context: AnyInferContext): void {
   context.output(0, 'string', broadcastShapes(context, [context.shape(0), context.shape(1)]));
 }
 
-function inferStringSplit(context: AnyContext): void {
+function inferStringSplit(context: AnyInferContext): void {
   const shape = context.shape(0);
   context.output(0, 'string', shape === undefined ? undefined : [...shape, context.freshDim('parts')]);
   context.output(1, 'int64', shape);

@@ -193,6 +193,14 @@ describe('optimize', () => {
     );
   });
 
+  it('refuses a backend that speaks another version of the contract', async () => {
+    await using backend = referenceBackend();
+    const future = { ...backend, contract: 2 as unknown as 1 };
+    await expect(optimize(scaleModel(2), [], { backend: future })).rejects.toMatchObject({
+      code: 'CONTRACT_MISMATCH',
+    });
+  });
+
   it('refuses a check without the means for it', async () => {
     await expect(optimize(scaleModel(2), [], { check: 'required' })).rejects.toMatchObject({
       code: 'OPTIONS_INVALID',

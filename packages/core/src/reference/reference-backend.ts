@@ -78,6 +78,7 @@ export function referenceBackend(options: ReferenceBackendOptions = {}): Backend
       compileOptions: CompileOptions = {},
     ): Promise<Executable> => {
       if (disposed) throw errors.disposed(`Backend "${NAME}"`);
+      compileOptions.signal?.throwIfAborted();
       if (!(model instanceof Model)) {
         throw errors.backendFailed(
           NAME,

@@ -1,4 +1,4 @@
-import { attribute, Tensor } from '@lithe/core';
+import { attribute, type MetaKey, metaKey, Tensor } from '@lithe/core';
 import { type Adapter, type AdapterTable, blocked, drop } from './adapter.ts';
 import { Blocked } from './rewrite.ts';
 
@@ -34,14 +34,17 @@ const dft: Adapter = (rewrite) => {
   rewrite.setInputs([input, length, value]);
 };
 
+/** Marks pools that rounded up and counted padding before opset 19 said how. */
+export const oldCeiling: MetaKey<boolean> = metaKey('onnx/old-ceiling');
+
 /**
- * With `ceil_mode`, opset 19 counts only the part of a window that lies inside the padded input. Earlier definitions
- * did not say it; it matters only where padding is counted.
+ * With `ceil_mode` and padding counted, opset 19 says that only the part of a window inside the padded input counts.
+ * Earlier definitions left it open; PyTorch, where such nodes come from, and onnxruntime have always done it so.
  */
 const averagePool: Adapter = (rewrite) => {
   const rounded = (rewrite.int('ceil_mode') ?? 0n) !== 0n;
   const counted = (rewrite.int('count_include_pad') ?? 0n) !== 0n;
-  if (rounded && counted) throw new Blocked('it rounds up and counts padding, which was not defined');
+  if (rounded && counted) rewrite.node.meta.set(oldCeiling, true);
 };
 
 const recurrent = { 7: drop('output_sequence') } as const;

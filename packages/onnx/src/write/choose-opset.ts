@@ -10,6 +10,15 @@ import type { WrittenForm } from './form.ts';
 /** The lowest opset that is written: below it, operators of two inputs did not broadcast. */
 export const lowestOpset = 7;
 
+/**
+ * The lowest opset at which a model with QuantizeLinear or DequantizeLinear nodes is written, although the operators are
+ * older: below it onnxruntime has no integer kernels for what stands between them. Tried with 1.30: at opset 10 a MaxPool
+ * between pairs runs in float, and a DepthToSpace does not load at all.
+ */
+export const lowestQuantizedOpset = 13;
+
+const quantizing: ReadonlySet<string> = new Set(['QuantizeLinear', 'DequantizeLinear']);
+
 /** How a model is written at an opset. */
 export interface OpsetPlan {
   /** Opset of `ai.onnx`; `undefined` for a model that is written at the opsets that it declares. */
@@ -76,7 +85,8 @@ export function chooseOpset(model: Model, request: OpsetRequest): OpsetPlan {
   }
   const origin = model.origin?.opset ?? 0;
   // A file newer than the working opset need not stay there: its nodes have been brought down.
-  let opset = Math.min(Math.max(origin, lowestOpset), WORKING_OPSET);
+  const floor = nodes.some((node) => quantizing.has(node.opType)) ? lowestQuantizedOpset : lowestOpset;
+  let opset = Math.min(Math.max(origin, floor), WORKING_OPSET);
   let forms = new Map<Node, WrittenForm>();
   let last = '';
   for (;;) {

@@ -1,4 +1,5 @@
 import { attribute, constantOf, Tensor } from '@lithe/core';
+import { oldCeiling } from '../upgrade/other.ts';
 import { renamedModes } from '../upgrade/resize.ts';
 import { equalSplit } from '../upgrade/shapes.ts';
 import {
@@ -206,10 +207,12 @@ const dft: Crossing = (form) => {
   return withAttributes(kept, { axis: attribute.int(axis[0] as bigint) });
 };
 
-const averagePool: Crossing = (form) =>
-  intOf(form, 'ceil_mode', 0n) !== 0n && intOf(form, 'count_include_pad', 0n) !== 0n
+const averagePool: Crossing = (form, { node }) => {
+  const open = intOf(form, 'ceil_mode', 0n) !== 0n && intOf(form, 'count_include_pad', 0n) !== 0n;
+  return open && node.meta.get(oldCeiling) !== true
     ? 'it rounds up and counts padding, which was not defined'
     : form;
+};
 
 /** Refuses a text that an attribute could not have. */
 function withoutText(name: string, texts: readonly string[]): Crossing {

@@ -176,14 +176,22 @@ function bareInfo(value: Value): ValueInfoProto {
   });
 }
 
+/** Input names without the left-out ones at the end: they mean the same, and onnxruntime refuses some of them. */
+function withoutTail(names: string[]): string[] {
+  while (names.at(-1) === '') names.pop();
+  return names;
+}
+
 async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
   const form: WrittenForm = context.forms.get(node) ?? node;
   const domain = carriedOpset(node.domain) === undefined ? node.domain : '';
   const head = create(NodeProtoSchema, {
-    input: form.inputs.map((value, index) =>
-      value === null && form.emptyInputs?.includes(index) === true
-        ? emptyName(node.graph, context)
-        : (value?.name ?? ''),
+    input: withoutTail(
+      form.inputs.map((value, index) =>
+        value === null && form.emptyInputs?.includes(index) === true
+          ? emptyName(node.graph, context)
+          : (value?.name ?? ''),
+      ),
     ),
     output: node.outputs.map((value) => value.name),
     ...(node.name === '' ? {} : { name: node.name }),

@@ -15,6 +15,8 @@ import { type CalibrationStats, minMaxObserver, type Observer, type TensorStatis
 
 /** How activations are observed. */
 export interface ObserveOptions {
+  /** Runs the model. */
+  readonly backend: Backend;
   /** Names of the values to observe; by default every computed or fed tensor of the main graph that may be float32. */
   readonly values?: readonly string[] | undefined;
   /** At most this many samples; 100 by default. */
@@ -34,7 +36,8 @@ function observable(model: Model, names: readonly string[] | undefined): readonl
   const wanted = names === undefined ? undefined : new Set(names);
   const found: Value[] = [];
   for (const value of model.graph.values()) {
-    if (value.initializer !== undefined || value.name === '' || value.producer?.is('Constant') === true) continue;
+    if (value.initializer !== undefined || value.name === '' || value.producer?.is('Constant') === true)
+      continue;
     if (wanted !== undefined && !wanted.has(value.name)) continue;
     if (value.type !== undefined && value.type.kind !== 'tensor') continue;
     if (value.dtype === undefined || value.dtype === 'float32') found.push(value);
@@ -54,14 +57,24 @@ interface Probe {
 function probe(model: Model, values: readonly Value[]): Probe {
   const draft = model.clone();
   const { graph } = draft;
-  const computed = values.filter((value) => value.producer !== null).map((value) => graph.value(value.name) as Value);
+  const computed = values
+    .filter((value) => value.producer !== null)
+    .map((value) => graph.value(value.name) as Value);
   const shapes = computed.map((value) => graph.addNode({ opType: 'Shape', inputs: [value] }).output());
   graph.setOutputs([...computed, ...shapes]);
-  return { model: draft, names: computed.map((value) => value.name), shapes: shapes.map((value) => value.name) };
+  return {
+    model: draft,
+    names: computed.map((value) => value.name),
+    shapes: shapes.map((value) => value.name),
+  };
 }
 
 /** Splits names into runs of at most `budget` bytes; a tensor larger than that is a run of its own. */
-function chunksOf(names: readonly string[], bytes: readonly number[], budget: number): readonly (readonly string[])[] {
+function chunksOf(
+  names: readonly string[],
+  bytes: readonly number[],
+  budget: number,
+): readonly (readonly string[])[] {
   const chunks: string[][] = [];
   let room = 0;
   names.forEach((name, index) => {
@@ -97,9 +110,15 @@ async function sizesOf(executable: Executable, feeds: Feeds, found: Probe): Prom
 export async function observe(
   model: Model,
   data: Dataset,
-  options: ObserveOptions & { readonly backend: Backend },
+  options: ObserveOptions,
 ): Promise<CalibrationStats> {
-  const { backend, samples: limit = 100, batchSize, memoryBytes = 2 ** 28, observer: make = minMaxObserver } = options;
+  const {
+    backend,
+    samples: limit = 100,
+    batchSize,
+    memoryBytes = 2 ** 28,
+    observer: make = minMaxObserver,
+  } = options;
   const context = options.context ?? createRunContext();
   const { signal } = context;
   const values = observable(model, options.values);
@@ -115,7 +134,9 @@ export async function observe(
     for await (const batch of data.batches({ batchSize, limit, signal })) {
       signal.throwIfAborted();
       const feeds = feedsOf(batch.inputs, executable);
-      const key = Object.values(feeds).map((tensor) => tensor.shape.join('x')).join();
+      const key = Object.values(feeds)
+        .map((tensor) => tensor.shape.join('x'))
+        .join();
       if (executable !== undefined && plan?.key !== key) {
         plan = { key, chunks: chunksOf(found.names, await sizesOf(executable, feeds, found), memoryBytes) };
       }

@@ -43,7 +43,8 @@ export function matrixProduct(node: Node): MatrixProduct | NotAProduct {
       : no('weight-on-the-left', 'the constant is the left operand');
   }
   if (source.dtype !== 'float32') return no('not-float32', `the weight is ${source.dtype}`);
-  if (source.shape.length !== 2) return no('weight-rank', `the weight has ${source.shape.length} axes, not 2`);
+  if (source.shape.length !== 2)
+    return no('weight-rank', `the weight has ${source.shape.length} axes, not 2`);
   const [rows, columns] = source.shape as readonly [number, number];
   if (rows === 0 || columns === 0) return no('empty', 'the weight has no elements');
   if (node.is('MatMul')) return { input, weight, source, k: rows, n: columns, transposed: false, bias: null };
@@ -52,5 +53,13 @@ export function matrixProduct(node: Node): MatrixProduct | NotAProduct {
   const bias = node.input(2);
   if (bias !== null && number(node, 'beta', 1) !== 1) return no('gemm-beta', 'beta is not 1');
   const transposed = number(node, 'transB', 0) !== 0;
-  return { input, weight, source, k: transposed ? columns : rows, n: transposed ? rows : columns, transposed, bias };
+  return {
+    input,
+    weight,
+    source,
+    k: transposed ? columns : rows,
+    n: transposed ? rows : columns,
+    transposed,
+    bias,
+  };
 }

@@ -7,6 +7,8 @@ export function opsetAtLeast(version: number): Invariant {
     check: (model) =>
       model.opset >= version
         ? []
-        : [`The model is written for opset ${model.opset} of ai.onnx and could not be brought to ${version}.`],
+        : [
+            `The model is written for opset ${model.opset} of ai.onnx and could not be brought to ${version}.`,
+          ],
   };
 }

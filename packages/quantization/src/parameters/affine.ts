@@ -37,7 +37,11 @@ function checked(minimum: number, maximum: number): void {
  * asymmetricParameters(-1, 1, integerRange('uint8')).zeroPoint; // => 128
  * ```
  */
-export function asymmetricParameters(minimum: number, maximum: number, range: IntegerRange): AffineParameters {
+export function asymmetricParameters(
+  minimum: number,
+  maximum: number,
+  range: IntegerRange,
+): AffineParameters {
   checked(minimum, maximum);
   const low = Math.min(0, minimum);
   const high = Math.max(0, maximum);

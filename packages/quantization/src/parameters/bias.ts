@@ -1,3 +1,4 @@
+import { SMALLEST_SCALE } from './affine.ts';
 import { HALF_EVEN } from './rounding.ts';
 
 /** Largest int32, less the rounding of a float32 quotient near it, so that a bias on the edge still fits. */
@@ -11,7 +12,11 @@ const INT32_ROOM = 2 ** 31 - 2 ** 8;
  * @param weightScales one per channel, or one for all; changed in place
  * @returns number of scales raised
  */
-export function raiseScalesForBias(weightScales: Float32Array, bias: Float32Array, inputScale: number): number {
+export function raiseScalesForBias(
+  weightScales: Float32Array,
+  bias: Float32Array,
+  inputScale: number,
+): number {
   let raised = 0;
   const perChannel = weightScales.length > 1;
   for (let channel = 0; channel < bias.length; channel++) {
@@ -25,6 +30,23 @@ export function raiseScalesForBias(weightScales: Float32Array, bias: Float32Arra
   return raised;
 }
 
+/**
+ * Lowers the scale of channels without weights, so that {@link raiseScalesForBias} finds the one that holds their bias
+ * best: the scale 1 that a range of nothing gets would round the bias of a pruned channel to whole input steps.
+ *
+ * @param weightScales one per channel; changed in place
+ * @param magnitudes largest magnitude of each channel's weights
+ */
+export function freeScalesOfEmptyChannels(
+  weightScales: Float32Array,
+  magnitudes: Float32Array,
+  bias: Float32Array,
+): void {
+  for (let channel = 0; channel < magnitudes.length; channel++) {
+    if (magnitudes[channel] === 0 && bias[channel] !== 0) weightScales[channel] = SMALLEST_SCALE;
+  }
+}
+
 /** A bias as int32 at scale `inputScale * weightScale`, zero point 0, as integer convolutions add it. */
 export interface QuantizedBias {
   /** The integers, `[channels]`. */
@@ -34,7 +56,11 @@ export interface QuantizedBias {
 }
 
 /** Quantizes a bias. Call {@link raiseScalesForBias} before, so that it fits. */
-export function quantizeBias(bias: Float32Array, inputScale: number, weightScales: Float32Array): QuantizedBias {
+export function quantizeBias(
+  bias: Float32Array,
+  inputScale: number,
+  weightScales: Float32Array,
+): QuantizedBias {
   const scales = new Float32Array(weightScales.length);
   for (let group = 0; group < scales.length; group++) scales[group] = inputScale * weightScales[group]!;
   const values = new Int32Array(bias.length);

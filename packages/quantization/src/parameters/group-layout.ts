@@ -40,19 +40,33 @@ export function groupLayout(shape: readonly number[], granularity: Granularity):
   }
   const index = granularity.axis < 0 ? granularity.axis + shape.length : granularity.axis;
   if (!Number.isInteger(index) || index < 0 || index >= shape.length) {
-    throw errors.valueOutOfRange('The quantization axis', granularity.axis, `the axes of [${shape.join(', ')}]`);
+    throw errors.valueOutOfRange(
+      'The quantization axis',
+      granularity.axis,
+      `the axes of [${shape.join(', ')}]`,
+    );
   }
   const outer = elementsOf(shape.slice(0, index));
   const axis = shape[index]!;
   const inner = elementsOf(shape.slice(index + 1));
   if (granularity.kind === 'per-channel') {
     if (inner === 1) {
-      return { lanes: true, outer, axis: 1, size: 1, inner: axis, groupStride: 0, groups: axis, scaleShape: [axis] };
+      return {
+        lanes: true,
+        outer,
+        axis: 1,
+        size: 1,
+        inner: axis,
+        groupStride: 0,
+        groups: axis,
+        scaleShape: [axis],
+      };
     }
     return { lanes: false, outer, axis, size: 1, inner, groupStride: 0, groups: axis, scaleShape: [axis] };
   }
   const { size } = granularity;
-  if (!Number.isSafeInteger(size) || size < 1) throw errors.valueOutOfRange('The block size', size, 'the positive whole numbers');
+  if (!Number.isSafeInteger(size) || size < 1)
+    throw errors.valueOutOfRange('The block size', size, 'the positive whole numbers');
   const blocks = Math.ceil(axis / size);
   return {
     lanes: inner > 1,

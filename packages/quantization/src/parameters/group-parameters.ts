@@ -20,16 +20,25 @@ export interface GroupParameters {
   readonly middle: number;
 }
 
+/** How {@link groupParameters} works. */
+export interface GroupParameterOptions {
+  /** Integers used. */
+  readonly range: IntegerRange;
+  /** How scales follow from the elements. */
+  readonly scheme: GroupScheme;
+  /** Names the tensor in messages. */
+  readonly what: string;
+}
+
 /**
  * Parameters of each group of a tensor.
  *
- * @param what names the tensor in messages
  * @throws {LitheError} VALUE_OUT_OF_RANGE when an element is NaN or infinite
  */
 export function groupParameters(
   data: Float32Array,
   layout: GroupLayout,
-  options: { readonly range: IntegerRange; readonly scheme: GroupScheme; readonly what: string },
+  options: GroupParameterOptions,
 ): GroupParameters {
   const { range, scheme, what } = options;
   const middle = Math.ceil((range.low + range.high) / 2) + 0;
@@ -54,6 +63,7 @@ export function groupParameters(
     return { scales, zeroPoints: undefined, middle };
   }
   const magnitudes = groupMagnitudes(data, layout, what);
-  for (let group = 0; group < layout.groups; group++) scales[group] = symmetricParameters(magnitudes[group]!, range).scale;
+  for (let group = 0; group < layout.groups; group++)
+    scales[group] = symmetricParameters(magnitudes[group]!, range).scale;
   return { scales, zeroPoints: undefined, middle };
 }

@@ -28,7 +28,11 @@ describe('MatMulNBits weights', () => {
   it('hold the numbers of a block worked out by hand', () => {
     // One column of 16: the extreme -8 gives scale 1, so w + 8 is stored.
     const column = Float32Array.from([-8, 7, 0, 1, -1, 2.5, 3.5, -2.5, 0, 0, 0, 0, 0, 0, 0, 4]);
-    const packed = packNBits(column, { k: 16, n: 1, transposed: false }, { bits: 4, blockSize: 16, symmetric: true, what: 'w' });
+    const packed = packNBits(
+      column,
+      { k: 16, n: 1, transposed: false },
+      { bits: 4, blockSize: 16, symmetric: true, what: 'w' },
+    );
     expect([...packed.scales]).toEqual([1]);
     expect([...packed.packed]).toEqual([0xf0, 0x98, 0xa7, 0x6c, 0x88, 0x88, 0x88, 0xc8]);
     expect(packed.zeroPoints).toBeUndefined();
@@ -40,7 +44,11 @@ describe('MatMulNBits weights', () => {
         const rng = createRng(5);
         const size = { k: 50, n: 7, bits, blockSize: 16 } as const;
         const data = Float32Array.from({ length: 350 }, () => rng.normal());
-        const packed = packNBits(data, { ...size, transposed: false }, { bits, blockSize: 16, symmetric, what: 'w' });
+        const packed = packNBits(
+          data,
+          { ...size, transposed: false },
+          { bits, blockSize: 16, symmetric, what: 'w' },
+        );
         expect(packed.packed.length).toBe((7 * 4 * 16 * bits) / 8);
         const back = unpack(packed, size);
         const step = bits === 4 ? 4 / 7 : 4 / 127;
@@ -48,8 +56,13 @@ describe('MatMulNBits weights', () => {
           expect(Math.abs(value - back[index]!)).toBeLessThan(step);
         });
         const turned = new Float32Array(350);
-        for (let row = 0; row < 50; row++) for (let column = 0; column < 7; column++) turned[column * 50 + row] = data[row * 7 + column]!;
-        const other = packNBits(turned, { ...size, transposed: true }, { bits, blockSize: 16, symmetric, what: 'w' });
+        for (let row = 0; row < 50; row++)
+          for (let column = 0; column < 7; column++) turned[column * 50 + row] = data[row * 7 + column]!;
+        const other = packNBits(
+          turned,
+          { ...size, transposed: true },
+          { bits, blockSize: 16, symmetric, what: 'w' },
+        );
         expect(other).toEqual(packed);
       });
     }

@@ -1,7 +1,6 @@
 import { errors } from '@lithe/core';
-import type { GroupParameters, GroupScheme } from './group-parameters.ts';
-import { groupParameters } from './group-parameters.ts';
 import { groupLayout } from './group-layout.ts';
+import { type GroupScheme, groupParameters } from './group-parameters.ts';
 import { integerRange } from './integer-range.ts';
 import { quantizeGroups } from './kernels.ts';
 
@@ -17,6 +16,16 @@ export interface NBitsWeight {
   readonly blocks: number;
 }
 
+/** The sizes of a matrix product's weight. */
+export interface ProductSize {
+  /** Length of the sums. */
+  readonly k: number;
+  /** Number of columns of the result. */
+  readonly n: number;
+  /** Whether the elements come as `[N, K]` instead of `[K, N]`. */
+  readonly transposed: boolean;
+}
+
 /** How weights are packed for `MatMulNBits`. */
 export interface NBitsOptions {
   /** Bits per weight. */
@@ -30,13 +39,17 @@ export interface NBitsOptions {
 }
 
 /**
- * Transposes `[K, N]` (row-major) to `[N, columns]`, in tiles that stay in the cache. `columns` is at least K; the
- * rest of each row is zero.
+ * Transposes `[K, N]` (row-major) to `[N, padded]`, `padded` at least K; the rest of each row is zero. Tiles of 16 keep
+ * the lines that are read in the cache (measured: faster than a buffered square, or than larger or smaller tiles).
  */
-export function transposeTo(data: Float32Array, rows: number, columns: { readonly from: number; readonly padded: number }): Float32Array {
+function transposeTo(
+  data: Float32Array,
+  rows: number,
+  columns: { readonly from: number; readonly padded: number },
+): Float32Array {
   const { from, padded } = columns;
   const out = new Float32Array(from * padded);
-  const tile = 32;
+  const tile = 16;
   for (let k0 = 0; k0 < rows; k0 += tile) {
     const k1 = Math.min(rows, k0 + tile);
     for (let n0 = 0; n0 < from; n0 += tile) {
@@ -50,7 +63,11 @@ export function transposeTo(data: Float32Array, rows: number, columns: { readonl
   return out;
 }
 
-function padRows(data: Float32Array, rows: number, columns: { readonly from: number; readonly padded: number }): Float32Array {
+function padRows(
+  data: Float32Array,
+  rows: number,
+  columns: { readonly from: number; readonly padded: number },
+): Float32Array {
   const { from, padded } = columns;
   if (from === padded) return data;
   const out = new Float32Array(rows * padded);
@@ -65,11 +82,7 @@ function padRows(data: Float32Array, rows: number, columns: { readonly from: num
  * @param data `[K, N]` as `MatMul` reads it, or `[N, K]` with `transposed`
  * @throws {LitheError} VALUE_OUT_OF_RANGE when an element is NaN or infinite, or the block size cannot be used
  */
-export function packNBits(
-  data: Float32Array,
-  size: { readonly k: number; readonly n: number; readonly transposed: boolean },
-  options: NBitsOptions,
-): NBitsWeight {
+export function packNBits(data: Float32Array, size: ProductSize, options: NBitsOptions): NBitsWeight {
   const { bits, blockSize, symmetric, what } = options;
   if (blockSize < 16 || (blockSize & (blockSize - 1)) !== 0) {
     throw errors.valueOutOfRange('The block size', blockSize, 'the powers of two from 16 on');
@@ -88,7 +101,10 @@ export function packNBits(
   return {
     packed: bits === 4 ? packInPlace(levels) : levels,
     scales: parameters.scales,
-    zeroPoints: symmetric ? undefined : packZeroPoints(parameters, { n, blocks, bits }),
+    zeroPoints:
+      parameters.zeroPoints === undefined
+        ? undefined
+        : packZeroPoints(parameters.zeroPoints, { n, blocks, bits }),
     blocks,
   };
 }
@@ -96,16 +112,16 @@ export function packNBits(
 /** Packs nibbles into the front half of the array itself: reading runs ahead of writing. */
 function packInPlace(levels: Uint8Array): Uint8Array {
   const bytes = levels.length >> 1;
-  for (let byte = 0, at = 0; byte < bytes; byte++, at += 2) levels[byte] = levels[at]! | (levels[at + 1]! << 4);
+  for (let byte = 0, at = 0; byte < bytes; byte++, at += 2)
+    levels[byte] = levels[at]! | (levels[at + 1]! << 4);
   return levels.slice(0, bytes);
 }
 
 function packZeroPoints(
-  parameters: GroupParameters,
+  zeroPoints: Int32Array,
   size: { readonly n: number; readonly blocks: number; readonly bits: 4 | 8 },
 ): Uint8Array {
   const { n, blocks, bits } = size;
-  const zeroPoints = parameters.zeroPoints!;
   if (bits === 8) return Uint8Array.from(zeroPoints);
   const width = (blocks + 1) >> 1;
   const packed = new Uint8Array(n * width);

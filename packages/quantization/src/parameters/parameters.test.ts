@@ -47,7 +47,10 @@ describe('scale and zero point', () => {
   it('put the zero point of a symmetric range in the middle', () => {
     expect(symmetricParameters(127, int8)).toEqual({ scale: 1, zeroPoint: 0 });
     expect(symmetricParameters(1, uint8)).toEqual({ scale: Math.fround(2 / 255), zeroPoint: 128 });
-    expect(symmetricParameters(64, integerRange('int8', { extent: 'reduced' }))).toEqual({ scale: 1, zeroPoint: 0 });
+    expect(symmetricParameters(64, integerRange('int8', { extent: 'reduced' }))).toEqual({
+      scale: 1,
+      zeroPoint: 0,
+    });
   });
 
   it('fall back to scale 1 where the range is too small for a normal float32 scale', () => {
@@ -57,8 +60,12 @@ describe('scale and zero point', () => {
   });
 
   it('refuse bounds that are not finite', () => {
-    expect(() => asymmetricParameters(Number.NaN, 1, uint8)).toThrow(expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }));
-    expect(() => symmetricParameters(Number.POSITIVE_INFINITY, int8)).toThrow(expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }));
+    expect(() => asymmetricParameters(Number.NaN, 1, uint8)).toThrow(
+      expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }),
+    );
+    expect(() => symmetricParameters(Number.POSITIVE_INFINITY, int8)).toThrow(
+      expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }),
+    );
   });
 });
 
@@ -80,7 +87,9 @@ const cases = shapes.chain((shape) =>
     by: fc.oneof(
       fc.constant(granularity.perTensor()),
       fc.nat(shape.length - 1).map(granularity.perChannel),
-      fc.tuple(fc.nat(shape.length - 1), fc.integer({ min: 1, max: 4 })).map(([axis, size]) => granularity.perBlock(axis, size)),
+      fc
+        .tuple(fc.nat(shape.length - 1), fc.integer({ min: 1, max: 4 }))
+        .map(([axis, size]) => granularity.perBlock(axis, size)),
     ),
     values: fc.array(fc.float({ min: -100, max: 100, noNaN: true }), {
       minLength: shape.reduce((left, right) => left * right, 1),
@@ -152,13 +161,19 @@ describe('groups', () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const data = new Float32Array([1, bad, 2, 3]);
       expect(() => groupMagnitudes(data, layout, 'weight "w"')).toThrow(/weight "w"/);
-      expect(() => groupRanges(data, layout, 'weight "w"')).toThrow(expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }));
+      expect(() => groupRanges(data, layout, 'weight "w"')).toThrow(
+        expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }),
+      );
     }
   });
 
   it('refuse an axis or block size that is not there', () => {
-    expect(() => groupLayout([2, 3], granularity.perChannel(2))).toThrow(expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }));
-    expect(() => groupLayout([2, 3], granularity.perBlock(0, 0))).toThrow(expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }));
+    expect(() => groupLayout([2, 3], granularity.perChannel(2))).toThrow(
+      expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }),
+    );
+    expect(() => groupLayout([2, 3], granularity.perBlock(0, 0))).toThrow(
+      expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }),
+    );
   });
 });
 

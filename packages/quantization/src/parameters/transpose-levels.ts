@@ -20,7 +20,8 @@ export function transposeLevels(levels: Int8Array, stack: MatrixStack): Int8Arra
       for (let c0 = 0; c0 < columns; c0 += tile) {
         const c1 = Math.min(columns, c0 + tile);
         for (let column = c0; column < c1; column++) {
-          for (let row = r0; row < r1; row++) out[base + column * rows + row] = levels[base + row * columns + column]!;
+          for (let row = r0; row < r1; row++)
+            out[base + column * rows + row] = levels[base + row * columns + column]!;
         }
       }
     }

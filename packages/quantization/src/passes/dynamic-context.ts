@@ -38,7 +38,11 @@ export interface DynamicContext {
 }
 
 /** The quantized form of an activation, shared by the nodes of a graph that read it. */
-export function quantizeActivation(insert: Inserter, input: Value, context: DynamicContext): QuantizedActivation {
+export function quantizeActivation(
+  insert: Inserter,
+  input: Value,
+  context: DynamicContext,
+): QuantizedActivation {
   let known = context.activations.get(insert.graph);
   if (known === undefined) {
     known = new Map();

@@ -1,19 +1,29 @@
-import { attribute, constantOf, definePass, dtypes, type Node, type Pass, ReportBuilder, Tensor, type TensorSource } from '@lithe/core';
+import {
+  attribute,
+  constantOf,
+  definePass,
+  dtypes,
+  type Node,
+  type Pass,
+  ReportBuilder,
+  Tensor,
+  type TensorSource,
+} from '@lithe/core';
 import { z } from 'zod';
 import { type MatrixProduct, matrixProduct } from '../graph/matrix-product.ts';
 import { replaceNode } from '../graph/replace-node.ts';
 import { granularity } from '../parameters/granularity.ts';
-import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
-import { addConstant, type DynamicContext, quantizeActivation } from './dynamic-context.ts';
-import { quantizeConvolution } from './dynamic-convolution.ts';
-import { quantizeLstm } from './dynamic-lstm.ts';
 import { groupLayout } from '../parameters/group-layout.ts';
 import { groupParameters } from '../parameters/group-parameters.ts';
+import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
 import { quantizeGroups } from '../parameters/kernels.ts';
 import { transposeLevels } from '../parameters/transpose-levels.ts';
 import { float32Data, lazyParts } from '../weights/lazy-parts.ts';
-import { SharedWeights } from '../weights/shared.ts';
 import { removeConstant } from '../weights/replace-constant.ts';
+import { SharedWeights } from '../weights/shared.ts';
+import { addConstant, type DynamicContext, quantizeActivation } from './dynamic-context.ts';
+import { quantizeConvolution } from './dynamic-convolution.ts';
+import { quantizeLstm } from './dynamic-lstm.ts';
 import type { Resolved } from './resolved.ts';
 
 /** Options of {@link dynamicInt8}. */
@@ -40,7 +50,10 @@ const schema = z.strictObject({
 
 type Options = Resolved<DynamicInt8Options>;
 
-function productWeight(product: MatrixProduct, range: IntegerRange): Readonly<Record<'values' | 'scales' | 'zeroPoints', TensorSource>> {
+function productWeight(
+  product: MatrixProduct,
+  range: IntegerRange,
+): Readonly<Record<'values' | 'scales' | 'zeroPoints', TensorSource>> {
   const { k, n, transposed, source } = product;
   const what = `weight "${product.weight.name}"`;
   return lazyParts(
@@ -73,7 +86,9 @@ function quantizeProduct(node: Node, product: MatrixProduct, context: DynamicCon
   replaceNode(node, (insert) => {
     const input = quantizeActivation(insert, product.input, context);
     // This order of nodes is the one that onnxruntime fuses to DynamicQuantizeMatMul.
-    const [sum] = insert.node('MatMulInteger', [input.values, values, input.zeroPoint, zeroPoints], { name: `${node.name}_quant` });
+    const [sum] = insert.node('MatMulInteger', [input.values, values, input.zeroPoint, zeroPoints], {
+      name: `${node.name}_quant`,
+    });
     const [real] = insert.node('Cast', [sum!], { attributes: { to: attribute.int(dtypes.float32.onnx) } });
     const [scale] = insert.node('Mul', [input.scale, scales]);
     const [scaled] = insert.node('Mul', [real!, scale!]);
@@ -83,7 +98,11 @@ function quantizeProduct(node: Node, product: MatrixProduct, context: DynamicCon
 }
 
 /** Quantizes one node, or reports why not. */
-function treat(node: Node, options: Options, context: DynamicContext & { readonly report: ReportBuilder }): void {
+function treat(
+  node: Node,
+  options: Options,
+  context: DynamicContext & { readonly report: ReportBuilder },
+): void {
   const { report } = context;
   if (node.domain !== '') return;
   switch (node.opType) {
@@ -92,7 +111,11 @@ function treat(node: Node, options: Options, context: DynamicContext & { readonl
       const product = matrixProduct(node);
       if ('code' in product) report.skip(node.name, product.code, product.reason);
       else if (product.k * product.n < options.minimumElements) {
-        report.skip(node.name, 'small', `its weight has ${product.k * product.n} elements, fewer than ${options.minimumElements}`);
+        report.skip(
+          node.name,
+          'small',
+          `its weight has ${product.k * product.n} elements, fewer than ${options.minimumElements}`,
+        );
       } else {
         quantizeProduct(node, product, context);
         report.apply(`quantize ${node.opType} "${node.name}"`);
@@ -109,10 +132,16 @@ function treat(node: Node, options: Options, context: DynamicContext & { readonl
       return;
     case 'Conv':
       if (options.convolutions) quantizeConvolution(node, context, report);
-      else report.skip(node.name, 'slower', 'dynamic quantization makes convolutions slower; use static quantization');
+      else
+        report.skip(
+          node.name,
+          'slower',
+          'dynamic quantization makes convolutions slower; use static quantization',
+        );
       return;
     case 'ConvTranspose':
-      if (constantOf(node.input(1)) !== undefined) report.skip(node.name, 'no-kernel', 'onnxruntime has no integer ConvTranspose');
+      if (constantOf(node.input(1)) !== undefined)
+        report.skip(node.name, 'no-kernel', 'onnxruntime has no integer ConvTranspose');
       return;
     default:
       return;

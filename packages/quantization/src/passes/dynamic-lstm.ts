@@ -1,4 +1,11 @@
-import { constantOf, type Node, type ReportBuilder, Tensor, type TensorSource, type Value } from '@lithe/core';
+import {
+  constantOf,
+  type Node,
+  type ReportBuilder,
+  Tensor,
+  type TensorSource,
+  type Value,
+} from '@lithe/core';
 import { granularity } from '../parameters/granularity.ts';
 import { groupLayout } from '../parameters/group-layout.ts';
 import { groupParameters } from '../parameters/group-parameters.ts';
@@ -28,7 +35,11 @@ function recurrentWeight(
       const parameters = groupParameters(data, layout, { range, scheme: 'symmetric', what });
       const levels = quantizeGroups(data, layout, { parameters, range }) as Int8Array;
       return {
-        values: Tensor.from('int8', [matrices, columns, rows], transposeLevels(levels, { matrices, rows, columns })),
+        values: Tensor.from(
+          'int8',
+          [matrices, columns, rows],
+          transposeLevels(levels, { matrices, rows, columns }),
+        ),
         scales: Tensor.from('float32', [matrices, rows], parameters.scales),
         zeroPoints: Tensor.from('int8', [matrices, rows], new Int8Array(matrices * rows)),
       };
@@ -46,7 +57,12 @@ function sharedWeight(value: Value, source: TensorSource, context: DynamicContex
 export function quantizeLstm(node: Node, context: DynamicContext, report: ReportBuilder): void {
   const [weight, recurrence] = [node.input(1), node.input(2)];
   const [weightSource, recurrenceSource] = [constantOf(weight), constantOf(recurrence)];
-  if (weight === null || recurrence === null || weightSource === undefined || recurrenceSource === undefined) {
+  if (
+    weight === null ||
+    recurrence === null ||
+    weightSource === undefined ||
+    recurrenceSource === undefined
+  ) {
     report.skip(node.name, 'weight-not-constant', 'its weights are computed');
     return;
   }
@@ -65,7 +81,11 @@ export function quantizeLstm(node: Node, context: DynamicContext, report: Report
   }
   const elements = weightSource.byteLength / 4 + recurrenceSource.byteLength / 4;
   if (elements < context.minimumElements) {
-    report.skip(node.name, 'small', `its weights have ${elements} elements, fewer than ${context.minimumElements}`);
+    report.skip(
+      node.name,
+      'small',
+      `its weights have ${elements} elements, fewer than ${context.minimumElements}`,
+    );
     return;
   }
   const w = sharedWeight(weight, weightSource, context);

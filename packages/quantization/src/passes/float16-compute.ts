@@ -1,18 +1,24 @@
 import { definePass, inferShapes, type Model, type Pass, type PassContext, ReportBuilder } from '@lithe/core';
 import { z } from 'zod';
+import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { findWeights } from '../weights/find-weights.ts';
 import { halfFit } from '../weights/half-weight.ts';
 import { float32Data } from '../weights/lazy-parts.ts';
-import { calibrationStats } from './stats-schema.ts';
 import { convertToHalf } from './float16/convert.ts';
 import { float32Operators } from './float16/operators.ts';
+import { calibrationStats } from './stats-schema.ts';
 
 /** Options of {@link float16Compute}. */
 export interface Float16ComputeOptions {
-  /** Ranges found by `observe`: a node whose activations come near the limit of float16 stays float32. */
+  /**
+   * Ranges found by `observe`: a node whose activations come near the limit of float16 stays float32. By default found
+   * on the context's data, when it holds data and a backend; without either, activations are not looked at.
+   */
   readonly stats?: CalibrationStats | undefined;
-  /** Largest magnitude of an activation that float16 is trusted with, when `stats` are given; 16384 by default. */
+  /** Samples to observe when no statistics are given; 16 by default, 0 for none. */
+  readonly samples?: number | undefined;
+  /** Largest magnitude of an observed activation that float16 is trusted with; 16384 by default. */
   readonly limit?: number | undefined;
   /** Further operators that stay float32. */
   readonly keepOperators?: readonly string[] | undefined;
@@ -24,6 +30,8 @@ export interface Float16ComputeOptions {
 export interface Float16ComputeSettings {
   /** See {@link Float16ComputeOptions.stats}. */
   readonly stats?: CalibrationStats | undefined;
+  /** See {@link Float16ComputeOptions.samples}. */
+  readonly samples: number;
   /** See {@link Float16ComputeOptions.limit}. */
   readonly limit: number;
   /** See {@link Float16ComputeOptions.keepOperators}. */
@@ -34,6 +42,7 @@ export interface Float16ComputeSettings {
 
 const schema = z.strictObject({
   stats: calibrationStats.optional(),
+  samples: z.int().min(0).default(16),
   limit: z.number().positive().default(16384),
   keepOperators: z.array(z.string()).readonly().default([]),
   exclude: z.array(z.string()).readonly().default([]),
@@ -50,9 +59,19 @@ async function oversized(draft: Model, context: PassContext): Promise<ReadonlySe
   return found;
 }
 
-function dangerous(settings: Float16ComputeSettings): ReadonlySet<string> {
+/** Names of activations that were seen beyond the limit. */
+async function dangerous(
+  draft: Model,
+  settings: Float16ComputeSettings,
+  context: PassContext,
+): Promise<ReadonlySet<string>> {
+  const { backend, data } = context;
+  let { stats } = settings;
+  if (stats === undefined && settings.samples > 0 && backend !== undefined && data !== undefined) {
+    stats = await observe(draft, data, { backend, context, samples: settings.samples });
+  }
   const found = new Set<string>();
-  for (const [name, { minimum, maximum, finite }] of Object.entries(settings.stats?.tensors ?? {})) {
+  for (const [name, { minimum, maximum, finite }] of Object.entries(stats?.tensors ?? {})) {
     if (!finite || Math.max(-minimum, maximum) > settings.limit) found.add(name);
   }
   return found;
@@ -61,8 +80,8 @@ function dangerous(settings: Float16ComputeSettings): ReadonlySet<string> {
 /**
  * Computes in float16: weights, activations and arithmetic, the format that is fast on GPUs. The model's inputs and
  * outputs stay float32, with casts at the edges. Operators that lose too much or have no float16 kernel stay float32
- * between casts, and so do nodes with a constant beyond 65504, control flow itself, and, where `stats` are given,
- * nodes whose activations exceed `limit`. Subgraphs are converted inside.
+ * between casts, and so do nodes with a constant beyond 65504, control flow itself, and nodes whose activations were
+ * seen beyond `limit`. Subgraphs are converted inside.
  *
  * On a CPU float16 is not faster: onnxruntime casts back. On WebGPU it needs the device feature `shader-f16`.
  *
@@ -87,7 +106,7 @@ export const float16Compute: Pass<Float16ComputeOptions, Float16ComputeSettings>
       float32Operators: new Set([...float32Operators, ...settings.keepOperators]),
       exclude: new Set(settings.exclude),
       oversized: await oversized(draft, context),
-      dangerous: dangerous(settings),
+      dangerous: await dangerous(draft, settings, context),
       report,
     });
     for (const [op, count] of converted) report.apply(`compute ${count} ${op} in float16`);

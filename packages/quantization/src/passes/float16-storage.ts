@@ -41,7 +41,12 @@ export const float16Storage: Pass<Float16StorageOptions, Options> = definePass({
     const weights = findWeights(draft, options.minimumElements, report);
     for (const [done, { value, source }] of weights.entries()) {
       context.signal.throwIfAborted();
-      context.progress({ task: 'quantization/float16-storage', done, total: weights.length, label: value.name });
+      context.progress({
+        task: 'quantization/float16-storage',
+        done,
+        total: weights.length,
+        label: value.name,
+      });
       const { name } = value;
       const what = `weight "${name}"`;
       const fit = halfFit(float32Data(await source.load(context.signal), what));
@@ -54,7 +59,10 @@ export const float16Storage: Pass<Float16StorageOptions, Options> = definePass({
       replaceConstant(value, (builder) => {
         const stored = builder.initializer(`${name}_f16`, halfWeight(source, what));
         const attributes = { to: attribute.int(dtypes.float32.onnx) };
-        return builder.node('Cast', [stored], { attributes, output: { type: tensorType('float32', source.shape) } });
+        return builder.node('Cast', [stored], {
+          attributes,
+          output: { type: tensorType('float32', source.shape) },
+        });
       });
       report.apply(`store "${name}" as float16`);
     }

@@ -1,16 +1,24 @@
-import { definePass, errors, inferShapes, type Model, type Pass, type PassContext, ReportBuilder } from '@lithe/core';
+import {
+  definePass,
+  errors,
+  inferShapes,
+  type Model,
+  type Pass,
+  type PassContext,
+  ReportBuilder,
+} from '@lithe/core';
 import { z } from 'zod';
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
-import { integerRange } from '../parameters/integer-range.ts';
 import { opsetAtLeast } from '../graph/opset-at-least.ts';
+import { integerRange } from '../parameters/integer-range.ts';
 import { SharedWeights } from '../weights/shared.ts';
-import { calibrationStats } from './stats-schema.ts';
 import { activationRanges } from './static/activation-ranges.ts';
 import { operatorKind } from './static/operator-kinds.ts';
-import { prepareProductBiases } from './static/product-bias.ts';
 import { planStatic } from './static/plan.ts';
+import { prepareProductBiases } from './static/product-bias.ts';
 import { rewriteStatic } from './static/rewrite.ts';
+import { calibrationStats } from './stats-schema.ts';
 
 /** Options of {@link staticInt8}. */
 export interface StaticInt8Options {
@@ -69,7 +77,10 @@ export interface StaticInt8Settings {
 const schema = z.strictObject({
   stats: calibrationStats.optional(),
   samples: z.int().min(1).default(100),
-  memoryBytes: z.int().min(1).default(2 ** 28),
+  memoryBytes: z
+    .int()
+    .min(1)
+    .default(2 ** 28),
   activations: z.enum(['auto', 'uint8', 'int8']).default('auto'),
   depthwise: z.boolean().default(false),
   activationProducts: z.boolean().default(false),
@@ -91,7 +102,11 @@ function rangesNeeded(model: Model): readonly string[] {
   return [...names];
 }
 
-async function statsFor(draft: Model, settings: StaticInt8Settings, context: PassContext): Promise<CalibrationStats> {
+async function statsFor(
+  draft: Model,
+  settings: StaticInt8Settings,
+  context: PassContext,
+): Promise<CalibrationStats> {
   if (settings.stats !== undefined) return settings.stats;
   const { backend, data } = context;
   if (backend === undefined || data === undefined) {
@@ -105,9 +120,17 @@ async function statsFor(draft: Model, settings: StaticInt8Settings, context: Pas
 function reportSubgraphs(draft: Model, report: ReportBuilder): void {
   for (const node of draft.graph.nodesDeep()) {
     if (node.graph !== draft.graph && operatorKind(node) === 'anchor') {
-      report.skip(node.name, 'subgraph', 'its activations are inside a subgraph, where ranges are not observed');
+      report.skip(
+        node.name,
+        'subgraph',
+        'its activations are inside a subgraph, where ranges are not observed',
+      );
     }
-    if (node.graph === draft.graph && ['ConvTranspose', 'LSTM', 'GRU', 'RNN'].includes(node.opType) && node.domain === '') {
+    if (
+      node.graph === draft.graph &&
+      ['ConvTranspose', 'LSTM', 'GRU', 'RNN'].includes(node.opType) &&
+      node.domain === ''
+    ) {
       report.skip(node.name, 'no-kernel', `onnxruntime has no static integer ${node.opType}`);
     }
   }
@@ -152,7 +175,14 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
     );
     const ranges = await activationRanges(plan, stats, activations);
     const weights = integerRange('int8', { extent: settings.reducedRange ? 'reduced' : 'narrow' });
-    await rewriteStatic(graph, { plan, ranges, activations, weights, shared: new SharedWeights(), signal: context.signal });
+    await rewriteStatic(graph, {
+      plan,
+      ranges,
+      activations,
+      weights,
+      shared: new SharedWeights(),
+      signal: context.signal,
+    });
     for (const [node] of plan.nodes) report.apply(`quantize ${node.opType} "${node.name}"`);
     reportSubgraphs(draft, report);
     report.metric('samples', stats.samples, 'samples');

@@ -1,4 +1,14 @@
-import { attribute, definePass, type Model, type Node, type Pass, ReportBuilder, Tensor, type TensorSource, type Value } from '@lithe/core';
+import {
+  attribute,
+  definePass,
+  type Model,
+  type Node,
+  type Pass,
+  ReportBuilder,
+  Tensor,
+  type TensorSource,
+  type Value,
+} from '@lithe/core';
 import { z } from 'zod';
 import { type MatrixProduct, matrixProduct } from '../graph/matrix-product.ts';
 import { replaceNode } from '../graph/replace-node.ts';
@@ -7,8 +17,8 @@ import { packNBits } from '../parameters/nbits.ts';
 import { findWeights } from '../weights/find-weights.ts';
 import { float32Data, lazyParts } from '../weights/lazy-parts.ts';
 import { quantizedWeight } from '../weights/quantized-weight.ts';
-import { SharedWeights } from '../weights/shared.ts';
 import { removeConstant, replaceConstant } from '../weights/replace-constant.ts';
+import { SharedWeights } from '../weights/shared.ts';
 import type { Resolved } from './resolved.ts';
 
 /** Options of {@link weightOnly}. */
@@ -35,7 +45,9 @@ export interface WeightOnlyOptions {
 
 const schema = z.strictObject({
   bits: z.union([z.literal(4), z.literal(8)]).default(4),
-  blockSize: z.union([z.literal(16), z.literal(32), z.literal(64), z.literal(128), z.literal(256)]).default(32),
+  blockSize: z
+    .union([z.literal(16), z.literal(32), z.literal(64), z.literal(128), z.literal(256)])
+    .default(32),
   symmetric: z.boolean().default(true),
   format: z.enum(['matmul-nbits', 'dequantize-linear']).default('matmul-nbits'),
   accuracyLevel: z.union([z.literal(0), z.literal(1), z.literal(2), z.literal(3), z.literal(4)]).default(4),
@@ -51,7 +63,10 @@ interface Packed {
   readonly zeroPoints: Value | null;
 }
 
-function nbitsSources(product: MatrixProduct, options: Options): Readonly<Record<'packed' | 'scales' | 'zeroPoints', TensorSource>> {
+function nbitsSources(
+  product: MatrixProduct,
+  options: Options,
+): Readonly<Record<'packed' | 'scales' | 'zeroPoints', TensorSource>> {
   const { k, n, transposed, source } = product;
   const { bits, blockSize, symmetric } = options;
   const blocks = Math.ceil(k / blockSize);
@@ -79,7 +94,11 @@ function nbitsSources(product: MatrixProduct, options: Options): Readonly<Record
   );
 }
 
-function toNBits(node: Node, product: MatrixProduct, context: { readonly options: Options; readonly shared: SharedWeights<Packed> }): void {
+function toNBits(
+  node: Node,
+  product: MatrixProduct,
+  context: { readonly options: Options; readonly shared: SharedWeights<Packed> },
+): void {
   const { options, shared } = context;
   const { weight } = product;
   const { packed, scales, zeroPoints } = shared.get(weight, product.transposed ? 'rows' : 'columns', () => {
@@ -127,7 +146,10 @@ function toDequantizeLinear(product: MatrixProduct, options: Options): void {
   });
   const { name } = weight;
   replaceConstant(weight, (builder) => {
-    const inputs = [builder.initializer(`${name}_Q${bits}`, quantized.values), builder.initializer(`${name}_scales`, quantized.scales)];
+    const inputs = [
+      builder.initializer(`${name}_Q${bits}`, quantized.values),
+      builder.initializer(`${name}_scales`, quantized.scales),
+    ];
     if (!symmetric) inputs.push(builder.initializer(`${name}_zero_points`, quantized.zeroPoints));
     return builder.node('DequantizeLinear', inputs, {
       attributes: { axis: attribute.int(axis), block_size: attribute.int(blockSize) },
@@ -139,7 +161,11 @@ function reportOthers(draft: Model, options: Options, report: ReportBuilder): vo
   for (const { value, uses, source } of findWeights(draft, options.minimumElements, report)) {
     const reader = uses.find(({ node }) => !node.is('MatMul') && !node.is('Gemm'));
     if (reader !== undefined && source.shape.length > 1) {
-      report.skip(value.name, 'no-kernel', `it is read by ${reader.node.op}, for which the format has no operator`);
+      report.skip(
+        value.name,
+        'no-kernel',
+        `it is read by ${reader.node.op}, for which the format has no operator`,
+      );
     }
   }
 }
@@ -178,18 +204,27 @@ export const weightOnly: Pass<WeightOnlyOptions, Options> = definePass({
       if ('code' in product) report.skip(node.name, product.code, product.reason);
       else if (done.has(product.weight)) continue;
       else if (product.k * product.n < options.minimumElements) {
-        report.skip(node.name, 'small', `its weight has ${product.k * product.n} elements, fewer than ${options.minimumElements}`);
+        report.skip(
+          node.name,
+          'small',
+          `its weight has ${product.k * product.n} elements, fewer than ${options.minimumElements}`,
+        );
       } else if (options.format === 'matmul-nbits') {
         toNBits(node, product, { options, shared });
-        report.apply(`store the weight of "${node.name}" in ${options.bits} bits, blocks of ${options.blockSize}`);
+        report.apply(
+          `store the weight of "${node.name}" in ${options.bits} bits, blocks of ${options.blockSize}`,
+        );
       } else {
         done.add(product.weight);
         toDequantizeLinear(product, options);
-        report.apply(`store the weight of "${node.name}" in ${options.bits} bits, blocks of ${options.blockSize}`);
+        report.apply(
+          `store the weight of "${node.name}" in ${options.bits} bits, blocks of ${options.blockSize}`,
+        );
       }
     }
     reportOthers(draft, options, report);
-    if (options.format === 'matmul-nbits' && report.appliedCount > 0) draft.opsetImports.set('com.microsoft', 1);
+    if (options.format === 'matmul-nbits' && report.appliedCount > 0)
+      draft.opsetImports.set('com.microsoft', 1);
     return report.build();
   },
 });

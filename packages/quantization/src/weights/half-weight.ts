@@ -50,4 +50,3 @@ export function halfWeight(source: TensorSource, what: string): TensorSource {
     return Tensor.from('float16', source.shape, convert(data));
   });
 }
-

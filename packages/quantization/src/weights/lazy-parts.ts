@@ -1,4 +1,12 @@
-import { byteLengthOf, type DType, elementsOf, errors, lazyTensor, type Tensor, type TensorSource } from '@lithe/core';
+import {
+  byteLengthOf,
+  type DType,
+  elementsOf,
+  errors,
+  lazyTensor,
+  type Tensor,
+  type TensorSource,
+} from '@lithe/core';
 
 /** Dtype and shape of one result of a computation. */
 export interface PartSpec {

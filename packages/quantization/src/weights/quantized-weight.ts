@@ -22,9 +22,6 @@ export interface WeightSpec {
   readonly what: string;
 }
 
-/** Computes the parameters of a weight. The seam for other ways than the largest magnitude. */
-export type ParameterRule = (data: Float32Array, spec: WeightSpec) => GroupParameters;
-
 /** A weight as integers; nothing is computed before it is loaded. */
 export interface QuantizedWeight {
   /** The integers, packed two a byte for 4-bit types. */
@@ -44,7 +41,11 @@ export function integerTensor(range: IntegerRange, shape: readonly number[], val
 }
 
 /** Parameters from the elements alone. */
-export function elementParameters(data: Float32Array, spec: WeightSpec, shape: readonly number[]): GroupParameters {
+export function elementParameters(
+  data: Float32Array,
+  spec: WeightSpec,
+  shape: readonly number[],
+): GroupParameters {
   const { range, scheme, what } = spec;
   return groupParameters(data, groupLayout(shape, spec.granularity), { range, scheme, what });
 }
@@ -56,7 +57,11 @@ export function elementParameters(data: Float32Array, spec: WeightSpec, shape: r
  * @param fixed parameters found before; computed from the elements by default
  * @throws {LitheError} on load VALUE_OUT_OF_RANGE when an element is NaN or infinite
  */
-export function quantizedWeight(source: TensorSource, spec: WeightSpec, fixed?: GroupParameters): QuantizedWeight {
+export function quantizedWeight(
+  source: TensorSource,
+  spec: WeightSpec,
+  fixed?: GroupParameters,
+): QuantizedWeight {
   const shape = spec.view ?? source.shape;
   const layout = groupLayout(shape, spec.granularity);
   const scaleShape = spec.scaleShape ?? layout.scaleShape;

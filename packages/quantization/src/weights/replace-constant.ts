@@ -29,7 +29,9 @@ export function replaceConstant(value: Value, build: (builder: ConstantBuilder) 
   const replacement = build({
     initializer: (name, source) => graph.addInitializer(graph.uniqueName(name), source),
     node: (opType, inputs, options = {}) =>
-      graph.addNode({ opType, inputs, attributes: options.attributes }, [options.output ?? {}], { before }).output(),
+      graph
+        .addNode({ opType, inputs, attributes: options.attributes }, [options.output ?? {}], { before })
+        .output(),
   });
   replacement.type ??= value.type;
   graph.replaceAllUses(value, replacement);

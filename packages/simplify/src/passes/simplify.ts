@@ -26,6 +26,8 @@ export interface SimplifyOptions {
   readonly growthBytes?: number | undefined;
   /** Rules to leave out, by name. */
   readonly skip?: readonly string[] | undefined;
+  /** Rules to use, and no others; every rule by default. Dead and duplicate parts are removed in any case. */
+  readonly only?: readonly string[] | undefined;
   /** Name of a symbol that takes the place of a literal batch size; sizes stay as they are by default. */
   readonly batch?: string | undefined;
 }
@@ -38,6 +40,8 @@ export interface SimplifySettings {
   readonly growthBytes: number;
   /** Rules to leave out, by name. */
   readonly skip: readonly string[];
+  /** Rules to use, and no others; every rule by default. Dead and duplicate parts are removed in any case. */
+  readonly only?: readonly string[] | undefined;
   /** Name of a symbol that takes the place of a literal batch size. */
   readonly batch?: string | undefined;
 }
@@ -49,6 +53,10 @@ const options: z.ZodType<SimplifySettings, SimplifyOptions> = z.strictObject({
     .array(z.enum(names as [string, ...string[]]))
     .readonly()
     .default([]),
+  only: z
+    .array(z.enum(names as [string, ...string[]]))
+    .readonly()
+    .optional(),
   batch: z
     .string()
     .regex(/^[A-Za-z_]\w*$/)
@@ -68,6 +76,8 @@ class Run {
   readonly #report: ReportBuilder;
   readonly #bytes: number;
   readonly #widths = new Set<number>();
+  /** Bytes that rules were allowed to add so far. */
+  #spent = 0;
   readonly #contents: ContentKeys = new WeakMap();
   #skipped: readonly SkippedRule[] = [];
   #problems: readonly string[] = [];
@@ -109,18 +119,21 @@ class Run {
   async #phase(phase: RulePhase): Promise<readonly SkippedRule[]> {
     const { graph } = this.#draft;
     const { opset, signal } = this.#context;
-    const { maxOpset, growthBytes, skip } = this.#settings;
+    const { maxOpset, growthBytes, skip, only } = this.#settings;
     const inferred = await inferShapes(this.#draft, { opset, signal, strict: false });
     this.#problems = inferred.problems;
     const spent = phases.slice(0, phases.indexOf(phase) + 1);
-    // The estimate leaves out what files add per node, so a part of what was saved is held back.
-    const saved = this.#bytes - estimateBytes(graph);
-    const allowance = { bytes: Math.floor(0.75 * saved), widths: this.#widths };
+    // The estimate leaves out some of what files add per node, so a part of what was saved is held back.
+    const saved = this.#bytes - estimateBytes(graph) + this.#spent;
+    const granted = Math.floor(0.75 * saved) - this.#spent;
+    const allowance = { bytes: granted, widths: this.#widths };
     const settings = { opset, sizes: inferred.sizes, growthBytes, allowance };
     const rules = simplifyRules
-      .filter((rule) => spent.includes(rule.phase) && rule.opset <= maxOpset && !skip.includes(rule.name))
+      .filter((rule) => spent.includes(rule.phase) && rule.opset <= maxOpset)
+      .filter((rule) => !skip.includes(rule.name) && (only?.includes(rule.name) ?? true))
       .map((rule) => rule.make(settings));
     const done = await rewrite(graph, rules, { signal });
+    this.#spent += granted - allowance.bytes;
     for (const item of done.applied)
       this.#report.apply(`${item.rule.slice('simplify/'.length)}: ${item.what}`);
     removeDead(graph, opset, this.#report);

@@ -13,6 +13,9 @@ const blocked: ReadonlySet<string> = new Set([
   'GlobalMaxPool',
 ]);
 
+/** What the node itself takes in a file, with the names of its five inputs. */
+const NODE_BYTES = 200;
+
 const EPSILON = 1e-5;
 /** float32(1 - 1e-5) + float32(1e-5) rounds to 1 exactly, so that the normalization divides by 1. */
 const UNIT_VARIANCE = Math.fround(1 - Math.fround(EPSILON));
@@ -52,8 +55,8 @@ export function affineToBatchNormalization(allowance: Allowance): RewriteRule {
       const pushed = await pushScale(node, chain, context);
       const { scale, shift } = pushed ?? chain;
       // Means, variances and unit scales are shared by all nodes with as many channels.
-      const bytes =
-        channels * (scale === undefined ? 4 : 8) + (allowance.widths.has(channels) ? 0 : channels * 12);
+      const sharedBytes = allowance.widths.has(channels) ? 0 : channels * 12;
+      const bytes = NODE_BYTES + sharedBytes + channels * (scale === undefined ? 4 : 8);
       if (bytes > allowance.bytes) {
         return { skip: { code: 'larger', reason: 'its parameters would make the model larger than it was' } };
       }

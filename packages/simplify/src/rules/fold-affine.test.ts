@@ -70,6 +70,24 @@ describe('folding behind a product', () => {
     expect(codes(report)).toContain('fold-affine-after:shared');
   });
 
+  it('is left out by the options skip and only, which know no other names', async () => {
+    const build = (): Net => {
+      const net = new Net();
+      const made = net.node('Conv', [net.input([1, 2, 4, 4]), net.weight([2, 2, 1, 1])]);
+      net.model(net.node('Identity', [net.node('Mul', [net.batchNormalization(made, 2), net.scalar(2)])]));
+      return net;
+    };
+    const run = async (options: Parameters<typeof simplified>[1]): Promise<readonly string[]> => {
+      const net = build();
+      return (await simplified(net.model(...net.graph.outputs), options)).ops;
+    };
+    expect(await run({})).toEqual(['Conv']);
+    expect(await run({ skip: ['fold-affine-after'] })).toEqual(['Conv', 'BatchNormalization', 'Mul']);
+    expect(await run({ only: ['fold-affine-after'] })).toEqual(['Conv', 'Identity']);
+    expect(await run({ only: [] })).toEqual(['Conv', 'BatchNormalization', 'Mul', 'Identity']);
+    await expect(run({ skip: ['fold-afine-after'] })).rejects.toThrow('skip');
+  });
+
   it('leaves a weight that another node reads', async () => {
     const net = new Net();
     const [x, weight] = [net.input([1, 2, 4, 4]), net.weight([2, 2, 1, 1])];
@@ -187,7 +205,7 @@ describe('folding before a product', () => {
       net.model(net.node('Conv', [shifted, net.weight([8, 1, 3, 3])], { group: 8, pads: [1, 1, 1, 1] }));
       return net;
     };
-    const roomy = build(400);
+    const roomy = build(800);
     expect((await simplified(roomy.model(...roomy.graph.outputs))).ops).toEqual([
       'Conv',
       'HardSwish',

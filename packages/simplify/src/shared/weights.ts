@@ -1,6 +1,5 @@
 import {
   type DType,
-  elementsOf,
   errors,
   lazyTensor,
   Tensor,
@@ -62,19 +61,4 @@ export async function mapWeight(
   const before = await source.load();
   const after = compute(before);
   return allFinite(after.toFloat64Array()) ? after : undefined;
-}
-
-/** Scales a weight along one axis: element `[..., i, ...]` by `factors[index(i)]`. */
-export function scaleAxis(
-  numbers: Float64Array,
-  shape: readonly number[],
-  axis: number,
-  factors: Float64Array,
-): void {
-  const inner = elementsOf(shape.slice(axis + 1));
-  const length = shape[axis] as number;
-  for (let offset = 0; offset < numbers.length; offset++) {
-    const index = Math.floor(offset / inner) % length;
-    numbers[offset] = numbers[offset]! * factors[factors.length === 1 ? 0 : index]!;
-  }
 }

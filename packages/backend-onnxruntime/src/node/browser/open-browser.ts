@@ -53,7 +53,7 @@ async function launch(
     install: browserFix,
     open: host.open,
     environment: {
-      logSeverityLevel: options.logSeverityLevel ?? 3,
+      logSeverityLevel: options.logSeverityLevel ?? 4,
       threads: options.threads,
       wasmPaths: undefined,
       wasmBinary: undefined,

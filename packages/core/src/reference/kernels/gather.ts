@@ -96,6 +96,13 @@ function slicePositions(
   const depth = indices.shape.at(-1) ?? context.fail('indices are a scalar');
   if (batchDims + depth > data.shape.length)
     context.fail(`rows of ${depth} indices do not fit ${data.shape.length} axes`);
+  const shared = data.shape.slice(0, batchDims);
+  if (
+    batchDims < 0 ||
+    batchDims >= indices.shape.length ||
+    !sameShape(shared, indices.shape.slice(0, batchDims))
+  )
+    context.fail(`data and indices do not share ${batchDims} axes`);
   const wanted = toIntegers(indices);
   const strides = stridesOf(data.shape);
   const slice = elementsOf(data.shape.slice(batchDims + depth));

@@ -1,7 +1,7 @@
 import { attr } from '../../op/attributes.ts';
 import { elementsOf } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { fromNumbers, storeOf } from '../elements.ts';
+import { fromNumbers } from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
 import { gatherAxis } from './gather.ts';
 import { matMulNumbers, planMatMul } from './matmul.ts';
@@ -226,10 +226,10 @@ const gatherBlockQuantized: ReferenceKernel = (context) => {
     context.optional(3),
   ];
   const inBytes = data.dtype === 'uint8';
+  if (inBytes && ![2, 4, 8].includes(options.bits)) context.fail(`bits is ${options.bits}, not 2, 4 or 8`);
   const perByte = inBytes ? 8 / options.bits : 1;
   const wide = (tensor: Tensor): Tensor => {
-    if (!inBytes || perByte === 1)
-      return fromNumbers('float64', tensor.shape, Float64Array.from(storeOf(tensor) as Uint8Array));
+    if (!inBytes || perByte === 1) return fromNumbers('float64', tensor.shape, tensor.toFloat64Array());
     const shape = tensor.shape.map((dim, axis) => (axis === tensor.shape.length - 1 ? dim * perByte : dim));
     return fromNumbers(
       'float64',

@@ -83,6 +83,8 @@ const split: ReferenceKernel = (context) => {
   const total = input.shape[at]!;
   const given = context.optional(1);
   const count = parts ?? context.outputCount;
+  if (count !== context.outputCount)
+    context.fail(`num_outputs is ${count}, there are ${context.outputCount} outputs`);
   const chunk = Math.ceil(total / count);
   const sizes =
     given === undefined

@@ -97,6 +97,8 @@ export function layerOf(
   const x = options.layout === 1 ? permute(given, [1, 0, 2]) : given;
   const [steps, batch, inputs] = x.shape as [number, number, number];
   const hidden = options.hidden_size ?? context.fail('hidden_size is not given');
+  if (hidden < 1) context.fail(`hidden_size is ${hidden}`);
+  context.guard('float64', [directions, 2, gates, hidden]);
   const bias = context.optional(3)?.toFloat64Array() ?? new Float64Array(directions * 2 * gates * hidden);
   if (bias.length !== directions * 2 * gates * hidden) context.fail(`a bias of ${bias.length} elements`);
   const lengths =

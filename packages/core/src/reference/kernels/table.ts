@@ -10,6 +10,7 @@ import { gatherKernels } from './gather.ts';
 import { logicKernels } from './logic.ts';
 import { lossKernels } from './loss.ts';
 import { matMulKernels } from './matmul.ts';
+import { microsoftAttentionKernels } from './microsoft-attention.ts';
 import { microsoftFusedKernels } from './microsoft-fused.ts';
 import { microsoftMatMulKernels } from './microsoft-matmul.ts';
 import { microsoftQuantizedKernels } from './microsoft-quantized.ts';
@@ -42,6 +43,7 @@ export const referenceKernels: KernelTable = {
   ...logicKernels,
   ...lossKernels,
   ...matMulKernels,
+  ...microsoftAttentionKernels,
   ...microsoftFusedKernels,
   ...microsoftMatMulKernels,
   ...microsoftQuantizedKernels,

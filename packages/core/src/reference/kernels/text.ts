@@ -109,12 +109,16 @@ const tfIdfVectorizer: ReferenceKernel = (context) => {
   let number = 0;
   options.ngram_counts.forEach((start, index) => {
     const end = options.ngram_counts[index + 1] ?? pool.length;
+    if (start < 0 || end > pool.length)
+      context.fail(`n-grams from ${start} to ${end} are outside a pool of ${pool.length}`);
     const length = index + 1;
     for (let at = start; at + length <= end; at += length, number++) {
       if (length >= options.min_gram_length && length <= options.max_gram_length)
         places.set(keyOf(pool.slice(at, at + length)), number);
     }
   });
+  if (options.ngram_indexes.length < number)
+    context.fail(`${options.ngram_indexes.length} indexes for ${number} n-grams`);
   const width = Math.max(0, ...options.ngram_indexes) + 1;
   const columns = input.shape.at(-1) ?? 1;
   const rows = input.shape.length === 2 ? input.shape[0]! : 1;

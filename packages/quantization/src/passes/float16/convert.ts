@@ -59,7 +59,10 @@ class Versions {
       made =
         source === undefined
           ? cast(value, 'float16')
-          : graph.addInitializer(graph.uniqueName(`${value.name}_f16`), halfWeight(source, `constant "${value.name}"`));
+          : graph.addInitializer(
+              graph.uniqueName(`${value.name}_f16`),
+              halfWeight(source, `constant "${value.name}"`),
+            );
       this.#half.set(value, made);
     }
     return made;
@@ -98,11 +101,16 @@ type Why = readonly [code: string, reason: string];
 function operatorStays(node: Node, options: HalfOptions): Why | undefined {
   if (options.exclude.has(node.name)) return ['excluded', 'it was excluded by name'];
   if (node.subgraphs.length > 0) return ['control-flow', 'control flow hands on float32'];
-  if (node.domain === '' && options.float32Operators.has(node.opType)) return ['float32-operator', `${node.opType} stays float32`];
-  if (node.is('ConstantOfShape') || node.is('CastLike')) return ['fixed-type', `the result type of ${node.op} is fixed`];
+  if (node.domain === '' && options.float32Operators.has(node.opType))
+    return ['float32-operator', `${node.opType} stays float32`];
+  if (node.is('ConstantOfShape') || node.is('CastLike'))
+    return ['fixed-type', `the result type of ${node.op} is fixed`];
   // Whole numbers above 2048 are not exact in float16; whoever computes with them decides.
-  if (node.is('Cast') && node.input(0)?.dtype !== 'float32' && node.input(0)?.dtype !== 'float16') return ['integer-cast', 'it converts from or to other types'];
-  return options.opset.of(node) === undefined ? ['unknown-operator', `operator ${node.op} is not known`] : undefined;
+  if (node.is('Cast') && node.input(0)?.dtype !== 'float32' && node.input(0)?.dtype !== 'float16')
+    return ['integer-cast', 'it converts from or to other types'];
+  return options.opset.of(node) === undefined
+    ? ['unknown-operator', `operator ${node.op} is not known`]
+    : undefined;
 }
 
 /** Why a node stays float32; `undefined` when it can compute in float16. */
@@ -120,9 +128,12 @@ function staysSingle(node: Node, options: HalfOptions, versions: Versions): Why 
       if (value.type?.kind === 'tensor' ? value.dtype === undefined : value.type === undefined) {
         return ['unknown-type', `the type of "${value.name}" is not known`];
       }
-      if (versions.isSinglePrecision(value) && !takesHalf(parameters, index)) return ['no-float16', `${node.op} does not take float16 throughout`];
-      if (options.oversized.has(value.name)) return ['overflow', `constant "${value.name}" is beyond the float16 range`];
-      if (options.dangerous.has(value.name)) return ['large-activation', `"${value.name}" exceeds what float16 is trusted with`];
+      if (versions.isSinglePrecision(value) && !takesHalf(parameters, index))
+        return ['no-float16', `${node.op} does not take float16 throughout`];
+      if (options.oversized.has(value.name))
+        return ['overflow', `constant "${value.name}" is beyond the float16 range`];
+      if (options.dangerous.has(value.name))
+        return ['large-activation', `"${value.name}" exceeds what float16 is trusted with`];
     }
   }
   return undefined;
@@ -159,7 +170,11 @@ function restoreOutputs(graph: Graph, versions: Versions): void {
   }
 }
 
-function convertGraph(graph: Graph, options: HalfOptions, state: { readonly versions: Versions; readonly counts: Map<string, number> }): void {
+function convertGraph(
+  graph: Graph,
+  options: HalfOptions,
+  state: { readonly versions: Versions; readonly counts: Map<string, number> },
+): void {
   const { versions, counts } = state;
   for (const node of [...graph.nodes()]) {
     if (node.is('Constant')) continue;

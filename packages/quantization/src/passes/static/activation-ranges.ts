@@ -52,6 +52,11 @@ export async function activationRanges(
  */
 function within(parameters: AffineParameters, bound: number, range: IntegerRange): AffineParameters {
   const steps = range.high - parameters.zeroPoint;
-  if (steps <= 0 || Math.fround(steps * parameters.scale) <= bound || steps * parameters.scale > bound * (1 + 1e-6)) return parameters;
+  if (
+    steps <= 0 ||
+    Math.fround(steps * parameters.scale) <= bound ||
+    steps * parameters.scale > bound * (1 + 1e-6)
+  )
+    return parameters;
   return { ...parameters, scale: Math.fround(parameters.scale * (1 - 2 ** -23)) };
 }

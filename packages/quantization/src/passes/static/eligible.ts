@@ -46,7 +46,8 @@ function convolution(node: Node, options: EligibilityOptions): Reason | undefine
   const source = constantOf(node.input(1));
   if (source === undefined) return no('weight-not-constant', 'its weight is computed');
   if (source.dtype !== 'float32') return no('not-float32', `its weight is ${source.dtype}`);
-  if (source.shape.length < 3 || source.byteLength === 0) return no('weight-rank', 'its weight is not a kernel');
+  if (source.shape.length < 3 || source.byteLength === 0)
+    return no('weight-rank', 'its weight is not a kernel');
   const groups = number(node, 'group', 1);
   if (groups > 1 && source.shape[1] === 1 && !options.depthwise) {
     return no('depthwise', 'depthwise convolutions gain little or lose in integers');
@@ -60,12 +61,15 @@ function product(node: Node, options: EligibilityOptions): Reason | undefined {
   if (left !== undefined) return no('weight-on-the-left', 'its left operand is a constant');
   if (right === undefined) {
     if (node.is('Gemm')) return no('weight-not-constant', 'its weight is computed');
-    return options.activationProducts ? undefined : no('activation-product', 'products of two activations stay float');
+    return options.activationProducts
+      ? undefined
+      : no('activation-product', 'products of two activations stay float');
   }
   if (right.dtype !== 'float32') return no('not-float32', `its weight is ${right.dtype}`);
   if (right.shape.length !== 2) return no('weight-rank', `its weight has ${right.shape.length} axes, not 2`);
   const elements = right.byteLength / 4;
-  if (elements < options.minimumElements) return no('small', `its weight has ${elements} elements, fewer than ${options.minimumElements}`);
+  if (elements < options.minimumElements)
+    return no('small', `its weight has ${elements} elements, fewer than ${options.minimumElements}`);
   if (node.is('MatMul')) return undefined;
   if (number(node, 'transA', 0) !== 0) return no('gemm-transposed-input', 'transA is set');
   if (number(node, 'alpha', 1) !== 1) return no('gemm-alpha', 'alpha is not 1');

@@ -31,7 +31,6 @@ const kinds: Readonly<Record<string, OperatorKind>> = {
   Reshape: 'pass-through',
   Resize: 'pass-through',
   Slice: 'pass-through',
-  SpaceToDepth: 'pass-through',
   Split: 'pass-through',
   Squeeze: 'pass-through',
   Tile: 'pass-through',
@@ -45,7 +44,9 @@ export function operatorKind(node: Node): OperatorKind | undefined {
   if (node.opType === 'Resize') {
     // Linear and cubic resizing compute; only nearest moves elements.
     const mode = node.attributes.get('mode');
-    return mode === undefined || (mode.kind === 'string' && mode.value === 'nearest') ? 'pass-through' : undefined;
+    return mode === undefined || (mode.kind === 'string' && mode.value === 'nearest')
+      ? 'pass-through'
+      : undefined;
   }
   // A second output of MaxPool holds indices, which integers inside a Q/DQ pair do not have.
   if (node.opType === 'MaxPool' && node.outputs.length > 1) return undefined;

@@ -1,8 +1,8 @@
 import { constantOf, type Graph, type Node, ReportBuilder, type Value } from '@lithe/core';
 import type { CalibrationStats } from '../../calibration/statistics.ts';
 import { type EligibilityOptions, ineligible } from './eligible.ts';
-import { payoff } from './payoff.ts';
 import { dataInputs, type OperatorKind, operatorKind } from './operator-kinds.ts';
+import { payoff } from './payoff.ts';
 
 /** Which nodes and values of a graph are quantized. */
 export interface StaticPlan {
@@ -21,7 +21,10 @@ export interface StaticPlan {
 /** Whether a node is a `Relu` or a `Clip` with constant bounds: its effect fits into the range of its output. */
 function isRectifier(node: Node): boolean {
   if (node.is('Relu')) return true;
-  return node.is('Clip') && [1, 2].every((index) => node.input(index) === null || constantOf(node.input(index)) !== undefined);
+  return (
+    node.is('Clip') &&
+    [1, 2].every((index) => node.input(index) === null || constantOf(node.input(index)) !== undefined)
+  );
 }
 
 /** The rectifier that is the only reader of a node's result. */
@@ -101,7 +104,8 @@ export function planStatic(graph: Graph, stats: CalibrationStats, options: PlanO
     let worst: Node | undefined;
     let least = 0;
     for (const [node, kind] of plan.nodes) {
-      const gain = kind === 'anchor' && !exclude.has(node.name) ? payoff(node, plan, options.conversionCost) : 0;
+      const gain =
+        kind === 'anchor' && !exclude.has(node.name) ? payoff(node, plan, options.conversionCost) : 0;
       if (gain >= least) continue;
       worst = node;
       least = gain;
@@ -111,7 +115,11 @@ export function planStatic(graph: Graph, stats: CalibrationStats, options: PlanO
     losing.add(worst.name);
   }
   for (const name of losing) {
-    options.report.skip(name, 'conversions', 'converting its input and output would cost more than integers save');
+    options.report.skip(
+      name,
+      'conversions',
+      'converting its input and output would cost more than integers save',
+    );
   }
   const report = new ReportBuilder();
   const plan = planOnce(graph, stats, { ...options, exclude: [...exclude], report });
@@ -130,7 +138,8 @@ function planOnce(graph: Graph, stats: CalibrationStats, options: PlanOptions): 
   for (const [node, kind] of kinds) {
     const results = resultsOf(node, absorbing);
     const missing = measured(node, results, stats);
-    const reached = kind === 'anchor' || dataInputs(node).some((index) => arriving.has(node.input(index) as Value));
+    const reached =
+      kind === 'anchor' || dataInputs(node).some((index) => arriving.has(node.input(index) as Value));
     if (missing !== undefined && reached) report.skip(node.name, 'no-statistics', missing);
     if (missing !== undefined || !reached) kinds.delete(node);
     else for (const result of results) arriving.add(result);

@@ -1,4 +1,4 @@
-import { constantOf, type Graph, type Node, Tensor, type TensorSource, type Value } from '@lithe/core';
+import { constantOf, type Graph, type Node, type Tensor, type TensorSource, type Value } from '@lithe/core';
 import { removeConstant } from '../../weights/replace-constant.ts';
 
 /** A product with a constant matrix whose only reader adds a constant vector. */
@@ -15,10 +15,23 @@ function biasedProduct(node: Node): BiasedProduct | undefined {
   const result = node.output();
   const { uses } = result;
   const add = uses[0]?.node;
-  if (add === undefined || uses.length !== 1 || result.outputOf.length > 0 || !add.is('Add') || add.graph !== node.graph) return undefined;
+  if (
+    add === undefined ||
+    uses.length !== 1 ||
+    result.outputOf.length > 0 ||
+    !add.is('Add') ||
+    add.graph !== node.graph
+  )
+    return undefined;
   const bias = add.input(1 - uses[0]!.index);
   const source = constantOf(bias);
-  if (bias === null || source?.dtype !== 'float32' || source.shape.length !== 1 || source.shape[0] !== weight.shape[1]) return undefined;
+  if (
+    bias === null ||
+    source?.dtype !== 'float32' ||
+    source.shape.length !== 1 ||
+    source.shape[0] !== weight.shape[1]
+  )
+    return undefined;
   return { node, add, bias, source };
 }
 
@@ -45,7 +58,9 @@ export function prepareProductBiases(graph: Graph): ReadonlySet<Node> {
 
 function toGemm(graph: Graph, { node, add, bias }: BiasedProduct): void {
   const inputs = [node.input(0), node.input(1), bias];
-  const gemm = graph.addNode({ opType: 'Gemm', inputs, name: node.name }, [{ type: add.output().type }], { before: add });
+  const gemm = graph.addNode({ opType: 'Gemm', inputs, name: node.name }, [{ type: add.output().type }], {
+    before: add,
+  });
   graph.replaceAllUses(add.output(), gemm.output());
   graph.remove(add);
   graph.remove(node);

@@ -1,13 +1,28 @@
-import { attribute, constantOf, type Graph, type Node, Tensor, type TensorSource, type Value } from '@lithe/core';
-import type { AffineParameters } from '../../parameters/affine.ts';
-import { quantizeBias, raiseScalesForBias } from '../../parameters/bias.ts';
-import { granularity } from '../../parameters/granularity.ts';
-import type { IntegerRange } from '../../parameters/integer-range.ts';
+import {
+  attribute,
+  constantOf,
+  type Graph,
+  type Node,
+  Tensor,
+  type TensorSource,
+  type Value,
+} from '@lithe/core';
 import { inserter } from '../../graph/replace-node.ts';
+import type { AffineParameters } from '../../parameters/affine.ts';
+import { freeScalesOfEmptyChannels, quantizeBias, raiseScalesForBias } from '../../parameters/bias.ts';
+import { granularity } from '../../parameters/granularity.ts';
+import { groupLayout } from '../../parameters/group-layout.ts';
+import type { IntegerRange } from '../../parameters/integer-range.ts';
+import { groupMagnitudes } from '../../parameters/reduce.ts';
 import { float32Data } from '../../weights/lazy-parts.ts';
-import { elementParameters, integerTensor, quantizedWeight, type WeightSpec } from '../../weights/quantized-weight.ts';
-import type { SharedWeights } from '../../weights/shared.ts';
+import {
+  elementParameters,
+  integerTensor,
+  quantizedWeight,
+  type WeightSpec,
+} from '../../weights/quantized-weight.ts';
 import { removeConstant } from '../../weights/replace-constant.ts';
+import type { SharedWeights } from '../../weights/shared.ts';
 import { dataInputs } from './operator-kinds.ts';
 import type { StaticPlan } from './plan.ts';
 
@@ -37,7 +52,12 @@ function zeroPointArray(range: IntegerRange, values: readonly number[]): Int8Arr
   return range.low < 0 ? Int8Array.from(values) : Uint8Array.from(values);
 }
 
-function addScale(graph: Graph, name: string, parameters: AffineParameters, range: IntegerRange): ScaleValues {
+function addScale(
+  graph: Graph,
+  name: string,
+  parameters: AffineParameters,
+  range: IntegerRange,
+): ScaleValues {
   const scale = Tensor.from('float32', [], new Float32Array([parameters.scale]));
   const zeroPoint = integerTensor(range, [], zeroPointArray(range, [parameters.zeroPoint]));
   return {
@@ -111,13 +131,29 @@ async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<v
   const { node, weight, source, axis, bias } = use;
   const { graph } = node;
   const what = `weight "${weight.name}"`;
-  const spec: WeightSpec = { granularity: granularity.perChannel(axis), range: rewrite.weights, scheme: 'symmetric', what };
-  const parameters = elementParameters(float32Data(await source.load(rewrite.signal), what), spec, source.shape);
+  const spec: WeightSpec = {
+    granularity: granularity.perChannel(axis),
+    range: rewrite.weights,
+    scheme: 'symmetric',
+    what,
+  };
+  const data = float32Data(await source.load(rewrite.signal), what);
+  const parameters = elementParameters(data, spec, source.shape);
   const biasSource = constantOf(bias);
   const input = rewrite.ranges.get(node.input(0) as Value) as AffineParameters;
   const biasData =
-    biasSource === undefined ? undefined : float32Data(await biasSource.load(rewrite.signal), `bias of "${node.name}"`);
-  const raised = biasData === undefined ? 0 : raiseScalesForBias(parameters.scales, biasData, input.scale);
+    biasSource === undefined
+      ? undefined
+      : float32Data(await biasSource.load(rewrite.signal), `bias of "${node.name}"`);
+  let raised = 0;
+  if (biasData !== undefined) {
+    // Scale 1 is what a channel without weights gets; few others have it.
+    if (parameters.scales.includes(1)) {
+      const magnitudes = groupMagnitudes(data, groupLayout(source.shape, spec.granularity), what);
+      freeScalesOfEmptyChannels(parameters.scales, magnitudes, biasData);
+    }
+    raised = raiseScalesForBias(parameters.scales, biasData, input.scale);
+  }
   const insert = inserter(graph, node);
   const constant = (name: string, sources: readonly TensorSource[], along: number): Value => {
     const [values, scales, zeroPoints] = sources as readonly [TensorSource, TensorSource, TensorSource];
