@@ -29,6 +29,16 @@ export const errors = {
       details: { backend },
       cause,
     }),
+  /** A checkpoint was written by a run with another model, other data or other options. */
+  checkpointMismatch: (differences: readonly string[]): LitheError =>
+    new LitheError(
+      'CHECKPOINT_MISMATCH',
+      `The checkpoint is of another run. It differs in: ${differences.join(', ')}.`,
+      {
+        hint: 'Go on with the model, data and options it was written with, or use another checkpoint.',
+        details: { differences },
+      },
+    ),
   /** A backend or pass under test does not do what its contract says. */
   conformanceFailed: (test: string, problem: string): LitheError =>
     new LitheError('CONFORMANCE_FAILED', `${test}: ${problem}`, { details: { test } }),
@@ -183,6 +193,12 @@ export const errors = {
   /** Tensor data does not fit its dtype and shape. */
   tensorInvalid: (problem: string): LitheError =>
     new LitheError('TENSOR_INVALID', `The tensor is not valid: ${problem}.`),
+  /** The training loss is not a finite number any more. */
+  trainingDiverged: (step: number, loss: number): LitheError =>
+    new LitheError('TRAINING_DIVERGED', `The loss of training step ${step} is ${loss}.`, {
+      hint: 'Lower the learning rate, warm it up, or clip the gradients ("clipNorm").',
+      details: { step, loss: String(loss) },
+    }),
   /** A number does not fit where it has to go. */
   valueOutOfRange: (what: string, value: number | bigint, range: string): LitheError =>
     new LitheError('VALUE_OUT_OF_RANGE', `${what} is ${String(value)}, outside ${range}.`),

@@ -3,6 +3,7 @@ export type ErrorCode =
   | 'ATTRIBUTE_INVALID'
   | 'BACKEND_FAILED'
   | 'BACKEND_UNAVAILABLE'
+  | 'CHECKPOINT_MISMATCH'
   | 'CONFORMANCE_FAILED'
   | 'CONTRACT_MISMATCH'
   | 'DATA_INVALID'
@@ -26,6 +27,7 @@ export type ErrorCode =
   | 'PATH_ESCAPES'
   | 'SHAPE_MISMATCH'
   | 'TENSOR_INVALID'
+  | 'TRAINING_DIVERGED'
   | 'VALUE_OUT_OF_RANGE';
 
 /** What a {@link LitheError} carries beside its message. */

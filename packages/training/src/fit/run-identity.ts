@@ -1,0 +1,110 @@
+import { type Attribute, type Model, Tensor, type Value } from '@lithe/core';
+import type { TrainingStep } from '../step/training-step.ts';
+import type { FitOptions } from './fit-options.ts';
+import { constantSchedule } from './schedule.ts';
+
+/** What makes two runs the same, part by part: a run goes on from a checkpoint only when all parts are equal. */
+export type RunIdentity = Readonly<Record<string, string | number | boolean>>;
+
+/** Names of the parts that differ. */
+export function differences(left: RunIdentity, right: RunIdentity): readonly string[] {
+  return [...new Set([...Object.keys(left), ...Object.keys(right)])]
+    .filter((part) => left[part] !== right[part])
+    .sort();
+}
+
+/** Points at which a schedule is looked at: it is a function, and two are taken for one where they agree there. */
+const SCHEDULE_POINTS = 32;
+
+/** The identity of a run. Loss, optimizer, groups and clipping are in its graph; the first weights are in its state. */
+export function runIdentity(
+  step: TrainingStep,
+  options: FitOptions,
+  data: { readonly samples: number; readonly stepsPerEpoch: number },
+): RunIdentity {
+  const { epochs, batchSize, learningRate, schedule = constantSchedule(), seed = 0 } = options;
+  const steps = epochs * data.stepsPerEpoch;
+  const rates = Array.from({ length: SCHEDULE_POINTS }, (_, index) => {
+    const at = Math.floor((index * (steps - 1)) / (SCHEDULE_POINTS - 1));
+    return learningRate * schedule({ step: at, steps, epoch: Math.floor(at / data.stepsPerEpoch) });
+  });
+  return {
+    'training graph': hashText(graphText(step.model)),
+    'first weights': hashState(step),
+    samples: data.samples,
+    batchSize,
+    dropLast: options.dropLast ?? true,
+    epochs,
+    'learning rates': rates.join(),
+    seed,
+    augmentations: options.augment?.length ?? 0,
+    evaluated: options.evaluate !== undefined,
+    patience: options.patience ?? -1,
+    keepBest: options.keepBest ?? true,
+  };
+}
+
+/** A graph as text: nodes with attributes and the shape of their inputs, small constants by value. */
+function graphText({ graph }: Model): string {
+  const lines: string[] = [];
+  const shown = (value: Value | null): string => value?.name ?? '';
+  for (const { name, initializer } of graph.initializers) {
+    const small =
+      initializer instanceof Tensor && initializer.byteLength <= 64 && initializer.dtype !== 'string';
+    lines.push(
+      `${name}:${initializer?.dtype}[${initializer?.shape.join()}]${small ? (initializer as Tensor).bytes.join() : ''}`,
+    );
+  }
+  for (const value of graph.inputs) lines.push(`${value.name}:${value.dtype}[${value.shape?.join()}]`);
+  for (const node of graph.nodesDeep()) {
+    const attributes = [...node.attributes].map(([name, value]) => `${name}=${attributeText(value)}`).sort();
+    lines.push(
+      `${node.op}(${node.inputs.map(shown).join()})${attributes.join(';')}>${node.outputs.map(shown).join()}`,
+    );
+  }
+  return lines.join('\n');
+}
+
+function attributeText(attribute: Attribute): string {
+  switch (attribute.kind) {
+    case 'int':
+    case 'float':
+    case 'string':
+      return String(attribute.value);
+    case 'ints':
+    case 'floats':
+    case 'strings':
+      return attribute.value.join();
+    default:
+      return attribute.kind;
+  }
+}
+
+function hashState(step: TrainingStep): string {
+  const hash = fnv();
+  for (const { input, initial } of step.state) {
+    hash.add(new TextEncoder().encode(input));
+    hash.add(initial.bytes);
+  }
+  return hash.text();
+}
+
+function hashText(text: string): string {
+  const hash = fnv();
+  hash.add(new TextEncoder().encode(text));
+  return hash.text();
+}
+
+/** FNV-1a (Fowler, Noll and Vo) in two lanes of 32 bits: tells runs apart, is no defence. */
+function fnv(): { add(bytes: Uint8Array): void; text(): string } {
+  let [left, right] = [0x811c9dc5, 0x9747b28c];
+  return {
+    add: (bytes) => {
+      for (let index = 0; index < bytes.length; index++) {
+        left = Math.imul(left ^ bytes[index]!, 0x01000193);
+        right = Math.imul(right ^ bytes[index]!, 0x01000197);
+      }
+    },
+    text: () => `${(left >>> 0).toString(16).padStart(8, '0')}${(right >>> 0).toString(16).padStart(8, '0')}`,
+  };
+}

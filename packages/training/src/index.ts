@@ -1,0 +1,109 @@
+/**
+ * Training as graphs: a training step is an ordinary graph of standard operators, derived from the inference graph.
+ *
+ * @packageDocumentation
+ */
+export { type EmitAttributes, Emitter } from './autodiff/emitter.ts';
+export { type GradientContext, type GradientRule, gradient } from './autodiff/gradient-rule.ts';
+export { addGradients, type GradientRequest, gradients } from './autodiff/gradients.ts';
+export { readSafetensors, type SafetensorsFile, writeSafetensors } from './checkpoint/safetensors.ts';
+export { type CheckpointStore, memoryCheckpoints } from './checkpoint/store.ts';
+export {
+  type Augmentation,
+  cutout,
+  flip,
+  type ImageInput,
+  type MixupOptions,
+  mixup,
+  randomCrop,
+} from './data/augment.ts';
+export { gatherRows, type SampleTable, sampleTable, type TableArrays } from './data/sample-table.ts';
+export { fit } from './fit/fit.ts';
+export {
+  type EpochRecord,
+  type FitOptions,
+  type FitResult,
+  type MetricLines,
+  metricLines,
+  type StepRecord,
+} from './fit/fit-options.ts';
+export {
+  constantSchedule,
+  cosineSchedule,
+  type OneCycleOptions,
+  oneCycleSchedule,
+  polynomialSchedule,
+  type Schedule,
+  type SchedulePoint,
+  stepSchedule,
+  warmUp,
+} from './fit/schedule.ts';
+export { trainedModel } from './fit/trained-model.ts';
+export type { AttentionOptions } from './layers/attention.ts';
+export {
+  filledWith,
+  type GainOptions,
+  type Initializer,
+  type KaimingOptions,
+  kaimingNormal,
+  kaimingUniform,
+  orthogonal,
+  type TruncatedNormalOptions,
+  truncatedNormal,
+  type WeightRequest,
+  xavierNormal,
+  xavierUniform,
+} from './layers/initializer.ts';
+export { type Layers, layers } from './layers/layers.ts';
+export {
+  cnn,
+  type ImageNetworkOptions,
+  type MlpOptions,
+  type MobileNetOptions,
+  mlp,
+  mobileNetV2,
+  type NetworkOptions,
+  resnet20,
+  resnet56,
+  type TransformerOptions,
+  transformerEncoder,
+} from './layers/networks.ts';
+export type { BatchNormOptions, LayerNormOptions } from './layers/normalization.ts';
+export type { PoolOptions } from './layers/pool.ts';
+export type { Conv2dOptions, EmbeddingOptions, LinearOptions } from './layers/weighted.ts';
+export {
+  type BinaryCrossEntropyOptions,
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+} from './losses/classification.ts';
+export { type Loss, type LossContext, type WeightedLoss, weightedSum } from './losses/loss.ts';
+export {
+  cosineDistance,
+  type HuberOptions,
+  huber,
+  type KlOptions,
+  klDivergence,
+  meanSquaredError,
+  type RegressionOptions,
+} from './losses/regression.ts';
+export type { Optimizer, UpdateContext } from './optimizers/optimizer.ts';
+export {
+  type AdamOptions,
+  adam,
+  adamW,
+  type LionOptions,
+  lion,
+  type RmspropOptions,
+  rmsprop,
+  type SgdOptions,
+  sgd,
+} from './optimizers/standard.ts';
+export { standardGradients } from './rules/standard-gradients.ts';
+export type { DropoutMask } from './step/training-form.ts';
+export {
+  type ParameterGroup,
+  type TrainingStep,
+  type TrainingStepOptions,
+  trainingStep,
+} from './step/training-step.ts';

@@ -1,0 +1,125 @@
+import { errors, Tensor, type Value } from '@lithe/core';
+import type { Emitter } from '../autodiff/emitter.ts';
+import type { Loss, LossContext } from './loss.ts';
+
+/** Options of {@link crossEntropy}. */
+export interface CrossEntropyOptions {
+  /** Output that holds scores before softmax, `[N, C]` or `[N, C, …]`. */
+  readonly logits: string;
+  /** Name of the target input; `label` by default. */
+  readonly target?: string | undefined;
+  /**
+   * What the target holds: class numbers (int64, `[N]` or `[N, …]`, the default), or a probability for each class in
+   * the shape of the scores.
+   */
+  readonly targets?: 'labels' | 'probabilities' | undefined;
+  /** Share of probability spread evenly over all classes (Szegedy et al., 2016); 0 by default. */
+  readonly labelSmoothing?: number | undefined;
+  /** Samples with this label count for nothing; none by default. */
+  readonly ignoreIndex?: number | undefined;
+}
+
+/** 1 where a class is the label, else 0: `[N, C, …]` from labels `[N, …]`. */
+function oneHot(emit: Emitter, labels: Value, classes: number, rank: number, like: Value): Value {
+  const numbers = emit.constant(classNumbers(classes, rank));
+  const spread = emit.op('Unsqueeze', [emit.cast(labels, 'int32'), emit.ints([1])]);
+  return emit.mask(emit.op('Equal', [numbers, spread]), like.dtype ?? 'float32');
+}
+
+function classNumbers(classes: number, rank: number): Tensor {
+  const shape = Array.from({ length: rank }, (_, axis) => (axis === 1 ? classes : 1));
+  return Tensor.from(
+    'int32',
+    shape,
+    Int32Array.from({ length: classes }, (_, index) => index),
+  );
+}
+
+function classesOf(logits: Value): number {
+  const classes = logits.shape?.[1];
+  if (typeof classes !== 'number') {
+    throw errors.optionsInvalid('the loss', [`The number of classes of "${logits.name}" is not known.`]);
+  }
+  return classes;
+}
+
+/**
+ * Cross-entropy of softmax scores with labels or probabilities, averaged over the samples (those that count):
+ * -sum_c t_c log softmax(z)_c. With smoothing e, t = (1 - e) onehot + e / C.
+ */
+export function crossEntropy(options: CrossEntropyOptions): Loss {
+  const { labelSmoothing = 0, ignoreIndex, target = 'label', targets = 'labels' } = options;
+  if (!(labelSmoothing >= 0 && labelSmoothing < 1))
+    throw errors.optionsInvalid('crossEntropy', ['"labelSmoothing" must be in [0, 1).']);
+  return {
+    name: 'cross-entropy',
+    build: (context) => {
+      const { emit } = context;
+      const logits = context.value(options.logits);
+      const shape = logits.shape;
+      if (shape === undefined || shape.length < 2) {
+        throw errors.optionsInvalid('crossEntropy', [
+          `"${logits.name}" must be of shape [N, C] or [N, C, …].`,
+        ]);
+      }
+      const classes = classesOf(logits);
+      const logProbabilities = emit.op('LogSoftmax', [logits], { axis: 1 });
+      if (targets === 'probabilities') {
+        const wanted = context.target(target, logits.dtype ?? 'float32', shape);
+        const each = emit.neg(
+          emit.sum(emit.mul(smooth(emit, wanted, classes, labelSmoothing), logProbabilities), [1], false),
+        );
+        return emit.op('ReduceMean', [each], { keepdims: 0 });
+      }
+      const labels = context.target(target, 'int64', [shape[0] ?? null, ...shape.slice(2)]);
+      const wanted = smooth(
+        emit,
+        oneHot(emit, labels, classes, shape.length, logits),
+        classes,
+        labelSmoothing,
+      );
+      const each = emit.neg(emit.sum(emit.mul(wanted, logProbabilities), [1], false));
+      if (ignoreIndex === undefined) return emit.op('ReduceMean', [each], { keepdims: 0 });
+      const ignored = emit.op('Equal', [emit.cast(labels, 'int32'), emit.scalar(ignoreIndex, 'int32')]);
+      const counted = emit.mask(emit.op('Not', [ignored]), logits.dtype ?? 'float32');
+      const total = emit.op('ReduceSum', [emit.mul(each, counted)], { keepdims: 0 });
+      const count = emit.op('ReduceSum', [counted], { keepdims: 0 });
+      // A batch in which nothing counts has loss 0, not 0 / 0.
+      return emit.div(total, emit.op('Max', [count, emit.scalar(1, logits.dtype ?? 'float32')]));
+    },
+  };
+}
+
+function smooth(emit: Emitter, wanted: Value, classes: number, share: number): Value {
+  return share === 0 ? wanted : emit.shift(emit.scale(wanted, 1 - share), share / classes);
+}
+
+/** Options of {@link binaryCrossEntropy}. */
+export interface BinaryCrossEntropyOptions {
+  /** Output that holds scores before the sigmoid. */
+  readonly logits: string;
+  /** Name of the target input, of the scores' shape, with values in [0, 1]; `target` by default. */
+  readonly target?: string | undefined;
+}
+
+/**
+ * Binary cross-entropy of sigmoid scores, averaged over all elements, in the form that does not overflow:
+ * max(z, 0) - z t + log(1 + exp(-|z|)).
+ */
+export function binaryCrossEntropy(options: BinaryCrossEntropyOptions): Loss {
+  return {
+    name: 'binary cross-entropy',
+    build: (context: LossContext) => {
+      const { emit } = context;
+      const logits = context.value(options.logits);
+      const wanted = context.target(
+        options.target ?? 'target',
+        logits.dtype ?? 'float32',
+        logits.shape ?? [],
+      );
+      const tail = emit.op('Softplus', [emit.neg(emit.op('Abs', [logits]))]);
+      const each = emit.add(emit.sub(emit.op('Relu', [logits]), emit.mul(logits, wanted)), tail);
+      return emit.op('ReduceMean', [each], { keepdims: 0 });
+    },
+  };
+}

@@ -1,0 +1,6 @@
+/**
+ * What training needs of Node: checkpoints in files.
+ *
+ * @packageDocumentation
+ */
+export { fileCheckpoints } from './file-checkpoints.ts';

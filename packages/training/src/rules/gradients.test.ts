@@ -1,0 +1,100 @@
+import { Graph, Model, standardOpDefs, standardOps, Tensor, tensorType } from '@lithe/core';
+import { evaluateModel } from '@lithe/core/reference';
+import { describe, expect, it } from 'vitest';
+import { cases } from '../../test/gradient-cases.ts';
+import { build, label, numericGradient } from '../../test/gradient-check.ts';
+import { Emitter } from '../autodiff/emitter.ts';
+import { gradients } from '../autodiff/gradients.ts';
+import { standardGradients } from './standard-gradients.ts';
+
+describe('gradients by hand', () => {
+  it('splits the gradient of Clip between the input and the bound that it met', async () => {
+    const graph = new Graph();
+    const x = graph.addInput('x', tensorType('float32', [3]));
+    const low = graph.addInput('low', tensorType('float32', []));
+    const high = graph.addInput('high', tensorType('float32', []));
+    const emit = new Emitter(graph, standardOps, 'f/');
+    const loss = emit.sum(emit.op('Clip', [x, low, high]), [0], false);
+    graph.rename(loss, 'loss');
+    graph.setOutputs([loss]);
+    const model = await gradients(new Model({ graph }), { of: 'loss', wrt: ['x', 'low', 'high'] });
+    const f32 = (shape: number[], ...values: number[]): Tensor =>
+      Tensor.from('float32', shape, Float32Array.from(values));
+    const result = await evaluateModel(model, {
+      x: f32([3], -5, 0.5, 7),
+      low: f32([], -1),
+      high: f32([], 1),
+    });
+    expect([...(result['grad:x'] as Tensor<'float32'>).data]).toEqual([0, 1, 0]);
+    expect([...(result['grad:low'] as Tensor<'float32'>).data]).toEqual([1]);
+    expect([...(result['grad:high'] as Tensor<'float32'>).data]).toEqual([1]);
+  });
+
+  it('goes to the largest element of each window of MaxPool, shared by equal ones', async () => {
+    const graph = new Graph();
+    const x = graph.addInput('x', tensorType('float32', ['N', 1, 4, 4]));
+    const emit = new Emitter(graph, standardOps, 'f/');
+    const pooled = emit.op('MaxPool', [x], { kernel_shape: [2, 2], strides: [2, 2] });
+    const weights = emit.floats([2, 2], [1, 2, 3, 4]);
+    const loss = emit.op('ReduceSum', [emit.mul(pooled, weights)], { keepdims: 0 });
+    graph.rename(loss, 'loss');
+    graph.setOutputs([loss]);
+    const model = await gradients(new Model({ graph }), { of: 'loss', wrt: ['x'] });
+    const data = Float32Array.of(1, 5, 0, 0, 2, 3, 0, 0, -1, -2, 7, 7, -3, -4, 6, 5);
+    const result = await evaluateModel(model, { x: Tensor.from('float32', [1, 1, 4, 4], data) });
+    expect([...(result['grad:x'] as Tensor<'float32'>).data]).toEqual([
+      0, 1, 0.5, 0.5, 0, 0, 0.5, 0.5, 3, 0, 2, 2, 0, 0, 0, 0,
+    ]);
+  });
+
+  it('follows exp(x / alpha) below zero for Celu', async () => {
+    const graph = new Graph();
+    const x = graph.addInput('x', tensorType('float32', [2]));
+    const emit = new Emitter(graph, standardOps, 'f/');
+    const loss = emit.sum(emit.op('Celu', [x], { alpha: 0.5 }), [0], false);
+    graph.rename(loss, 'loss');
+    graph.setOutputs([loss]);
+    const model = await gradients(new Model({ graph }), { of: 'loss', wrt: ['x'] });
+    const result = await evaluateModel(model, { x: Tensor.from('float32', [2], Float32Array.of(-1, 2)) });
+    const [below, above] = (result['grad:x'] as Tensor<'float32'>).data;
+    expect(below).toBeCloseTo(Math.exp(-2), 6);
+    expect(above).toBe(1);
+  });
+});
+
+describe('the table of standard gradients', () => {
+  it('answers for every standard operator, and has been checked for at least 80 of them', () => {
+    for (const opType of Object.keys(standardOpDefs)) {
+      expect(standardGradients.get({ domain: '', opType }), opType).toBeDefined();
+    }
+    const checked = new Set(cases.map((item) => `${item.domain ?? ''}:${item.op}`));
+    for (const key of checked) {
+      const [domain = '', opType = ''] = key.split(':');
+      expect(standardGradients.get({ domain, opType }), key).toBeTypeOf('function');
+    }
+    expect(checked.size).toBeGreaterThanOrEqual(80);
+  });
+});
+
+describe('gradient rules agree with central differences in float64', () => {
+  it.each(cases.map((item) => [label(item), item] as const))('%s', async (_, item) => {
+    const built = await build(item);
+    const wrt = Object.keys(built.feeds).filter(
+      (name) => !(item.constant ?? []).includes(Number(name.slice(1))),
+    );
+    const model = await gradients(built.model, { of: 'loss', wrt });
+    const results = await evaluateModel(model, built.feeds);
+    for (const name of wrt) {
+      const analytic = results[`grad:${name}`] as Tensor<'float64'>;
+      const numeric = await numericGradient(built, name);
+      expect(analytic.shape).toEqual(built.feeds[name]?.shape);
+      const scale = Math.max(1, ...numeric.map(Math.abs));
+      analytic.data.forEach((value, index) => {
+        expect(
+          Math.abs(value - (numeric[index] as number)) / scale,
+          `${name}[${index}]: ${value} against ${numeric[index]}`,
+        ).toBeLessThan(2e-6);
+      });
+    }
+  });
+});

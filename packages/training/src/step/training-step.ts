@@ -1,0 +1,173 @@
+import {
+  type Dim,
+  errors,
+  type Graph,
+  inferShapes,
+  type Model,
+  type OpSet,
+  type StatePair,
+  standardOps,
+  type TraitTable,
+  tensorType,
+  type Value,
+} from '@lithe/core';
+import { Emitter } from '../autodiff/emitter.ts';
+import type { GradientRule } from '../autodiff/gradient-rule.ts';
+import { addGradients } from '../autodiff/gradients.ts';
+import { type Loss, lossContext } from '../losses/loss.ts';
+import type { Optimizer } from '../optimizers/optimizer.ts';
+import type { Build } from './build.ts';
+import { lowerBatchNormalization } from './lower-batch-normalization.ts';
+import { promoteConstants } from './promote-constants.ts';
+import { shareEqualNodes } from './share-equal-nodes.ts';
+import { type DropoutMask, trainingForm } from './training-form.ts';
+import { AVERAGE, accumulate, clip, counter, update } from './update.ts';
+import { chooseTrainable, findWeights } from './weights.ts';
+
+/** A group of parameters with settings of its own. */
+export interface ParameterGroup {
+  /** Whether a parameter belongs to the group. The first group that takes it counts. */
+  matches(name: string): boolean;
+  /** Weight decay instead of the optimizer's. */
+  readonly weightDecay?: number | undefined;
+  /** Factor on the learning rate; 1 by default. */
+  readonly learningRateScale?: number | undefined;
+}
+
+/** What a {@link trainingStep} is made from. */
+export interface TrainingStepOptions {
+  /** What is minimized. */
+  readonly loss: Loss;
+  /** How. */
+  readonly optimizer: Optimizer;
+  /**
+   * Which weights learn: names of float initializers, or a test among the weights that are found. By default all that
+   * are found and that the loss depends on: what operators read as kernels, matrices, biases, scales, tables; vectors of
+   * plain arithmetic; addends of several axes that are no masks. Constants such as bounds, exponents and single numbers,
+   * running statistics and scales of quantization learn only when they are named.
+   */
+  readonly trainable?: readonly string[] | ((name: string) => boolean) | undefined;
+  /** Groups with settings of their own. */
+  readonly groups?: readonly ParameterGroup[] | undefined;
+  /** Largest norm of all gradients together; larger ones are scaled down (Pascanu et al., 2013). */
+  readonly clipNorm?: number | undefined;
+  /** Largest absolute value of a gradient element. */
+  readonly clipValue?: number | undefined;
+  /**
+   * Decay d of a running average of the weights: a = d a + (1 - d) w after each update, d being at most
+   * (1 + t) / (10 + t) in update t so that the first weights are forgotten. None by default.
+   */
+  readonly emaDecay?: number | undefined;
+  /** Steps whose gradients are averaged before the weights move; 1 by default. */
+  readonly accumulate?: number | undefined;
+  /**
+   * Shapes of inputs while training, by name, where the model leaves sizes open that gradients need to know; a text is a
+   * size that stays open, such as that of the batch. The trained model keeps its own.
+   */
+  readonly inputShapes?: Readonly<Record<string, readonly Dim[]>> | undefined;
+  /** Gradient rules; those of the standard operators by default. */
+  readonly rules?: TraitTable<GradientRule> | undefined;
+  /** Operators that are known. */
+  readonly opset?: OpSet | undefined;
+}
+
+/** One training step as a graph. */
+export interface TrainingStep {
+  /** The graph: feeds, targets and learning rate in; loss and the model's outputs out; weights and slots as state. */
+  readonly model: Model;
+  /** What stays on the device between steps. */
+  readonly state: readonly StatePair[];
+  /** Names of the weights that learn. */
+  readonly parameters: readonly string[];
+  /** State that holds the running average of each weight, by the weight's name; empty without `emaDecay`. */
+  readonly averages: ReadonlyMap<string, string>;
+  /** State that is part of the model though it does not learn by gradients: running statistics of BatchNormalization. */
+  readonly statistics: readonly string[];
+  /** Inputs of random masks for Dropout: to be fed with 0 and 1 / (1 - ratio). */
+  readonly masks: readonly DropoutMask[];
+  /** Name of the loss output. */
+  readonly loss: string;
+  /** Name of the learning-rate input, a float32 scalar. */
+  readonly learningRate: string;
+}
+
+/**
+ * Derives one training step from an inference model: forward part in training form, loss, gradients, clipping and
+ * the optimizer's update, all of standard operators, so that whatever runs the model also trains it. Weights become
+ * inputs with a matching output; a backend keeps them on the device from step to step (see `CompileOptions.state`).
+ *
+ * @param model the model; it is not changed
+ * @throws {LitheError} OPTIONS_INVALID when nothing is trainable or a name is unknown; OP_UNSUPPORTED naming the node
+ *   when an operator has no gradient rule
+ * @example
+ * ```ts
+ * import { crossEntropy, mlp, sgd, trainingStep } from '@lithe/training';
+ *
+ * const model = await mlp({ inputs: 2, hidden: [4], classes: 2 });
+ * const step = await trainingStep(model, { loss: crossEntropy({ logits: 'logits' }), optimizer: sgd() });
+ * step.parameters; // => ['linear1.weight', 'linear1.bias', 'classifier.weight', 'classifier.bias']
+ * ```
+ */
+export async function trainingStep(model: Model, options: TrainingStepOptions): Promise<TrainingStep> {
+  const copy = model.clone();
+  const opset = options.opset ?? standardOps;
+  const { graph } = copy;
+  promoteConstants(graph);
+  fixShapes(graph, options.inputShapes ?? {});
+  await inferShapes(copy, { opset });
+  const found = await findWeights(graph);
+  const emit = new Emitter(graph, opset, 'train/');
+  const build: Build = { model: copy, emit, options, state: [], outputs: [] };
+  const form = await trainingForm(build);
+  await inferShapes(copy, { opset });
+  const loss = options.loss.build(lossContext(graph, emit));
+  const parameters = chooseTrainable(graph, found, { loss, trainable: options.trainable });
+  const rate = graph.addInput(graph.uniqueName('learning_rate'), tensorType('float32', []));
+  const gradients = addGradients(copy, { of: loss, wrt: parameters, rules: options.rules, opset }).map(
+    (value, index) => value ?? emit.zerosLike(parameters[index] as Value),
+  );
+  const averaged = accumulate(build, parameters, gradients);
+  const step = counter(build, averaged.ready);
+  await update(build, {
+    parameters,
+    gradients: clip(build, averaged.gradients),
+    rate,
+    step,
+    ready: averaged.ready,
+  });
+  form.finish();
+  lowerBatchNormalization(graph);
+  if (loss.name !== 'loss') graph.rename(loss, graph.uniqueName('loss'));
+  const outputs = [loss, ...graph.outputs.filter((value) => value !== loss), ...build.outputs];
+  graph.setOutputs([...new Set(outputs)]);
+  shareEqualNodes(graph);
+  const names = parameters.map((value) => value.name);
+  return {
+    model: copy,
+    state: build.state,
+    parameters: names,
+    averages: new Map(options.emaDecay === undefined ? [] : names.map((name) => [name, `${AVERAGE}${name}`])),
+    statistics: form.statistics,
+    masks: form.masks,
+    loss: loss.name,
+    learningRate: rate.name,
+  };
+}
+
+function fixShapes(graph: Graph, shapes: Readonly<Record<string, readonly Dim[]>>): void {
+  const entries = Object.entries(shapes);
+  for (const [name, shape] of entries) {
+    const value = graph.inputs.find((input) => input.name === name);
+    const known = value?.shape;
+    const fits = known?.every((dim, axis) => typeof dim !== 'number' || dim === shape[axis]) ?? true;
+    if (value?.dtype === undefined || (known !== undefined && known.length !== shape.length) || !fits) {
+      throw errors.optionsInvalid('trainingStep', [
+        `The model has no input "${name}" of shape [${shape.join(', ')}].`,
+      ]);
+    }
+    value.type = tensorType(value.dtype, shape);
+  }
+  if (entries.length === 0) return;
+  // What the file says of other values is looser than what now follows from the inputs.
+  for (const node of graph.nodes()) for (const output of node.outputs) output.type = undefined;
+}

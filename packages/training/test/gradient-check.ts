@@ -1,0 +1,110 @@
+import {
+  createRng,
+  type Feeds,
+  Graph,
+  inferNodeTypes,
+  inferShapes,
+  Model,
+  standardOps,
+  Tensor,
+  tensorType,
+  type Value,
+} from '@lithe/core';
+import { evaluateModel } from '@lithe/core/reference';
+import { type EmitAttributes, Emitter } from '../src/index.ts';
+
+/** Smallest and largest number that is drawn. */
+export type Range = readonly [number, number];
+
+/** One operator with inputs: float shapes are drawn, tensors are constants, `null` is left out. */
+export interface Case {
+  readonly name?: string;
+  readonly op: string;
+  /** Operator set; `ai.onnx` by default. Only without attributes. */
+  readonly domain?: string;
+  readonly inputs: readonly (readonly number[] | Tensor | null)[];
+  readonly attributes?: EmitAttributes;
+  readonly outputs?: number;
+  /** Where inputs are drawn from; [-2, 2] by default. */
+  readonly range?: Range;
+  /** Inputs (by index) that have no gradient. */
+  readonly constant?: readonly number[];
+}
+
+/** A case as a model, and what it is fed. */
+export interface Built {
+  readonly model: Model;
+  readonly feeds: Record<string, Tensor<'float64'>>;
+}
+
+/** loss = sum of all outputs, each weighted elementwise by fixed random numbers. */
+export async function build(item: Case): Promise<Built> {
+  const rng = createRng(7).fork(JSON.stringify([item.op, item.attributes]));
+  const graph = new Graph('case');
+  const feeds: Record<string, Tensor<'float64'>> = {};
+  const [low, high] = item.range ?? [-2, 2];
+  const values = item.inputs.map((input, index): Value | null => {
+    if (input === null) return null;
+    if (input instanceof Tensor) return graph.addInitializer(`c${index}`, input);
+    const size = input.reduce((product, dim) => product * dim, 1);
+    feeds[`x${index}`] = Tensor.from(
+      'float64',
+      input,
+      Float64Array.from({ length: size }, () => low + (high - low) * rng.next()),
+    );
+    return graph.addInput(`x${index}`, tensorType('float64', input));
+  });
+  const emit = new Emitter(graph, standardOps, 'f/');
+  const outputs =
+    item.domain === undefined
+      ? emit.node(item.op, values, item.attributes ?? {}, item.outputs ?? 1)
+      : graph.addNode({ opType: item.op, domain: item.domain, inputs: values }, 1).outputs;
+  const [first] = outputs;
+  if (item.domain !== undefined && first?.producer != null) inferNodeTypes(first.producer, standardOps);
+  const counted = outputs.filter(
+    (output, index) =>
+      output.dtype === 'float64' && (index === 0 || item.name?.includes('training') !== true),
+  );
+  const parts = counted.map((output) => {
+    const shape = output.shape as readonly number[];
+    const size = shape.reduce((product, dim) => product * dim, 1);
+    const weights = emit.floats(
+      shape,
+      Float64Array.from({ length: size }, () => rng.normal()),
+      'float64',
+    );
+    return emit.op('ReduceSum', [emit.mul(output, weights)], { keepdims: 0 });
+  });
+  const loss = parts.reduce((left, right) => emit.add(left, right));
+  graph.rename(loss, 'loss');
+  graph.setOutputs([loss]);
+  const model = new Model({ graph });
+  await inferShapes(model);
+  return { model, feeds };
+}
+
+const lossOf = async (model: Model, feeds: Feeds): Promise<number> => {
+  const results = await evaluateModel(model, feeds);
+  return Number((results['loss'] as Tensor<'float64'>).data[0]);
+};
+
+/** Central differences, element by element. */
+export async function numericGradient({ model, feeds }: Built, name: string): Promise<Float64Array> {
+  const step = 1e-5;
+  const base = feeds[name] as Tensor<'float64'>;
+  const result = new Float64Array(base.size);
+  for (let index = 0; index < base.size; index++) {
+    const at = async (delta: number): Promise<number> => {
+      const moved = Float64Array.from(base.data);
+      moved[index] = (moved[index] as number) + delta;
+      return lossOf(model, { ...feeds, [name]: Tensor.from('float64', base.shape, moved) });
+    };
+    result[index] = ((await at(step)) - (await at(-step))) / (2 * step);
+  }
+  return result;
+}
+
+/** Name of a case, for the test. */
+export const label = (item: Case): string =>
+  item.name ??
+  `${item.op} ${item.inputs.map((input) => (input === null ? '–' : `[${(input instanceof Tensor ? input.shape : input).join(' ')}]`)).join(' ')} ${JSON.stringify(item.attributes ?? {})}`;
