@@ -1,7 +1,6 @@
 import {
   type AttributeSpecs,
   type AttributesOf,
-  attributesOf,
   defineTrait,
   type Node,
   type OpDef,
@@ -42,9 +41,6 @@ export type GradientRule = (context: GradientContext, gradient: Value) => readon
 
 /** The gradient of an operator, as a trait: third parties add entries with `gradient.of(op, rule)`. */
 export const gradient: Trait<GradientRule> = defineTrait<GradientRule>('training/gradient');
-
-/** Reads attributes; apart so that the context stays small. */
-export const readNodeAttributes: typeof attributesOf = attributesOf;
 
 /** Answers of a family of standard operators: a rule, or `'none'` where no useful gradient exists. */
 export type GradientRules<Op extends StandardOp> = Readonly<Record<Op, GradientRule | 'none'>>;
