@@ -61,7 +61,7 @@ export function addCompress(program: Command, context: CommandContext): void {
         'smallest signal to noise ratio of the outputs, where there are no labels',
       )
         .argParser(parseNumber(-100, 1000))
-        .default(undefined, '20 on real inputs, 10 on random ones'),
+        .default(undefined, '19 on real inputs, 10 on random ones'),
     )
     .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
     .option('--evaluate <data>', 'labelled inputs, for the accuracy')
@@ -91,7 +91,7 @@ async function compress(
       target: await createTarget(options.target),
       threads: options.threads,
       objective: options.objective,
-      limits: { maxDrop: options.maxDrop, minSqnrDb: options.minSqnr ?? (inputs.random ? 10 : 20) },
+      limits: { maxDrop: options.maxDrop, minSqnrDb: options.minSqnr ?? (inputs.random ? 10 : 19) },
       data: inputs.data,
       random: inputs.random,
       evaluate,

@@ -70,7 +70,7 @@ export function addVerify(program: Command, context: CommandContext): void {
     .addOption(
       new Option('--min-sqnr <dB>', 'smallest signal to noise ratio of the outputs')
         .argParser(parseNumber(-100, 1000))
-        .default(20),
+        .default(19),
     )
     .addOption(
       new Option('--max-drop <share>', 'largest drop of accuracy, with --evaluate')

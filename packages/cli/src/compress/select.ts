@@ -8,7 +8,7 @@ import type { CandidateResult, DriftFigures, LatencyChange, Limits } from './rep
 export const SLOWER_BELOW = 0.98;
 
 /** Gains closer than this are taken as equal: measurements do not tell them apart. */
-const TIE = 0.05;
+const TIE = 0.03;
 
 /** Why a candidate cannot be chosen, as a clause; `undefined` when it can. */
 export function refusalOf(result: CandidateResult, objective: Objective, limits: Limits): string | undefined {
