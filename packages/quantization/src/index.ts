@@ -4,13 +4,28 @@
  * @packageDocumentation
  */
 
+export { type Calibrator, calibratedRange, type RealRange } from './calibration/calibrator.ts';
+export { type EntropyOptions, entropyCalibrator } from './calibration/entropy.ts';
+export { minMaxCalibrator } from './calibration/min-max.ts';
+export { type MovingAverageOptions, movingAverageCalibrator } from './calibration/moving-average.ts';
+export { mseCalibrator } from './calibration/mse.ts';
 export { type ObserveOptions, observe } from './calibration/observe.ts';
 export {
-  type CalibrationStats,
   minMaxObserver,
+  type StatisticsObserverOptions,
+  statisticsObserver,
+} from './calibration/observers.ts';
+export { type PercentileOptions, percentileCalibrator } from './calibration/percentile.ts';
+export {
+  type BatchExtremes,
+  type CalibrationStats,
+  type ChannelStatistics,
   type Observer,
+  statisticsOf,
   type TensorStatistics,
+  type ValueHistogram,
 } from './calibration/statistics.ts';
+export { readCalibrationStats } from './calibration/stats-schema.ts';
 export {
   type AffineParameters,
   asymmetricParameters,
@@ -45,6 +60,11 @@ export {
   quantizeGroups,
 } from './parameters/kernels.ts';
 export { type NBitsOptions, type NBitsWeight, type ProductSize, packNBits } from './parameters/nbits.ts';
+export {
+  type NormalFloat4Weight,
+  normalFloat4Levels,
+  quantizeNormalFloat4,
+} from './parameters/normal-float4.ts';
 export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from './parameters/reduce.ts';
 export { roundHalfEven } from './parameters/rounding.ts';
 export { type DynamicInt8Options, dynamicInt8 } from './passes/dynamic-int8.ts';
@@ -59,6 +79,7 @@ export {
   type FoldableWeightsSettings,
   foldableWeights,
 } from './passes/foldable-weights.ts';
+export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
 export type { Resolved } from './passes/resolved.ts';
 export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
 export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';

@@ -23,10 +23,28 @@ export interface QuantizedConstant {
   readonly zeroPoints: Value;
 }
 
+/** A table as rows of integers, as graph values. */
+export interface QuantizedTable {
+  /** The integers `[rows, columns]`. */
+  readonly values: Value;
+  /** A scale for each row `[rows, 1]`. */
+  readonly scales: Value;
+}
+
+/** How the matrix of a product becomes integers. */
+export interface ProductForm {
+  /** Integers it may take: symmetric around 0 when signed, with zero points otherwise. */
+  readonly range: IntegerRange;
+  /** Whether each column has a scale. */
+  readonly perColumn: boolean;
+}
+
 /** What the rewriting of one model shares. */
 export interface DynamicContext {
-  /** Integers that signed weights may take. */
+  /** Integers that signed weights may take: of recurrent nodes and tables. */
   readonly range: IntegerRange;
+  /** How matrices become integers. */
+  readonly product: ProductForm;
   /** Whether weights use 7 bits. */
   readonly reducedRange: boolean;
   /** Weights with fewer elements stay float. */
@@ -35,6 +53,8 @@ export interface DynamicContext {
   readonly activations: Map<Graph, Map<Value, QuantizedActivation>>;
   /** Quantized weights. */
   readonly weights: SharedWeights<QuantizedConstant>;
+  /** Quantized tables. */
+  readonly tables: SharedWeights<QuantizedTable>;
 }
 
 /** The quantized form of an activation, shared by the nodes of a graph that read it. */

@@ -1,29 +1,15 @@
-import {
-  attribute,
-  constantOf,
-  definePass,
-  dtypes,
-  type Node,
-  type Pass,
-  ReportBuilder,
-  Tensor,
-  type TensorSource,
-} from '@lithe/core';
+import { attribute, constantOf, definePass, dtypes, type Node, type Pass, ReportBuilder } from '@lithe/core';
 import { z } from 'zod';
 import { type MatrixProduct, matrixProduct } from '../graph/matrix-product.ts';
 import { replaceNode } from '../graph/replace-node.ts';
-import { granularity } from '../parameters/granularity.ts';
-import { groupLayout } from '../parameters/group-layout.ts';
-import { groupParameters } from '../parameters/group-parameters.ts';
-import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
-import { quantizeGroups } from '../parameters/kernels.ts';
-import { transposeLevels } from '../parameters/transpose-levels.ts';
-import { float32Data, lazyParts } from '../weights/lazy-parts.ts';
+import { integerRange } from '../parameters/integer-range.ts';
 import { removeConstant } from '../weights/replace-constant.ts';
 import { SharedWeights } from '../weights/shared.ts';
 import { addConstant, type DynamicContext, quantizeActivation } from './dynamic-context.ts';
 import { quantizeConvolution } from './dynamic-convolution.ts';
+import { quantizeEmbedding } from './dynamic-embedding.ts';
 import { quantizeLstm } from './dynamic-lstm.ts';
+import { productWeight } from './dynamic-product-weight.ts';
 import type { Resolved } from './resolved.ts';
 
 /** Options of {@link dynamicInt8}. */
@@ -35,8 +21,20 @@ export interface DynamicInt8Options {
   readonly convolutions?: boolean | undefined;
   /** Whether LSTM nodes become `com.microsoft.DynamicQuantizeLSTM`; on by default. */
   readonly recurrent?: boolean | undefined;
-  /** Weights in [-64, 64], so that processors without VNNI cannot overflow; off by default. */
+  /** Signed weights in [-64, 64], so that processors without VNNI cannot overflow; off by default. */
   readonly reducedRange?: boolean | undefined;
+  /**
+   * Integers of the matrices: `int8` (default) symmetric, `uint8` with zero points. Processors without VNNI saturate
+   * signed weights only, so unsigned ones keep all 8 bits under {@link reducedRange}.
+   */
+  readonly weights?: 'int8' | 'uint8' | undefined;
+  /** Whether a matrix has a scale per column (default) or one scale. */
+  readonly granularity?: 'per-channel' | 'per-tensor' | undefined;
+  /**
+   * Whether tables that `Gather` reads rows of are stored as int8, with a scale per row, and expanded row by row as
+   * they are read; off by default.
+   */
+  readonly embeddings?: boolean | undefined;
   /** Weights with fewer elements stay float; 1024 by default. */
   readonly minimumElements?: number | undefined;
 }
@@ -45,43 +43,19 @@ const schema = z.strictObject({
   convolutions: z.boolean().default(false),
   recurrent: z.boolean().default(true),
   reducedRange: z.boolean().default(false),
+  weights: z.enum(['int8', 'uint8']).default('int8'),
+  granularity: z.enum(['per-channel', 'per-tensor']).default('per-channel'),
+  embeddings: z.boolean().default(false),
   minimumElements: z.int().min(1).default(1024),
 });
 
 type Options = Resolved<DynamicInt8Options>;
 
-function productWeight(
-  product: MatrixProduct,
-  range: IntegerRange,
-): Readonly<Record<'values' | 'scales' | 'zeroPoints', TensorSource>> {
-  const { k, n, transposed, source } = product;
-  const what = `weight "${product.weight.name}"`;
-  return lazyParts(
-    {
-      values: { dtype: 'int8', shape: [k, n] },
-      scales: { dtype: 'float32', shape: [n] },
-      zeroPoints: { dtype: 'int8', shape: [n] },
-    },
-    async (signal) => {
-      const data = float32Data(await source.load(signal), what);
-      const layout = groupLayout(source.shape, granularity.perChannel(transposed ? 0 : 1));
-      const parameters = groupParameters(data, layout, { range, scheme: 'symmetric', what });
-      const levels = quantizeGroups(data, layout, { parameters, range }) as Int8Array;
-      const values = transposed ? transposeLevels(levels, { matrices: 1, rows: n, columns: k }) : levels;
-      return {
-        values: Tensor.from('int8', [k, n], values),
-        scales: Tensor.from('float32', [n], parameters.scales),
-        zeroPoints: Tensor.from('int8', [n], new Int8Array(n)),
-      };
-    },
-  );
-}
-
 function quantizeProduct(node: Node, product: MatrixProduct, context: DynamicContext): void {
   const { weight } = product;
   const form = product.transposed ? 'transposed product' : 'product';
   const { values, scales, zeroPoints } = context.weights.get(weight, form, () =>
-    addConstant(weight, productWeight(product, context.range)),
+    addConstant(weight, productWeight(product, context.product)),
   );
   replaceNode(node, (insert) => {
     const input = quantizeActivation(insert, product.input, context);
@@ -139,6 +113,9 @@ function treat(
           'dynamic quantization makes convolutions slower; use static quantization',
         );
       return;
+    case 'Gather':
+      if (options.embeddings) quantizeEmbedding(node, context, report);
+      return;
     case 'ConvTranspose':
       if (constantOf(node.input(1)) !== undefined)
         report.skip(node.name, 'no-kernel', 'onnxruntime has no integer ConvTranspose');
@@ -151,7 +128,7 @@ function treat(
 /**
  * Computes matrix products in 8-bit integers with activation scales found at run time: no calibration data. `MatMul`
  * and `Gemm` with a constant matrix become `DynamicQuantizeLinear`, `MatMulInteger`, `Cast`, `Mul`, which onnxruntime
- * fuses; activations are unsigned, weights signed with a scale per column. LSTM nodes become
+ * fuses; activations are unsigned, weights signed with a scale per column unless asked otherwise. LSTM nodes become
  * `com.microsoft.DynamicQuantizeLSTM`.
  *
  * Meant for transformers and recurrent models on a CPU or WASM. On WebGPU the operators run on the CPU: do not use
@@ -172,12 +149,18 @@ export const dynamicInt8: Pass<DynamicInt8Options, Options> = definePass({
   preserves: 'accuracy',
   run: (draft, options) => {
     const report = new ReportBuilder();
+    const signed = integerRange('int8', { extent: options.reducedRange ? 'reduced' : 'narrow' });
     const context: DynamicContext = {
       reducedRange: options.reducedRange,
       minimumElements: options.minimumElements,
-      range: integerRange('int8', { extent: options.reducedRange ? 'reduced' : 'narrow' }),
+      range: signed,
+      product: {
+        range: options.weights === 'int8' ? signed : integerRange('uint8'),
+        perColumn: options.granularity === 'per-channel',
+      },
       activations: new Map(),
       weights: new SharedWeights(),
+      tables: new SharedWeights(),
     };
     for (const node of [...draft.graph.nodesDeep()]) treat(node, options, { ...context, report });
     for (const node of draft.graph.nodesDeep()) {
