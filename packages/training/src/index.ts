@@ -77,7 +77,13 @@ export {
   type CrossEntropyOptions,
   crossEntropy,
 } from './losses/classification.ts';
-export { type Loss, type LossContext, type WeightedLoss, weightedSum } from './losses/loss.ts';
+export {
+  type Loss,
+  type LossContext,
+  type LossState,
+  type WeightedLoss,
+  weightedSum,
+} from './losses/loss.ts';
 export {
   cosineDistance,
   type HuberOptions,

@@ -21,6 +21,8 @@ export interface GradientRequest {
   readonly of: Value;
   /** Values to differentiate by. */
   readonly wrt: readonly Value[];
+  /** Values that count as constants: nothing is differentiated through them. None by default. */
+  readonly stop?: ReadonlySet<Value> | undefined;
   /** Gradient rules; those of the standard operators by default. */
   readonly rules?: TraitTable<GradientRule> | undefined;
   /** Operators that are known. */
@@ -40,7 +42,7 @@ export function addGradients(model: Model, request: GradientRequest): readonly (
   const { of, wrt, rules = standardGradients, opset = standardOps } = request;
   const emit = new Emitter(graph, opset, 'grad/');
   const forward = [...graph.nodes()];
-  const active = activeValues(forward, wrt);
+  const active = activeValues(forward, wrt, request.stop ?? new Set());
   const gradients = new Map<Value, Value[]>();
   gradients.set(of, [emit.expandLike(emit.scalar(1, of.dtype ?? 'float32'), of)]);
   const total = (value: Value): Value | undefined => {
@@ -80,15 +82,21 @@ function reads(node: Node, set: ReadonlySet<Value>): boolean {
   return false;
 }
 
-/** Values that depend on one of `wrt` through float tensors, `wrt` itself among them. */
-function activeValues(nodes: readonly Node[], wrt: readonly Value[]): ReadonlySet<Value> {
+/** Values that depend on one of `wrt` through float tensors and not only through `stop`, `wrt` itself among them. */
+function activeValues(
+  nodes: readonly Node[],
+  wrt: readonly Value[],
+  stop: ReadonlySet<Value>,
+): ReadonlySet<Value> {
   const active = new Set<Value>(wrt);
   for (const node of nodes) {
     if (!node.inputs.some((value) => value !== null && active.has(value)) && !reads(node, active)) continue;
     // Integers carry no gradient, but for the straight-through one from Quantize to Dequantize.
     const through = node.opType === 'QuantizeLinear';
-    for (const value of node.outputs)
-      if (through || value.dtype === undefined || isFloat(value.dtype)) active.add(value);
+    for (const value of node.outputs) {
+      if (!stop.has(value) && (through || value.dtype === undefined || isFloat(value.dtype)))
+        active.add(value);
+    }
   }
   return active;
 }

@@ -1,4 +1,4 @@
-import { type Dim, type DType, errors, type Graph, tensorType, type Value } from '@lithe/core';
+import { type Dim, type DType, errors, type Graph, type Tensor, tensorType, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
 
 /** What a loss is built with. */
@@ -19,6 +19,33 @@ export interface LossContext {
    * @throws {LitheError} OPTIONS_INVALID when the name is taken by a value of another dtype or rank
    */
   target(name: string, dtype: DType, shape: readonly Dim[]): Value;
+  /**
+   * A weight of the loss itself, which learns with the model's and is left behind when training ends: a projection
+   * between two sizes of features, for instance. Asking twice for one name gives the same weight.
+   *
+   * @param name made unique by the prefix `loss:`
+   * @param initial where it starts, of a float dtype
+   */
+  parameter(name: string, initial: Tensor): Value;
+  /**
+   * A value that the loss carries from step to step without a gradient, such as a memory of features.
+   *
+   * @param name made unique by the prefix `loss:`
+   * @param initial where it starts
+   */
+  state(name: string, initial: Tensor): LossState;
+  /** The value as a constant: no gradient flows back through the result. */
+  detach(value: Value): Value;
+  /** Number of updates made before this step, a float32 scalar: for weights that grow or fade with time. */
+  step(): Value;
+}
+
+/** A value that a loss carries from step to step. */
+export interface LossState {
+  /** Its value before the step. */
+  readonly input: Value;
+  /** Sets its value after the step; to be called once. */
+  finish(next: Value): void;
 }
 
 /** A loss: a value that adds nodes to a training graph and gives a scalar. */
@@ -29,11 +56,53 @@ export interface Loss {
   build(context: LossContext): Value;
 }
 
+/** A {@link LossContext}, and what a loss asked it for. */
+export interface BuiltLossContext extends LossContext {
+  /** Weights of the loss. */
+  readonly parameters: readonly Value[];
+  /** Values that no gradient flows back through. */
+  readonly detached: ReadonlySet<Value>;
+}
+
+/** Begins the names of what belongs to a loss. */
+const LOSS_PARAMETER = 'loss:';
+
+/** What a context is made from. */
+export interface LossSurroundings {
+  /** The graph. */
+  readonly graph: Graph;
+  /** Adds nodes to it. */
+  readonly emit: Emitter;
+  /** The count of updates. */
+  readonly step: Value;
+  /** Adds a piece of state. */
+  addState(name: string, initial: Tensor): LossState;
+}
+
 /** Makes the context that losses are built with. */
-export function lossContext(graph: Graph, emit: Emitter): LossContext {
+export function lossContext({ graph, emit, step, addState }: LossSurroundings): BuiltLossContext {
+  const parameters: Value[] = [];
+  const detached = new Set<Value>();
   return {
     emit,
     graph,
+    parameters,
+    detached,
+    step: () => step,
+    detach: (value) => {
+      const constant = emit.op('Identity', [value]);
+      detached.add(constant);
+      return constant;
+    },
+    state: (name, initial) => addState(`${LOSS_PARAMETER}${name}`, initial),
+    parameter: (name, initial) => {
+      const wanted = `${LOSS_PARAMETER}${name}`;
+      const known = parameters.find((value) => value.name === wanted);
+      if (known !== undefined) return known;
+      const value = graph.addInitializer(graph.uniqueName(wanted), initial);
+      parameters.push(value);
+      return value;
+    },
     value: (name) => {
       const found = graph.value(name);
       if (found === undefined) {

@@ -16,12 +16,12 @@ import type { GradientRule } from '../autodiff/gradient-rule.ts';
 import { addGradients } from '../autodiff/gradients.ts';
 import { type Loss, lossContext } from '../losses/loss.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
-import type { Build } from './build.ts';
+import { addState, type Build } from './build.ts';
 import { lowerBatchNormalization } from './lower-batch-normalization.ts';
 import { promoteConstants } from './promote-constants.ts';
 import { shareEqualNodes } from './share-equal-nodes.ts';
 import { type DropoutMask, trainingForm } from './training-form.ts';
-import { AVERAGE, accumulate, clip, counter, update } from './update.ts';
+import { AVERAGE, accumulate, clip, countUpdate, update, updateCount } from './update.ts';
 import { chooseTrainable, findWeights } from './weights.ts';
 
 /** A group of parameters with settings of its own. */
@@ -79,6 +79,8 @@ export interface TrainingStep {
   readonly state: readonly StatePair[];
   /** Names of the weights that learn. */
   readonly parameters: readonly string[];
+  /** Names of weights that learn and belong to the loss, not to the model: see {@link LossContext.parameter}. */
+  readonly lossParameters: readonly string[];
   /** State that holds the running average of each weight, by the weight's name; empty without `emaDecay`. */
   readonly averages: ReadonlyMap<string, string>;
   /** State that is part of the model though it does not learn by gradients: running statistics of BatchNormalization. */
@@ -120,14 +122,26 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const build: Build = { model: copy, emit, options, state: [], outputs: [] };
   const form = await trainingForm(build);
   await inferShapes(copy, { opset });
-  const loss = options.loss.build(lossContext(graph, emit));
-  const parameters = chooseTrainable(graph, found, { loss, trainable: options.trainable });
+  const count = updateCount(build);
+  const context = lossContext({
+    graph,
+    emit,
+    step: count.input,
+    addState: (name, initial) => addState(build, name, initial),
+  });
+  const loss = options.loss.build(context);
+  const own = chooseTrainable(graph, found, { loss, trainable: options.trainable });
+  const parameters = [...own, ...context.parameters];
   const rate = graph.addInput(graph.uniqueName('learning_rate'), tensorType('float32', []));
-  const gradients = addGradients(copy, { of: loss, wrt: parameters, rules: options.rules, opset }).map(
-    (value, index) => value ?? emit.zerosLike(parameters[index] as Value),
-  );
+  const gradients = addGradients(copy, {
+    of: loss,
+    wrt: parameters,
+    stop: context.detached,
+    rules: options.rules,
+    opset,
+  }).map((value, index) => value ?? emit.zerosLike(parameters[index] as Value));
   const averaged = accumulate(build, parameters, gradients);
-  const step = counter(build, averaged.ready);
+  const step = countUpdate(build, count, averaged.ready);
   await update(build, {
     parameters,
     gradients: clip(build, averaged.gradients),
@@ -141,11 +155,12 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const outputs = [loss, ...graph.outputs.filter((value) => value !== loss), ...build.outputs];
   graph.setOutputs([...new Set(outputs)]);
   shareEqualNodes(graph);
-  const names = parameters.map((value) => value.name);
+  const names = own.map((value) => value.name);
   return {
     model: copy,
     state: build.state,
     parameters: names,
+    lossParameters: context.parameters.map((value) => value.name),
     averages: new Map(options.emaDecay === undefined ? [] : names.map((name) => [name, `${AVERAGE}${name}`])),
     statistics: form.statistics,
     masks: form.masks,

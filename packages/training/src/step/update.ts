@@ -57,10 +57,14 @@ export function clip({ emit, options }: Build, gradients: readonly Value[]): rea
   return result;
 }
 
-/** Counts the updates: its value is the number of this one, from 1. */
-export function counter(build: Build, ready: Value | undefined): Value {
+/** The count of updates, before anything is known of this one. */
+export function updateCount(build: Build): Slot {
+  return addState(build, 'step', floatTensor([], [0], 'float32'));
+}
+
+/** Counts this update: its value is the number of this one, from 1. */
+export function countUpdate(build: Build, slot: Slot, ready: Value | undefined): Value {
   const { emit } = build;
-  const slot = addState(build, 'step', floatTensor([], [0], 'float32'));
   const value = emit.shift(slot.input, 1);
   slot.finish(ready === undefined ? value : emit.op('Where', [ready, value, slot.input]));
   return value;
