@@ -5,6 +5,7 @@
  */
 
 export { type Calibrator, calibratedRange, type RealRange } from './calibration/calibrator.ts';
+export type { CalibratorChoice, CalibratorName } from './calibration/choice.ts';
 export { type EntropyOptions, entropyCalibrator } from './calibration/entropy.ts';
 export { minMaxCalibrator } from './calibration/min-max.ts';
 export { type MovingAverageOptions, movingAverageCalibrator } from './calibration/moving-average.ts';
@@ -26,6 +27,14 @@ export {
   type ValueHistogram,
 } from './calibration/statistics.ts';
 export { readCalibrationStats } from './calibration/stats-schema.ts';
+export {
+  type Arithmetic,
+  type ExplainOptions,
+  type Explanation,
+  explain,
+  type OperatorExplanation,
+} from './explain/explain.ts';
+export { type FormatExplanationOptions, formatExplanation } from './explain/format.ts';
 export {
   type AffineParameters,
   asymmetricParameters,
@@ -81,5 +90,21 @@ export {
 } from './passes/foldable-weights.ts';
 export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
 export type { Resolved } from './passes/resolved.ts';
+export {
+  type CrossLayerEqualizationOptions,
+  type CrossLayerEqualizationSettings,
+  crossLayerEqualization,
+} from './recovery/equalization/cross-layer-equalization.ts';
 export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
+export { type TableRowsOptions, tableRows } from './passes/table-rows.ts';
 export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
+export {
+  type TransformersJsDType,
+  type TransformersJsFile,
+  type TransformersJsOptions,
+  type TransformersJsPreset,
+  type TransformersJsSettings,
+  transformersJs,
+  transformersJsDTypes,
+  transformersJsSuffixes,
+} from './presets/transformers-js.ts';

@@ -11,7 +11,9 @@ import {
   type Tensor,
   type Value,
 } from '@lithe/core';
-import { type CalibrationStats, minMaxObserver, type Observer, type TensorStatistics } from './statistics.ts';
+import { DEFAULT_BINS, statisticsObserver } from './observers.ts';
+import type { CalibrationStats, Observer, TensorStatistics } from './statistics.ts';
+import { MOST_BINS } from './stats-schema.ts';
 
 /** How activations are observed. */
 export interface ObserveOptions {
@@ -25,10 +27,29 @@ export interface ObserveOptions {
   readonly batchSize?: number | undefined;
   /** Bytes of activations fetched in one run; the model is run as often as it takes for each batch. 256 MiB by default. */
   readonly memoryBytes?: number | undefined;
-  /** Makes the observer of a value; {@link minMaxObserver} by default. */
+  /** Bins of the histograms, from 256 to 65,536; 4,096 by default. */
+  readonly bins?: number | undefined;
+  /**
+   * Axis that counts the channels, negative from the end, for each value whose channels are to be told apart; one number
+   * for all values. None by default.
+   */
+  readonly channels?: number | Readonly<Record<string, number>> | undefined;
+  /** Makes the observer of a value; {@link statisticsObserver} by default. */
   readonly observer?: ((name: string) => Observer) | undefined;
   /** Randomness, progress, cancellation. */
   readonly context?: RunContext | undefined;
+}
+
+/** Makes the observer of each value that has none from the caller. */
+function defaultObserver(options: ObserveOptions): (name: string) => Observer {
+  const { bins = DEFAULT_BINS, channels } = options;
+  if (!Number.isInteger(bins) || bins < 256 || bins > MOST_BINS)
+    throw errors.valueOutOfRange('The number of bins', bins, `the whole numbers from 256 to ${MOST_BINS}`);
+  return (name) => {
+    const axis =
+      typeof channels !== 'object' ? channels : Object.hasOwn(channels, name) ? channels[name] : undefined;
+    return statisticsObserver({ name, bins, channels: axis });
+  };
 }
 
 /** The values that may be observed: tensors of unknown type or float32, neither constant nor left out. */
@@ -101,11 +122,13 @@ async function sizesOf(executable: Executable, feeds: Feeds, found: Probe): Prom
 }
 
 /**
- * Runs a model on real inputs and reduces each activation to its range, batch by batch. Nothing is collected: a run
- * fetches at most `memoryBytes` of activations, and a batch is run again for the rest of them.
+ * Runs a model on real inputs and reduces each activation to statistics, batch by batch: extremes, moments and a
+ * histogram, from which any {@link Calibrator} finds a range. Nothing is collected: a run fetches at most `memoryBytes`
+ * of activations, a batch is run again for the rest of them, and statistics take 48 KiB a value however much they see.
  *
  * @param model is not changed
- * @throws {LitheError} DATA_INVALID when the dataset is empty; BACKEND_FAILED when the runtime fails
+ * @throws {LitheError} DATA_INVALID when the dataset is empty, or a value's number of channels changes;
+ *   VALUE_OUT_OF_RANGE when `bins` or a channel axis is; BACKEND_FAILED when the runtime fails
  */
 export async function observe(
   model: Model,
@@ -117,7 +140,7 @@ export async function observe(
     samples: limit = 100,
     batchSize,
     memoryBytes = 2 ** 28,
-    observer: make = minMaxObserver,
+    observer: make = defaultObserver(options),
   } = options;
   const context = options.context ?? createRunContext();
   const { signal } = context;
@@ -141,7 +164,8 @@ export async function observe(
         plan = { key, chunks: chunksOf(found.names, await sizesOf(executable, feeds, found), memoryBytes) };
       }
       const take = (name: string, tensor: Tensor): void => {
-        if (tensor.dtype === 'float32') observers.get(name)?.update(tensor.data as Float32Array);
+        if (tensor.dtype === 'float32')
+          observers.get(name)?.update(tensor.data as Float32Array, tensor.shape);
         else other.add(name);
       };
       for (const [name, tensor] of Object.entries(batch.inputs)) if (fed.has(name)) take(name, tensor);
@@ -157,7 +181,8 @@ export async function observe(
     await executable?.dispose();
   }
   if (samples === 0) throw errors.dataInvalid(data.description, 'it holds no samples to calibrate with.');
-  const tensors: Record<string, TensorStatistics> = {};
-  for (const [name, item] of observers) if (!other.has(name)) tensors[name] = item.result();
-  return { version: 1, method: 'min-max', samples, source: data.description, tensors };
+  const tensors: Record<string, TensorStatistics> = Object.fromEntries(
+    [...observers].filter(([name]) => !other.has(name)).map(([name, item]) => [name, item.result()]),
+  );
+  return { version: 1, samples, source: data.description, tensors };
 }

@@ -2,12 +2,12 @@ import { definePass, inferShapes, type Model, type Pass, type PassContext, Repor
 import { z } from 'zod';
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
+import { calibrationStats } from '../calibration/stats-schema.ts';
 import { findWeights } from '../weights/find-weights.ts';
 import { halfFit } from '../weights/half-weight.ts';
 import { float32Data } from '../weights/lazy-parts.ts';
 import { convertToHalf } from './float16/convert.ts';
 import { float32Operators } from './float16/operators.ts';
-import { calibrationStats } from './stats-schema.ts';
 
 /** Options of {@link float16Compute}. */
 export interface Float16ComputeOptions {

@@ -8,8 +8,10 @@ import {
   ReportBuilder,
 } from '@lithe/core';
 import { z } from 'zod';
+import { type CalibratorChoice, calibratorChoice, calibratorOf } from '../calibration/choice.ts';
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
+import { calibrationStats } from '../calibration/stats-schema.ts';
 import { opsetAtLeast } from '../graph/opset-at-least.ts';
 import { integerRange } from '../parameters/integer-range.ts';
 import { SharedWeights } from '../weights/shared.ts';
@@ -18,12 +20,13 @@ import { operatorKind } from './static/operator-kinds.ts';
 import { planStatic } from './static/plan.ts';
 import { prepareProductBiases } from './static/product-bias.ts';
 import { rewriteStatic } from './static/rewrite.ts';
-import { calibrationStats } from './stats-schema.ts';
 
 /** Options of {@link staticInt8}. */
 export interface StaticInt8Options {
   /** Ranges found by {@link observe}; found on the context's data by default. */
   readonly stats?: CalibrationStats | undefined;
+  /** How activation ranges follow from statistics; `min-max` by default. */
+  readonly calibrator?: CalibratorChoice | undefined;
   /** Samples to observe when no statistics are given; 100 by default. */
   readonly samples?: number | undefined;
   /** Bytes of activations fetched in one run while observing; 256 MiB by default. */
@@ -54,6 +57,8 @@ export interface StaticInt8Options {
 export interface StaticInt8Settings {
   /** See {@link StaticInt8Options.stats}. */
   readonly stats?: CalibrationStats | undefined;
+  /** See {@link StaticInt8Options.calibrator}. */
+  readonly calibrator: CalibratorChoice;
   /** See {@link StaticInt8Options.samples}. */
   readonly samples: number;
   /** See {@link StaticInt8Options.memoryBytes}. */
@@ -76,6 +81,7 @@ export interface StaticInt8Settings {
 
 const schema = z.strictObject({
   stats: calibrationStats.optional(),
+  calibrator: calibratorChoice.default('min-max'),
   samples: z.int().min(1).default(100),
   memoryBytes: z
     .int()
@@ -173,7 +179,10 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
     const activations = integerRange(
       settings.activations === 'auto' ? (unsigned ? 'uint8' : 'int8') : settings.activations,
     );
-    const ranges = await activationRanges(plan, stats, activations);
+    const ranges = await activationRanges(plan, stats, {
+      integers: activations,
+      calibrator: calibratorOf(settings.calibrator),
+    });
     const weights = integerRange('int8', { extent: settings.reducedRange ? 'reduced' : 'narrow' });
     await rewriteStatic(graph, {
       plan,

@@ -1,5 +1,6 @@
 import { constantOf, type Node, type Value } from '@lithe/core';
-import type { CalibrationStats } from '../../calibration/statistics.ts';
+import { type Calibrator, calibratedRange } from '../../calibration/calibrator.ts';
+import { type CalibrationStats, statisticsOf } from '../../calibration/statistics.ts';
 import { type AffineParameters, asymmetricParameters } from '../../parameters/affine.ts';
 import type { IntegerRange } from '../../parameters/integer-range.ts';
 import type { StaticPlan } from './plan.ts';
@@ -19,6 +20,14 @@ async function upperBound(rectifier: Node): Promise<number | undefined> {
   return source === undefined ? undefined : (await source.load()).toFloat64Array()[0];
 }
 
+/** What activations become. */
+export interface ActivationRangeOptions {
+  /** Integers that stand for them. */
+  readonly integers: IntegerRange;
+  /** Chooses the real range of each. */
+  readonly calibrator: Calibrator;
+}
+
 /**
  * Scale and zero point of each value that gets a pair. Values on both sides of an operator that only moves elements
  * share one object.
@@ -26,19 +35,22 @@ async function upperBound(rectifier: Node): Promise<number | undefined> {
 export async function activationRanges(
   plan: StaticPlan,
   stats: CalibrationStats,
-  range: IntegerRange,
+  options: ActivationRangeOptions,
 ): Promise<ReadonlyMap<Value, AffineParameters>> {
+  const { integers, calibrator } = options;
   const byRoot = new Map<Value, AffineParameters>();
   const all = new Map<Value, AffineParameters>();
   for (const value of plan.values) {
     const root = scaleRoot(value, plan);
     let parameters = byRoot.get(root);
     if (parameters === undefined) {
-      const seen = stats.tensors[root.name] ?? { minimum: 0, maximum: 0 };
-      parameters = asymmetricParameters(seen.minimum, seen.maximum, range);
+      const seen = statisticsOf(stats, root.name);
+      const { minimum, maximum } =
+        seen === undefined ? { minimum: 0, maximum: 0 } : calibratedRange(seen, calibrator, integers);
+      parameters = asymmetricParameters(minimum, maximum, integers);
       const { producer } = root;
       const bound = producer !== null && plan.absorbed.has(producer) ? await upperBound(producer) : undefined;
-      if (bound !== undefined) parameters = within(parameters, bound, range);
+      if (bound !== undefined) parameters = within(parameters, bound, integers);
       byRoot.set(root, parameters);
     }
     all.set(value, parameters);
