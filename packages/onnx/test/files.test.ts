@@ -141,6 +141,29 @@ describe('saveOnnx', () => {
     expect((await stat(path)).size).toBeLessThan(2000);
   });
 
+  it('splits the data into files of a given size, a tensor being in one of them', async () => {
+    const at = join(folder, 'chunks');
+    await mkdir(at);
+    const path = join(at, 'm.onnx');
+    // Three tensors of 20000 bytes: two fit a file of 45000, none one of 10000.
+    const two = await saveOnnx(largeModel(3, 5000), path, {
+      externalData: 'always',
+      externalFileBytes: 45_000,
+    });
+    expect(two.files).toEqual([path, `${path}_data`, `${path}_data_1`]);
+    const sizes = await Promise.all(two.files.map(async (file) => (await stat(file)).size));
+    expect(sizes.slice(1)).toEqual([40_032, 20_000]);
+    expect(two.bytes).toBe(sizes.reduce((left, right) => left + right));
+    const model = await loadOnnx(path);
+    const values = ['w0', 'w1', 'w2'].map(async (name) => model.graph.value(name)?.initializer?.load());
+    expect((await Promise.all(values)).map((tensor) => tensor?.toFloat64Array()[4999])).toEqual([1, 2, 3]);
+    const own = await saveOnnx(largeModel(3, 5000), path, {
+      externalData: 'always',
+      externalFileBytes: 10_000,
+    });
+    expect(own.files.map((file) => file.slice(path.length))).toEqual(['', '_data', '_data_1', '_data_2']);
+  });
+
   it('saves a model over the files it is read from, and leaves nothing else behind', async () => {
     const at = join(folder, 'self');
     await mkdir(at);

@@ -28,6 +28,12 @@ export interface SaveOptions extends WriteOptions {
   readonly externalDataAbove?: number | undefined;
   /** Tensors below this many bytes stay in the model file. Default 1024: runtimes read shapes and axes from there. */
   readonly externalTensorBytes?: number | undefined;
+  /**
+   * Size in bytes that a data file does not pass: further ones are named `_data_1`, `_data_2`, …, as transformers.js
+   * asks for them. A tensor is never split, so a larger one has a file of its own. By default there is one file of any
+   * size.
+   */
+  readonly externalFileBytes?: number | undefined;
 }
 
 /** What {@link saveOnnx} wrote. */
@@ -79,50 +85,61 @@ function tooLarge(target: string, bytes: number): Error {
 }
 
 async function saveWithData(model: Model, target: string, options: SaveOptions): Promise<SaveReport> {
-  const plan = new DataPlan(`${basename(target)}_data`, options.externalTensorBytes ?? 1024);
+  const plan = new DataPlan(`${basename(target)}_data`, {
+    smallest: options.externalTensorBytes ?? 1024,
+    largest: options.externalFileBytes ?? Number.POSITIVE_INFINITY,
+  });
   const rope = await encodeFor(model, options, (source) => plan.place(source));
   if (rope.byteLength > maxProtobufBytes) throw tooLarge(target, rope.byteLength);
-  if (plan.pieces.length === 0) {
-    await writeFiles([{ path: target, pieces: rope.pieces }], options.signal);
-    return { bytes: rope.byteLength, files: [target] };
-  }
-  const data = join(dirname(target), plan.location);
   // The data first: a model must never name a file that is not there.
-  await writeFiles(
-    [
-      { path: data, pieces: plan.pieces },
-      { path: target, pieces: rope.pieces },
-    ],
-    options.signal,
-  );
-  return { bytes: rope.byteLength + plan.byteLength, files: [target, data] };
+  const data = plan.files.map(({ location, pieces }) => ({ path: join(dirname(target), location), pieces }));
+  await writeFiles([...data, { path: target, pieces: rope.pieces }], options.signal);
+  const dataBytes = plan.files.reduce((sum, file) => sum + file.byteLength, 0);
+  return { bytes: rope.byteLength + dataBytes, files: [target, ...data.map(({ path }) => path)] };
 }
 
-/** Gives tensors their places in the data file; a tensor used twice is written once. */
-class DataPlan {
+/** One data file. */
+interface DataFile {
   readonly location: string;
-  readonly pieces: Piece[] = [];
-  readonly #smallest: number;
-  readonly #places = new Map<TensorSource, ExternalPlace>();
-  byteLength = 0;
+  readonly pieces: Piece[];
+  byteLength: number;
+}
 
-  constructor(location: string, smallest: number) {
-    this.location = location;
-    this.#smallest = smallest;
+/** Gives tensors their places in the data files; a tensor used twice is written once. */
+class DataPlan {
+  readonly files: DataFile[] = [];
+  readonly #name: string;
+  readonly #sizes: { readonly smallest: number; readonly largest: number };
+  readonly #places = new Map<TensorSource, ExternalPlace>();
+
+  constructor(name: string, sizes: { readonly smallest: number; readonly largest: number }) {
+    this.#name = name;
+    this.#sizes = sizes;
   }
 
   place(source: TensorSource): ExternalPlace | undefined {
-    if (source.dtype === 'string' || source.byteLength < this.#smallest) return undefined;
+    const bytes = source.byteLength;
+    if (source.dtype === 'string' || bytes < this.#sizes.smallest) return undefined;
     const known = this.#places.get(source);
     if (known !== undefined) return known;
-    const step = source.byteLength >= 2 ** 20 ? pageBytes : lineBytes;
-    const gap = (step - (this.byteLength % step)) % step;
-    if (gap > 0) this.pieces.push(new Uint8Array(gap));
-    const place = { location: this.location, offset: this.byteLength + gap, length: source.byteLength };
-    this.pieces.push({ source, byteLength: source.byteLength });
-    this.byteLength += gap + source.byteLength;
+    const step = bytes >= 2 ** 20 ? pageBytes : lineBytes;
+    const room = (file: DataFile): number => (step - (file.byteLength % step)) % step;
+    let file = this.files.at(-1);
+    if (file === undefined || file.byteLength + room(file) + bytes > this.#sizes.largest) file = this.#open();
+    const gap = room(file);
+    if (gap > 0) file.pieces.push(new Uint8Array(gap));
+    const place = { location: file.location, offset: file.byteLength + gap, length: bytes };
+    file.pieces.push({ source, byteLength: bytes });
+    file.byteLength += gap + bytes;
     this.#places.set(source, place);
     return place;
+  }
+
+  #open(): DataFile {
+    const count = this.files.length;
+    const file = { location: count === 0 ? this.#name : `${this.#name}_${count}`, pieces: [], byteLength: 0 };
+    this.files.push(file);
+    return file;
   }
 }
 
