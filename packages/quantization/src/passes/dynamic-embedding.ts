@@ -13,7 +13,11 @@ import type { DynamicContext } from './dynamic-context.ts';
  * A scale per row costs 4 bytes a row and keeps the rows of rare tokens, which are small, as exact as the large ones;
  * one scale for the table would not.
  */
-export function quantizeEmbedding(node: Node, context: DynamicContext, report: ReportBuilder): void {
+export function quantizeEmbedding(
+  node: Node,
+  context: Pick<DynamicContext, 'tables' | 'minimumElements'>,
+  report: ReportBuilder,
+): void {
   const [table, indices] = [node.input(0), node.input(1)];
   const source = constantOf(table);
   if (table === null || indices === null || source === undefined || source.shape.length !== 2) return;
