@@ -90,11 +90,6 @@ export {
 } from './passes/foldable-weights.ts';
 export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
 export type { Resolved } from './passes/resolved.ts';
-export {
-  type CrossLayerEqualizationOptions,
-  type CrossLayerEqualizationSettings,
-  crossLayerEqualization,
-} from './recovery/equalization/cross-layer-equalization.ts';
 export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
 export { type TableRowsOptions, tableRows } from './passes/table-rows.ts';
 export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
@@ -108,3 +103,8 @@ export {
   transformersJsDTypes,
   transformersJsSuffixes,
 } from './presets/transformers-js.ts';
+export {
+  type CrossLayerEqualizationOptions,
+  type CrossLayerEqualizationSettings,
+  crossLayerEqualization,
+} from './recovery/equalization/cross-layer-equalization.ts';
