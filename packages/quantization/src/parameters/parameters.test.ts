@@ -27,6 +27,12 @@ describe('integer ranges', () => {
     expect(of('int4')).toEqual([-8, 7]);
     expect(of('uint4')).toEqual([0, 15]);
     expect(of('int16')).toEqual([-32768, 32767]);
+    expect(of('int16', { extent: 'narrow' })).toEqual([-32767, 32767]);
+    expect(of('int16', { extent: 'reduced' })).toEqual([-16384, 16384]);
+    expect(of('uint16')).toEqual([0, 65535]);
+    expect(of('uint16', { extent: 'reduced' })).toEqual([0, 32767]);
+    expect(of('uint8', { extent: 'narrow' })).toEqual([0, 255]);
+    expect(of('int4', { extent: 'narrow' })).toEqual([-7, 7]);
   });
 });
 
@@ -51,6 +57,30 @@ describe('scale and zero point', () => {
       scale: 1,
       zeroPoint: 0,
     });
+  });
+
+  it('put it at 0, 8, 128 and 32768 for the types of 4, 8 and 16 bits, at any scale', () => {
+    const middles = { int4: 0, uint4: 8, int8: 0, uint8: 128, int16: 0, uint16: 32768 } as const;
+    for (const [dtype, zeroPoint] of Object.entries(middles)) {
+      const range = integerRange(dtype as keyof typeof middles);
+      const step = Math.fround(6 / (range.high - range.low));
+      expect(symmetricParameters(3, range)).toEqual({ scale: step, zeroPoint });
+      expect(symmetricParameters(0, range)).toEqual({ scale: 1, zeroPoint });
+    }
+  });
+
+  it('are floored at the smallest normal float32 number, itself a scale', () => {
+    const range = 2 ** -126 * 255;
+    expect(asymmetricParameters(0, range, uint8)).toEqual({ scale: 2 ** -126, zeroPoint: 0 });
+    expect(asymmetricParameters(0, range * (1 - 2 ** -20), uint8)).toEqual({ scale: 1, zeroPoint: 0 });
+    expect(asymmetricParameters(-range, 0, uint8)).toEqual({ scale: 2 ** -126, zeroPoint: 255 });
+  });
+
+  it('hold the whole of float32 between the ends', () => {
+    const most = 3.4028234663852886e38;
+    const { scale, zeroPoint } = asymmetricParameters(-most, most, integerRange('uint16'));
+    expect(scale).toBe(Math.fround((2 * most) / 65535));
+    expect(zeroPoint).toBe(32768);
   });
 
   it('fall back to scale 1 where the range is too small for a normal float32 scale', () => {
