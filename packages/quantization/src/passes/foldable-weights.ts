@@ -32,12 +32,15 @@ export interface FoldableWeightsOptions {
   readonly blockSize?: number | undefined;
   /** Constants with fewer elements stay float; 256 by default. */
   readonly minimumElements?: number | undefined;
+  /** Names of nodes whose weights stay float. */
+  readonly exclude?: readonly string[] | undefined;
 }
 
 const schema = z.strictObject({
   bits: z.union([z.literal(8), z.literal(4)]).default(8),
   blockSize: z.int().min(8).max(1024).optional(),
   minimumElements: z.int().min(1).default(256),
+  exclude: z.array(z.string()).readonly().default([]),
 });
 
 /** Options with their defaults. */
@@ -153,6 +156,15 @@ export const foldableWeights: Pass<FoldableWeightsOptions, Options> = definePass
       const role = uses[0] === undefined ? undefined : weightRole(uses[0], source.shape.length);
       // Vectors (biases, scales of normalizations) weigh little and are sensitive.
       if (role === undefined) continue;
+      const excluded = uses.find(({ node }) => options.exclude.includes(node.name));
+      if (excluded !== undefined) {
+        report.skip(
+          value.name,
+          'excluded',
+          `node "${excluded.node.name}", which reads it, was excluded by name`,
+        );
+        continue;
+      }
       const plan = planOf(weight, role, options);
       const quantized = quantizedWeight(source, plan.spec);
       const { name } = value;

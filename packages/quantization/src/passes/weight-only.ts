@@ -41,6 +41,8 @@ export interface WeightOnlyOptions {
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4 | undefined;
   /** Weights with fewer elements stay float; 1024 by default. */
   readonly minimumElements?: number | undefined;
+  /** Names of nodes whose weights stay float. */
+  readonly exclude?: readonly string[] | undefined;
 }
 
 const schema = z.strictObject({
@@ -52,6 +54,7 @@ const schema = z.strictObject({
   format: z.enum(['matmul-nbits', 'dequantize-linear']).default('matmul-nbits'),
   accuracyLevel: z.union([z.literal(0), z.literal(1), z.literal(2), z.literal(3), z.literal(4)]).default(4),
   minimumElements: z.int().min(1).default(1024),
+  exclude: z.array(z.string()).readonly().default([]),
 });
 
 type Options = Resolved<WeightOnlyOptions>;
@@ -198,10 +201,18 @@ export const weightOnly: Pass<WeightOnlyOptions, Options> = definePass({
     const report = new ReportBuilder();
     const shared = new SharedWeights<Packed>();
     const done = new Set<Value>();
+    const exclude = new Set(options.exclude);
     for (const node of draft.graph.nodesDeep()) {
       if (!node.is('MatMul') && !node.is('Gemm')) continue;
       const product = matrixProduct(node);
-      if ('code' in product) report.skip(node.name, product.code, product.reason);
+      const readers =
+        'code' in product || options.format === 'matmul-nbits'
+          ? [node]
+          : product.weight.uses.map((use) => use.node);
+      const excluded = readers.find(({ name }) => exclude.has(name));
+      if (excluded !== undefined) {
+        report.skip(node.name, 'excluded', `"${excluded.name}" was excluded by name`);
+      } else if ('code' in product) report.skip(node.name, product.code, product.reason);
       else if (done.has(product.weight)) continue;
       else if (product.k * product.n < options.minimumElements) {
         report.skip(
