@@ -15,6 +15,7 @@ export {
   type Support,
   type TimingOptions,
 } from './backend/backend.ts';
+export type { IntegerCosts, IntegerForm, IntegerRule, IntegerRules } from './backend/integer-rules.ts';
 export type {
   FormatAdvice,
   OpenTargetOptions,
@@ -194,6 +195,8 @@ export {
   type OptimizeReport,
   type PassReport,
   ReportBuilder,
+  type ReportColumn,
+  type ReportTable,
   type Skip,
   type StepReport,
 } from './pass/report.ts';

@@ -206,4 +206,24 @@ describe('optimize', () => {
       code: 'OPTIONS_INVALID',
     });
   });
+
+  it('hands on the tables that a pass reports', async () => {
+    const table = {
+      title: 'error of each layer',
+      columns: [
+        { name: 'layer', unit: '' },
+        { name: 'error', unit: 'dB' },
+      ],
+      rows: [['conv1', 31.5]],
+    };
+    const step = setScale('accuracy', {
+      run: () => {
+        const report = new ReportBuilder();
+        report.table('layers', table);
+        return report.build();
+      },
+    })();
+    const { report } = await optimize(scaleModel(2), [step, setScale('accuracy')()]);
+    expect(report.steps.map(({ tables }) => tables)).toEqual([{ layers: table }, undefined]);
+  });
 });

@@ -16,6 +16,24 @@ export interface Metric {
   readonly unit: string;
 }
 
+/** A column of a {@link ReportTable}. */
+export interface ReportColumn {
+  /** Heading. */
+  readonly name: string;
+  /** Unit of its numbers; `''` for texts and plain numbers. */
+  readonly unit: string;
+}
+
+/** Figures of many places at once, such as the error of every layer. */
+export interface ReportTable {
+  /** What it shows. */
+  readonly title: string;
+  /** Columns, in order. */
+  readonly columns: readonly ReportColumn[];
+  /** One cell per column. */
+  readonly rows: readonly (readonly (string | number)[])[];
+}
+
 /** What a pass says it did. */
 export interface PassReport {
   /** Whether the model differs from before. */
@@ -26,6 +44,8 @@ export interface PassReport {
   readonly skipped: readonly Skip[];
   /** Figures. */
   readonly metrics: Readonly<Record<string, Metric>>;
+  /** Tables of figures by name; left out where there are none. */
+  readonly tables?: Readonly<Record<string, ReportTable>> | undefined;
 }
 
 /** Collects a {@link PassReport}. */
@@ -33,6 +53,7 @@ export class ReportBuilder {
   readonly #applied: string[] = [];
   readonly #skipped: Skip[] = [];
   readonly #metrics: Record<string, Metric> = {};
+  readonly #tables: Record<string, ReportTable> = {};
 
   /** Notes one change. */
   apply(what: string): void {
@@ -49,6 +70,11 @@ export class ReportBuilder {
     this.#metrics[name] = { value, unit };
   }
 
+  /** Notes a table of figures. */
+  table(name: string, table: ReportTable): void {
+    this.#tables[name] = table;
+  }
+
   /** Number of changes so far. */
   get appliedCount(): number {
     return this.#applied.length;
@@ -61,6 +87,7 @@ export class ReportBuilder {
       applied: this.#applied,
       skipped: this.#skipped,
       metrics: this.#metrics,
+      ...(Object.keys(this.#tables).length === 0 ? {} : { tables: this.#tables }),
     };
   }
 }
