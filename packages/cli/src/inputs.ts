@@ -14,6 +14,7 @@ import type { InputSpec } from '@lithe/data';
 import { openDataset } from '@lithe/data/node';
 import { UsageError } from './exit-codes.ts';
 import type { InputArguments, Shapes } from './options.ts';
+import { tokenInputs } from './token-inputs.ts';
 
 /** Random samples that drift is taken on. */
 const RANDOM_SAMPLES = 4;
@@ -95,7 +96,8 @@ function shapeExamples(model: Model): string {
 }
 
 /**
- * The samples at `path`, or without one seeded random inputs of the declared shapes.
+ * The samples at `path`, or without one seeded random inputs: tokens for a language model, else numbers of the declared
+ * shapes.
  *
  * @throws {UsageError} when symbolic sizes are needed and were not given, or `--shape` names no input
  */
@@ -111,6 +113,8 @@ export async function openInputs(
     const data = await openDataset(path, inputSpecs(model, shapes), { preprocessingFile: preprocess });
     return { data, random: false };
   }
+  const tokens = tokenInputs(model, { shape: shapes, values, seed });
+  if (tokens !== undefined) return { data: tokens, random: true };
   try {
     return { data: randomDataset(model, { shapes, values, seed, samples: RANDOM_SAMPLES }), random: true };
   } catch (error) {

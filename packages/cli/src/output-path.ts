@@ -2,7 +2,8 @@ import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { UsageError } from './exit-codes.ts';
 
-async function real(path: string): Promise<string> {
+/** A path without links; that of what does not exist yet is the path itself. */
+export async function realPath(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch {
@@ -21,7 +22,7 @@ export async function outputPath(model: string, output: string | undefined, suff
   const path =
     output ??
     join(dirname(model), `${basename(model, extension)}.${suffix}${extension === '' ? '.onnx' : extension}`);
-  if ((await real(path)) === (await real(model))) {
+  if ((await realPath(path)) === (await realPath(model))) {
     throw new UsageError(
       `The output "${path}" is the model itself. Inputs are never overwritten: name another file with --output.`,
     );

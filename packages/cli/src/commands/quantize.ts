@@ -1,82 +1,24 @@
 import { createRunContext, type StepList } from '@lithe/core';
-import {
-  dynamicInt8,
-  float16Compute,
-  float16Storage,
-  foldableWeights,
-  staticInt8,
-  weightOnly,
-} from '@lithe/quantization';
 import { simplify } from '@lithe/simplify';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { exitCodes, UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
-import { addInputOptions, type InputArguments } from '../options.ts';
+import { addInputOptions } from '../options.ts';
 import { outputPath } from '../output-path.ts';
+import { type PresetCall, quantizePreset } from '../quantize/preset.ts';
+import { addPresetOptions } from '../quantize/preset-options.ts';
+import { type BlockSize, blockSizes, schemes } from '../quantize/schemes.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
 import { createProgress, type Progress } from '../terminal/io.ts';
+import { printSet } from '../transformers-js/print-set.ts';
 import type { CommandContext } from './context.ts';
 import { printTransform, type TransformResult, transformFile } from './simplify.ts';
 
-const blockSizes = [16, 32, 64, 128, 256] as const;
-type BlockSize = (typeof blockSizes)[number];
-
-interface Scheme {
-  readonly summary: string;
-  /** Whether activations are calibrated, which takes data and a runtime. */
-  readonly calibrated?: boolean;
-  readonly steps: (options: { readonly blockSize: BlockSize }) => StepList;
-}
-
-/** Ways to quantize, by the name that `--scheme` takes. */
-const schemes: Readonly<Record<string, Scheme>> = {
-  'foldable-int8': {
-    summary: 'int8 weights, expanded by the runtime at load; 4x smaller at float speed, everywhere',
-    steps: () => [foldableWeights({ bits: 8 })],
-  },
-  'foldable-int4': {
-    summary: 'int4 weights, expanded by the runtime at load; about 6x smaller at float speed',
-    steps: ({ blockSize }) => [foldableWeights({ bits: 4, blockSize })],
-  },
-  'float16-storage': {
-    summary: 'float16 weights, expanded by the runtime at load; 2x smaller',
-    steps: () => [float16Storage()],
-  },
-  float16: {
-    summary: 'float16 weights and arithmetic; inputs and outputs stay float32',
-    steps: () => [float16Compute()],
-  },
-  'weight-int8': {
-    summary: 'int8 weights behind DequantizeLinear',
-    steps: ({ blockSize }) => [weightOnly({ bits: 8, format: 'dequantize-linear', blockSize })],
-  },
-  'weight-int4': {
-    summary: 'int4 weights in blocks for MatMulNBits',
-    steps: ({ blockSize }) => [weightOnly({ bits: 4, format: 'matmul-nbits', blockSize })],
-  },
-  'weight-int4-dq': {
-    summary: 'int4 weights in blocks behind DequantizeLinear (opset 21)',
-    steps: ({ blockSize }) => [weightOnly({ bits: 4, format: 'dequantize-linear', blockSize })],
-  },
-  'dynamic-int8': {
-    summary: 'int8 matrix products, activations quantized as they come',
-    steps: () => [dynamicInt8()],
-  },
-  'static-int8': {
-    summary: 'int8 arithmetic with calibrated activations (needs --calibrate)',
-    calibrated: true,
-    steps: () => [staticInt8()],
-  },
-};
-
-interface QuantizeOptions extends InputArguments {
-  readonly scheme: string;
-  readonly output?: string;
-  readonly calibrate?: string;
-  readonly blockSize: BlockSize;
-  readonly simplify: boolean;
+interface QuantizeOptions extends PresetCall {
+  readonly scheme?: string;
+  readonly preset?: 'transformers-js';
 }
 
 const help = `
@@ -85,9 +27,17 @@ ${Object.entries(schemes)
   .map(([name, { summary }]) => `  ${name.padEnd(16)} ${summary}`)
   .join('\n')}
 
+Presets:
+  transformers-js  the files that transformers.js loads by dtype, each run beside the float model first:
+                   model.onnx (fp32), model_fp16, model_quantized (q8), model_int8, model_uint8, model_q4,
+                   model_q4f16, model_bnb4. Not made: q2 and q1 (2 bits leave a third of a weight as noise,
+                   and onnxruntime 1.30 has no kernel for 1 bit).
+
 Examples:
   lithe quantize model.onnx --scheme foldable-int8
   lithe quantize model.onnx --scheme static-int8 --calibrate ./images -o model.int8.onnx
+  lithe quantize model.onnx --preset transformers-js -o my-model/onnx
+  lithe quantize model.onnx --preset transformers-js --dtypes q8,q4 --calibrate tokens.npz --verify-in node-cpu,wasm
 `;
 
 function parseBlockSize(text: string): BlockSize {
@@ -101,33 +51,43 @@ export function addQuantize(program: Command, context: CommandContext): void {
   const command = program
     .command('quantize')
     .summary('store or compute weights in fewer bits')
-    .description('Quantizes a model by one scheme. `lithe compress` tries several and keeps what pays.')
+    .description(
+      'Quantizes a model by one scheme, or makes a set of files by a preset. `lithe compress` tries several schemes and keeps what pays.',
+    )
     .argument('<model>', 'ONNX file')
     .addOption(
-      new Option('--scheme <name>', 'how to quantize').choices(Object.keys(schemes)).makeOptionMandatory(),
-    )
-    .option('-o, --output <file>', 'where to write the result (default: MODEL.<scheme>.onnx)')
-    .option(
-      '--calibrate <data>',
-      'inputs that ranges are taken from: .npy, .npz, IDX, an image, or a folder of them',
+      new Option('--scheme <name>', 'how to quantize: one of the schemes below').choices(
+        Object.keys(schemes),
+      ),
     )
     .addOption(
-      new Option('--block-size <n>', 'weights per scale, for schemes in blocks')
-        .argParser(parseBlockSize)
-        .default(32),
+      new Option('--preset <name>', 'a set of files for a library: one of the presets below').choices([
+        'transformers-js',
+      ]),
+    )
+    .option(
+      '-o, --output <path>',
+      'where to write: a file (default: MODEL.<scheme>.onnx), or the folder of a preset (default: onnx/)',
+    )
+    .option(
+      '--calibrate <data>',
+      'real inputs that ranges, and with a preset drift and latency, are taken from: .npy, .npz, IDX, an image, or a folder of them',
+    )
+    .addOption(
+      new Option(
+        '--block-size <n>',
+        'weights per scale, for schemes in blocks (default: 32; 64 for bnb4)',
+      ).argParser(parseBlockSize),
     )
     .option('--no-simplify', 'quantize the graph as it is');
-  addInputOptions(command)
+  addInputOptions(command);
+  addPresetOptions(command)
     .addHelpText('after', help)
     .action(async (path: string, options: QuantizeOptions) => {
       context.exitCode = await runCommand(context.io, async () => {
         const progress = createProgress(context.io, false);
         try {
-          const result = await quantize(path, options, context, progress);
-          progress.stop();
-          if (options.json === true) printJson(context.io, result);
-          else context.io.out.write(printTransform(result));
-          return exitCodes.done;
+          return await quantize(path, options, context, progress);
         } finally {
           progress.stop();
         }
@@ -138,13 +98,39 @@ export function addQuantize(program: Command, context: CommandContext): void {
 async function quantize(
   path: string,
   options: QuantizeOptions,
-  command: CommandContext,
+  context: CommandContext,
+  progress: Progress,
+): Promise<number> {
+  const { io } = context;
+  if ((options.scheme === undefined) === (options.preset === undefined)) {
+    throw new UsageError(
+      'Say how to quantize: either --scheme NAME or --preset transformers-js. `lithe quantize --help` lists them.',
+    );
+  }
+  if (options.preset !== undefined) {
+    const report = await quantizePreset(path, options, io, progress);
+    if (options.json === true) printJson(io, report);
+    else io.out.write(printSet(report));
+    return report.files.some(({ state }) => state === 'refused') ? exitCodes.failed : exitCodes.done;
+  }
+  const result = await quantizeScheme(path, options as QuantizeOptions & { scheme: string }, io, progress);
+  progress.stop();
+  if (options.json === true) printJson(io, result);
+  else io.out.write(printTransform(result));
+  return exitCodes.done;
+}
+
+async function quantizeScheme(
+  path: string,
+  options: QuantizeOptions & { readonly scheme: string },
+  io: CommandContext['io'],
   progress: Progress,
 ): Promise<TransformResult> {
-  const { io } = command;
-  const scheme = schemes[options.scheme] as Scheme;
+  const scheme = schemes[options.scheme];
+  if (scheme === undefined) throw new UsageError(`No scheme is called "${options.scheme}".`);
   const output = await outputPath(path, options.output, options.scheme);
-  const steps: StepList = [options.simplify && simplify(), scheme.steps({ blockSize: options.blockSize })];
+  const { blockSize = 32 } = options;
+  const steps: StepList = [options.simplify && simplify(), scheme.steps({ blockSize })];
   const run = {
     seed: options.seed,
     signal: io.signal,

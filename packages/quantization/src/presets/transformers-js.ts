@@ -218,11 +218,11 @@ export function transformersJs(model: Model, options: TransformersJsOptions = {}
           },
     int8: { summary: '8-bit products, signed weights', steps: integers('int8') },
     uint8: { summary: '8-bit products, unsigned weights', steps: integers('uint8') },
-    q4: { summary: `4-bit weights in blocks of ${blockSize ?? 32}`, steps: [nbits, tables] },
-    q4f16: { summary: '4-bit weights in blocks, the rest float16', steps: [nbits, tables, half] },
+    q4: { summary: `4-bit weights in blocks of ${blockSize ?? 32}`, steps: [tables, nbits] },
+    q4f16: { summary: '4-bit weights in blocks, the rest float16', steps: [tables, nbits, half] },
     bnb4: {
       summary: `4-bit NF4 weights in blocks of ${blockSize ?? 64}`,
-      steps: [normalFloat4({ blockSize: blockSize ?? 64 }), tables],
+      steps: [tables, normalFloat4({ blockSize: blockSize ?? 64 })],
     },
   };
   const modes = transformersJsDTypes.filter((dtype) => dtypes.includes(dtype));

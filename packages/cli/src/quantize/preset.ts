@@ -1,0 +1,78 @@
+import { basename, dirname, join } from 'node:path';
+import { UsageError } from '../exit-codes.ts';
+import { openInputs } from '../inputs.ts';
+import { openModel } from '../model-file.ts';
+import type { InputArguments, TargetName } from '../options.ts';
+import { createTarget } from '../targets.ts';
+import type { CommandIO, Progress } from '../terminal/io.ts';
+import type { SetReport } from '../transformers-js/report.ts';
+import { writeTransformersJsSet } from '../transformers-js/write-set.ts';
+import type { PresetArguments } from './preset-options.ts';
+import type { BlockSize } from './schemes.ts';
+
+/** Everything that `lithe quantize --preset` is given. */
+export interface PresetCall extends InputArguments, PresetArguments {
+  /** Folder to write to. */
+  readonly output?: string;
+  /** Inputs. */
+  readonly calibrate?: string;
+  /** Weights per scale; each format's own by default. */
+  readonly blockSize?: BlockSize;
+  /** Whether the graph is simplified first. */
+  readonly simplify: boolean;
+}
+
+/** Where a set goes that no folder was named for: beside the model if that is in `onnx/`, else to an `onnx/` there. */
+function folderFor(path: string, output: string | undefined): string {
+  if (output?.toLowerCase().endsWith('.onnx') === true) {
+    throw new UsageError(`--preset writes several files: name a folder with --output, not "${output}".`);
+  }
+  if (output !== undefined) return output;
+  const folder = dirname(path);
+  return basename(folder) === 'onnx' ? folder : join(folder, 'onnx');
+}
+
+/** Writes the set that `--preset transformers-js` asks for. */
+export async function quantizePreset(
+  path: string,
+  options: PresetCall,
+  io: CommandIO,
+  progress: Progress,
+): Promise<SetReport> {
+  const output = folderFor(path, options.output);
+  const names: readonly TargetName[] = options.verifyIn ?? [
+    ...new Set<TargetName>(['node-cpu', options.target]),
+  ];
+  const file = await openModel(path, io.signal);
+  const inputs = await openInputs(file.model, options.calibrate, options);
+  const targets = await Promise.all(names.map(createTarget));
+  const { dtypes, modelType, blockSize, perChannel, reduceRange, embeddings } = options;
+  const report = await writeTransformersJsSet(file, {
+    output,
+    targets,
+    data: inputs.data,
+    random: inputs.random,
+    minSqnrDb: options.minSqnr,
+    samples: options.samples,
+    rounds: options.rounds,
+    threads: options.threads,
+    simplify: options.simplify,
+    seed: options.seed,
+    signal: io.signal,
+    onPhase: progress.phase,
+    onProgress: progress.onProgress,
+    log: { warn: progress.warn },
+    preset: {
+      dtypes,
+      modelType,
+      blockSize,
+      perChannel,
+      reducedRange: reduceRange,
+      embeddings,
+      q8: options.q8 ?? (options.target === 'webgpu' ? 'foldable' : 'dynamic'),
+    },
+  });
+  progress.stop();
+  for (const warning of report.warnings) progress.warn(warning);
+  return report;
+}
