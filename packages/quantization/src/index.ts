@@ -92,7 +92,12 @@ export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.t
 export type { Resolved } from './passes/resolved.ts';
 export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
 export { type TableRowsOptions, tableRows } from './passes/table-rows.ts';
-export { type WeightOnlyOptions, weightOnly } from './passes/weight-only.ts';
+export type {
+  AlgorithmOptions,
+  WeightOnlyOptions,
+  WeightOnlySettings,
+} from './passes/weight-only/options.ts';
+export { weightOnly } from './passes/weight-only.ts';
 export {
   type TransformersJsDType,
   type TransformersJsFile,
@@ -108,3 +113,16 @@ export {
   type CrossLayerEqualizationSettings,
   crossLayerEqualization,
 } from './recovery/equalization/cross-layer-equalization.ts';
+export { type AwqOptions, awq } from './weight-algorithms/awq.ts';
+export { type GptqOptions, gptq } from './weight-algorithms/gptq.ts';
+export { type HqqOptions, hqq } from './weight-algorithms/hqq.ts';
+export type { WeightAlgorithmName } from './weight-algorithms/named.ts';
+export { type RoundToNearestOptions, roundToNearest } from './weight-algorithms/round-to-nearest.ts';
+export type {
+  InputMoments,
+  ProductGroup,
+  QuantizedMatrix,
+  WeightAlgorithm,
+  WeightMatrix,
+  WeightTools,
+} from './weight-algorithms/weight-algorithm.ts';

@@ -92,7 +92,7 @@ describe('weight-only quantization', () => {
       'weight-not-constant',
       'gemm-alpha',
       'small',
-      'no-kernel',
+      'embedding',
     ]);
   });
 });

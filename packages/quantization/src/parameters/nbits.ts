@@ -1,8 +1,9 @@
 import { errors } from '@lithe/core';
 import { groupLayout } from './group-layout.ts';
-import { type GroupScheme, groupParameters } from './group-parameters.ts';
+import { type GroupParameters, groupParameters } from './group-parameters.ts';
 import { integerRange } from './integer-range.ts';
 import { quantizeGroups } from './kernels.ts';
+import { toRows } from './row-form.ts';
 
 /** What `com.microsoft.MatMulNBits` reads beside the activations. */
 export interface NBitsWeight {
@@ -38,75 +39,89 @@ export interface NBitsOptions {
   readonly what: string;
 }
 
-/**
- * Transposes `[K, N]` (row-major) to `[N, padded]`, `padded` at least K; the rest of each row is zero. Tiles of 16 keep
- * the lines that are read in the cache (measured: faster than a buffered square, or than larger or smaller tiles).
- */
-function transposeTo(
-  data: Float32Array,
-  rows: number,
-  columns: { readonly from: number; readonly padded: number },
-): Float32Array {
-  const { from, padded } = columns;
-  const out = new Float32Array(from * padded);
-  const tile = 16;
-  for (let k0 = 0; k0 < rows; k0 += tile) {
-    const k1 = Math.min(rows, k0 + tile);
-    for (let n0 = 0; n0 < from; n0 += tile) {
-      const n1 = Math.min(from, n0 + tile);
-      for (let n = n0; n < n1; n++) {
-        const base = n * padded;
-        for (let k = k0; k < k1; k++) out[base + k] = data[k * from + n]!;
-      }
-    }
+/** A weight in unsigned integers, one row per output channel. */
+export interface LevelRows {
+  /** The integers, `[N, K]`. */
+  readonly levels: Uint8Array;
+  /** Scales and zero points, block by block along each row. */
+  readonly parameters: GroupParameters;
+}
+
+/** What {@link packLevels} is told of a weight. */
+export interface PackingOptions {
+  /** Bits per weight. */
+  readonly bits: 4 | 8;
+  /** Elements of K that share a scale. */
+  readonly blockSize: number;
+}
+
+function checkBlockSize(blockSize: number): void {
+  if (blockSize < 16 || (blockSize & (blockSize - 1)) !== 0)
+    throw errors.valueOutOfRange('The block size', blockSize, 'the powers of two from 16 on');
+}
+
+/** Fills each row up to whole blocks with the zero point of its last block, which stands for 0. */
+function padLevels(
+  rows: LevelRows,
+  size: { readonly n: number; readonly k: number; readonly padded: number },
+) {
+  const { n, k, padded } = size;
+  if (k === padded) return rows.levels;
+  const { zeroPoints, middle } = rows.parameters;
+  const groups = rows.parameters.scales.length / n;
+  const out = new Uint8Array(n * padded);
+  for (let row = 0; row < n; row++) {
+    out.set(rows.levels.subarray(row * k, (row + 1) * k), row * padded);
+    out.fill(zeroPoints?.[(row + 1) * groups - 1] ?? middle, row * padded + k, (row + 1) * padded);
   }
   return out;
 }
 
-function padRows(
-  data: Float32Array,
-  rows: number,
-  columns: { readonly from: number; readonly padded: number },
-): Float32Array {
-  const { from, padded } = columns;
-  if (from === padded) return data;
-  const out = new Float32Array(rows * padded);
-  for (let row = 0; row < rows; row++) out.set(data.subarray(row * from, (row + 1) * from), row * padded);
-  return out;
+/**
+ * Brings quantized rows into the layout of `MatMulNBits`. The array of levels is given up: it may be written.
+ *
+ * @throws {LitheError} VALUE_OUT_OF_RANGE when the block size cannot be used
+ */
+export function packLevels(
+  rows: LevelRows,
+  size: Pick<ProductSize, 'k' | 'n'>,
+  options: PackingOptions,
+): NBitsWeight {
+  const { bits, blockSize } = options;
+  checkBlockSize(blockSize);
+  const { k, n } = size;
+  const blocks = Math.ceil(k / blockSize);
+  const levels = padLevels(rows, { n, k, padded: blocks * blockSize });
+  const { zeroPoints, scales } = rows.parameters;
+  return {
+    packed: bits === 4 ? packInPlace(levels) : levels,
+    scales,
+    zeroPoints: zeroPoints === undefined ? undefined : packZeroPoints(zeroPoints, { n, blocks, bits }),
+    blocks,
+  };
 }
 
 /**
- * Quantizes the weight of a matrix product into the layout of `MatMulNBits`. Symmetric blocks put their element of
- * largest magnitude on the lowest integer, so the step is 1/8 (1/128) of it.
+ * Rounds the weight of a matrix product to nearest, into the layout of `MatMulNBits`. Symmetric blocks put their
+ * element of largest magnitude on the lowest integer, so the step is 1/8 (1/128) of it.
  *
  * @param data `[K, N]` as `MatMul` reads it, or `[N, K]` with `transposed`
  * @throws {LitheError} VALUE_OUT_OF_RANGE when an element is NaN or infinite, or the block size cannot be used
  */
 export function packNBits(data: Float32Array, size: ProductSize, options: NBitsOptions): NBitsWeight {
   const { bits, blockSize, symmetric, what } = options;
-  if (blockSize < 16 || (blockSize & (blockSize - 1)) !== 0) {
-    throw errors.valueOutOfRange('The block size', blockSize, 'the powers of two from 16 on');
-  }
-  const { k, n } = size;
-  const blocks = Math.ceil(k / blockSize);
-  const padded = blocks * blockSize;
-  const rows = size.transposed
-    ? padRows(data, n, { from: k, padded })
-    : transposeTo(data, k, { from: n, padded });
+  checkBlockSize(blockSize);
+  const { k, n, transposed } = size;
+  const rows = toRows(data, { matrices: 1, rows: k, columns: n, transposed: !transposed });
   const range = integerRange(bits === 4 ? 'uint4' : 'uint8');
-  const layout = groupLayout([n, padded], { kind: 'per-block', axis: 1, size: blockSize });
-  const scheme: GroupScheme = symmetric ? 'extreme' : 'asymmetric';
-  const parameters = groupParameters(rows, layout, { range, scheme, what });
+  const layout = groupLayout([n, k], { kind: 'per-block', axis: 1, size: blockSize });
+  const parameters = groupParameters(rows, layout, {
+    range,
+    scheme: symmetric ? 'extreme' : 'asymmetric',
+    what,
+  });
   const levels = quantizeGroups(rows, layout, { parameters, range }) as Uint8Array;
-  return {
-    packed: bits === 4 ? packInPlace(levels) : levels,
-    scales: parameters.scales,
-    zeroPoints:
-      parameters.zeroPoints === undefined
-        ? undefined
-        : packZeroPoints(parameters.zeroPoints, { n, blocks, bits }),
-    blocks,
-  };
+  return packLevels({ levels, parameters }, size, { bits, blockSize });
 }
 
 /** Packs nibbles into the front half of the array itself: reading runs ahead of writing. */

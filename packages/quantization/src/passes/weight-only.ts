@@ -1,241 +1,252 @@
-import {
-  attribute,
-  definePass,
-  type Model,
-  type Node,
-  type Pass,
-  ReportBuilder,
-  Tensor,
-  type TensorSource,
-  type Value,
-} from '@lithe/core';
-import { z } from 'zod';
-import { type MatrixProduct, matrixProduct } from '../graph/matrix-product.ts';
-import { replaceNode } from '../graph/replace-node.ts';
+import { definePass, type Model, type Pass, type PassContext, ReportBuilder, type Value } from '@lithe/core';
 import { integerRange } from '../parameters/integer-range.ts';
-import { packNBits } from '../parameters/nbits.ts';
+import { roundToNearest } from '../weight-algorithms/round-to-nearest.ts';
+import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
+import { quantizedWeights, type WeightRequest, type WeightResult } from '../weights/calibrated-weights.ts';
 import { findWeights } from '../weights/find-weights.ts';
-import { float32Data, lazyParts } from '../weights/lazy-parts.ts';
-import { quantizedWeight } from '../weights/quantized-weight.ts';
-import { removeConstant, replaceConstant } from '../weights/replace-constant.ts';
-import { SharedWeights } from '../weights/shared.ts';
-import type { Resolved } from './resolved.ts';
+import { productPlans, type WeightPlan } from '../weights/product-plans.ts';
+import {
+  type StoredWeight,
+  storeWeight,
+  toGatherBlocks,
+  toMatMulNBits,
+} from './weight-only/block-operators.ts';
+import { dequantizeRange, toDequantizeLinear, toGatheredIntegers } from './weight-only/dequantize.ts';
+import { type Table, tableBlock, tablePlan, tablesOf } from './weight-only/embeddings.ts';
+import { type BlockForm, nbitsParts } from './weight-only/nbits-parts.ts';
+import { type WeightOnlyOptions, type WeightOnlySettings, weightOnlyOptions } from './weight-only/options.ts';
 
-/** Options of {@link weightOnly}. */
-export interface WeightOnlyOptions {
-  /** Bits per weight; 4 by default. */
-  readonly bits?: 4 | 8 | undefined;
-  /** Elements that share a scale: 16, 32, 64, 128 or 256; 32 by default. */
-  readonly blockSize?: 16 | 32 | 64 | 128 | 256 | undefined;
-  /** Zero point in the middle of the range (default), or one of its own for each block: more exact, a little larger. */
-  readonly symmetric?: boolean | undefined;
-  /**
-   * `matmul-nbits` (default): onnxruntime's `com.microsoft.MatMulNBits`. `dequantize-linear`: the standard operator of
-   * opset 21 with blocks, which any runtime of that opset reads.
-   */
-  readonly format?: 'matmul-nbits' | 'dequantize-linear' | undefined;
-  /**
-   * Least precision in which `MatMulNBits` may compute: 0 unset, 1 float32, 2 float16, 3 bfloat16, 4 int8. 4 by
-   * default: on a CPU the others are several times slower.
-   */
-  readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4 | undefined;
-  /** Weights with fewer elements stay float; 1024 by default. */
-  readonly minimumElements?: number | undefined;
-  /** Names of nodes whose weights stay float. */
-  readonly exclude?: readonly string[] | undefined;
+const NAME = 'quantization/weight-only';
+
+/** A table that is to be quantized, and the product whose weight it is too. */
+interface TableChoice {
+  readonly table: Table;
+  readonly plan: WeightPlan;
+  readonly tied: boolean;
+  readonly bits: 4 | 8;
+  readonly blockSize: number;
 }
 
-const schema = z.strictObject({
-  bits: z.union([z.literal(4), z.literal(8)]).default(4),
-  blockSize: z
-    .union([z.literal(16), z.literal(32), z.literal(64), z.literal(128), z.literal(256)])
-    .default(32),
-  symmetric: z.boolean().default(true),
-  format: z.enum(['matmul-nbits', 'dequantize-linear']).default('matmul-nbits'),
-  accuracyLevel: z.union([z.literal(0), z.literal(1), z.literal(2), z.literal(3), z.literal(4)]).default(4),
-  minimumElements: z.int().min(1).default(1024),
-  exclude: z.array(z.string()).readonly().default([]),
-});
-
-type Options = Resolved<WeightOnlyOptions>;
-
-/** The constant inputs of one weight, made once even when several nodes share it. */
-interface Packed {
-  readonly packed: Value;
-  readonly scales: Value;
-  readonly zeroPoints: Value | null;
-}
-
-function nbitsSources(
-  product: MatrixProduct,
-  options: Options,
-): Readonly<Record<'packed' | 'scales' | 'zeroPoints', TensorSource>> {
-  const { k, n, transposed, source } = product;
-  const { bits, blockSize, symmetric } = options;
-  const blocks = Math.ceil(k / blockSize);
-  const what = `weight "${product.weight.name}"`;
-  const shapes = {
-    packed: [n, blocks, (blockSize * bits) / 8],
-    scales: [n * blocks],
-    zeroPoints: symmetric ? [0] : [n * Math.ceil((blocks * bits) / 8)],
-  };
-  return lazyParts(
-    {
-      packed: { dtype: 'uint8', shape: shapes.packed },
-      scales: { dtype: 'float32', shape: shapes.scales },
-      zeroPoints: { dtype: 'uint8', shape: shapes.zeroPoints },
-    },
-    async (signal) => {
-      const data = float32Data(await source.load(signal), what);
-      const weight = packNBits(data, { k, n, transposed }, { bits, blockSize, symmetric, what });
-      return {
-        packed: Tensor.from('uint8', shapes.packed, weight.packed),
-        scales: Tensor.from('float32', shapes.scales, weight.scales),
-        zeroPoints: Tensor.from('uint8', shapes.zeroPoints, weight.zeroPoints ?? new Uint8Array(0)),
-      };
-    },
-  );
-}
-
-function toNBits(
-  node: Node,
-  product: MatrixProduct,
-  context: { readonly options: Options; readonly shared: SharedWeights<Packed> },
-): void {
-  const { options, shared } = context;
-  const { weight } = product;
-  const { packed, scales, zeroPoints } = shared.get(weight, product.transposed ? 'rows' : 'columns', () => {
-    const sources = nbitsSources(product, options);
-    const { graph, name } = weight;
-    const add = (suffix: string, source: TensorSource): Value =>
-      graph.addInitializer(graph.uniqueName(`${name}_${suffix}`), source);
-    return {
-      packed: add(`Q${options.bits}`, sources.packed),
-      scales: add('scales', sources.scales),
-      zeroPoints: options.symmetric ? null : add('zero_points', sources.zeroPoints),
-    };
-  });
-  replaceNode(node, (insert) => {
-    const [made] = insert.node(
-      'MatMulNBits',
-      zeroPoints === null ? [product.input, packed, scales] : [product.input, packed, scales, zeroPoints],
-      {
-        domain: 'com.microsoft',
-        name: `${node.name}_Q${options.bits}`,
-        attributes: {
-          K: attribute.int(product.k),
-          N: attribute.int(product.n),
-          bits: attribute.int(options.bits),
-          block_size: attribute.int(options.blockSize),
-          ...(options.accuracyLevel === 0 ? {} : { accuracy_level: attribute.int(options.accuracyLevel) }),
-        },
-      },
-    ) as readonly [Value];
-    return product.bias === null ? made : insert.node('Add', [made, product.bias])[0]!;
-  });
-  removeConstant(weight);
-}
-
-function toDequantizeLinear(product: MatrixProduct, options: Options): void {
-  const { bits, blockSize, symmetric } = options;
-  const { weight, source } = product;
-  const axis = product.transposed ? 1 : 0;
-  const signed = bits === 4 ? 'int4' : 'int8';
-  const quantized = quantizedWeight(source, {
-    granularity: { kind: 'per-block', axis, size: blockSize },
-    range: integerRange(symmetric ? signed : `u${signed}`),
-    scheme: symmetric ? 'extreme' : 'asymmetric',
-    what: `weight "${weight.name}"`,
-  });
-  const { name } = weight;
-  replaceConstant(weight, (builder) => {
-    const inputs = [
-      builder.initializer(`${name}_Q${bits}`, quantized.values),
-      builder.initializer(`${name}_scales`, quantized.scales),
-    ];
-    if (!symmetric) inputs.push(builder.initializer(`${name}_zero_points`, quantized.zeroPoints));
-    return builder.node('DequantizeLinear', inputs, {
-      attributes: { axis: attribute.int(axis), block_size: attribute.int(blockSize) },
-    });
-  });
-}
-
-function reportOthers(draft: Model, options: Options, report: ReportBuilder): void {
-  for (const { value, uses, source } of findWeights(draft, options.minimumElements, report)) {
-    const reader = uses.find(({ node }) => !node.is('MatMul') && !node.is('Gemm'));
-    if (reader !== undefined && source.shape.length > 1) {
+function chooseTables(
+  draft: Model,
+  plans: readonly WeightPlan[],
+  { settings, report }: { readonly settings: WeightOnlySettings; readonly report: ReportBuilder },
+): readonly TableChoice[] {
+  const { embeddings, bits, blockSize, format } = settings;
+  if (embeddings === 'float') return [];
+  const chosen: TableChoice[] = [];
+  for (const table of tablesOf(draft, settings.minimumElements)) {
+    const product = plans.find(({ weight, transposed }) => weight === table.weight && transposed);
+    const width = table.source.shape[1]!;
+    if (product !== undefined && width % blockSize === 0) {
+      chosen.push({ table, plan: product, tied: true, bits, blockSize });
+      continue;
+    }
+    if (embeddings === 'auto') continue;
+    const size = tableBlock(width, blockSize);
+    if (size === undefined) {
       report.skip(
-        value.name,
-        'no-kernel',
-        `it is read by ${reader.node.op}, for which the format has no operator`,
+        table.weight.name,
+        'block-size',
+        `its rows of ${width} do not fall into blocks of 16 or more`,
       );
+      continue;
+    }
+    const narrow = embeddings === 'int4' && format === 'matmul-nbits';
+    if (embeddings === 'int4' && !narrow)
+      report.skip(
+        table.weight.name,
+        'no-kernel',
+        'runtimes look up no 4-bit integers; it is stored in 8 bits',
+      );
+    chosen.push({ table, plan: tablePlan(table), tied: false, bits: narrow ? 4 : 8, blockSize: size });
+  }
+  return chosen;
+}
+
+function requestOf(
+  plan: WeightPlan,
+  bits: 4 | 8,
+  blockSize: number,
+  settings: WeightOnlySettings,
+): WeightRequest {
+  const { symmetric, format } = settings;
+  const range =
+    format === 'matmul-nbits'
+      ? integerRange(bits === 4 ? 'uint4' : 'uint8')
+      : dequantizeRange(bits, symmetric);
+  return { plan, blockSize, range, scheme: symmetric ? 'extreme' : 'asymmetric' };
+}
+
+/** Weights whose elements are read as they are, not only in sums: what makes up for errors in sums is wrong there. */
+function dataFree(algorithm: WeightAlgorithm): WeightAlgorithm {
+  return algorithm.needs === 'weights' && algorithm.scaleInputs === undefined
+    ? algorithm
+    : roundToNearest({ scales: 'search' });
+}
+
+/** One run of the pass. */
+class Run {
+  readonly report: ReportBuilder = new ReportBuilder();
+  readonly #draft: Model;
+  readonly #settings: WeightOnlySettings;
+  readonly #context: PassContext;
+
+  constructor(draft: Model, settings: WeightOnlySettings, context: PassContext) {
+    this.#draft = draft;
+    this.#settings = settings;
+    this.#context = context;
+  }
+
+  async run(): Promise<void> {
+    const { bits, blockSize, format, exclude, minimumElements } = this.#settings;
+    const plans = this.#plans();
+    const tables = chooseTables(this.#draft, plans, { settings: this.#settings, report: this.report });
+    const request = (plan: WeightPlan) => requestOf(plan, bits, blockSize, this.#settings);
+    const tied = new Set(tables.filter((choice) => choice.tied).map(({ plan }) => plan));
+    const products = plans.filter((plan) => !tied.has(plan)).map(request);
+    const results = new Map([
+      ...(await this.#quantized(products, this.#settings.algorithm)),
+      ...(await this.#quantized(
+        tables.map(({ plan, bits: own, blockSize: size }) => requestOf(plan, own, size, this.#settings)),
+        dataFree(this.#settings.algorithm),
+      )),
+    ]);
+    if (format === 'matmul-nbits') this.#toBlocks(plans, tables, results);
+    else this.#toDequantize(plans, tables, results);
+    if (format === 'matmul-nbits' && this.report.appliedCount > 0)
+      this.#draft.opsetImports.set('com.microsoft', 1);
+    this.#reportOthers(minimumElements, exclude);
+  }
+
+  #plans(): readonly WeightPlan[] {
+    const { exclude, minimumElements, format } = this.#settings;
+    const excluded = new Set(exclude);
+    const seen = new Set<Value>();
+    return productPlans(this.#draft, minimumElements, this.report).filter((plan) => {
+      const kept = plan.products.find(({ node }) => excluded.has(node.name));
+      if (kept !== undefined) {
+        this.report.skip(kept.node.name, 'excluded', 'its name is listed under "exclude"');
+        return false;
+      }
+      // The standard operator expands the weight as it is stored, for both orientations.
+      const known = format === 'dequantize-linear' && seen.has(plan.weight);
+      seen.add(plan.weight);
+      return !known;
+    });
+  }
+
+  #quantized(
+    requests: readonly WeightRequest[],
+    algorithm: WeightAlgorithm,
+  ): Promise<ReadonlyMap<WeightPlan, WeightResult>> {
+    const { samples, memoryBytes } = this.#settings;
+    return quantizedWeights(this.#draft, requests, {
+      algorithm,
+      samples,
+      memoryBytes,
+      pass: NAME,
+      context: this.#context,
+      report: this.report,
+    });
+  }
+
+  #toBlocks(
+    plans: readonly WeightPlan[],
+    tables: readonly TableChoice[],
+    results: ReadonlyMap<WeightPlan, WeightResult>,
+  ): void {
+    const { bits, blockSize, symmetric, accuracyLevel } = this.#settings;
+    const stored = new Map<WeightPlan, StoredWeight>();
+    const store = (plan: WeightPlan, form: Omit<BlockForm, 'n' | 'k' | 'symmetric'>): StoredWeight => {
+      const whole = { ...form, n: plan.n, k: plan.k, symmetric };
+      const made =
+        stored.get(plan) ??
+        storeWeight(plan.weight, nbitsParts(results.get(plan) as WeightResult, whole), whole);
+      stored.set(plan, made);
+      return made;
+    };
+    for (const { table, plan, bits: own, blockSize: size, tied } of tables) {
+      toGatherBlocks(table, store(plan, { bits: own, blockSize: size, table: true }));
+      const copy = tied ? ', the copy of the product that it is tied to' : '';
+      this.report.apply(`store the table "${table.weight.name}" in ${own} bits, blocks of ${size}${copy}`);
+    }
+    for (const plan of plans) {
+      toMatMulNBits(plan, store(plan, { bits, blockSize, table: false }), accuracyLevel);
+      for (const { node } of plan.products) this.#applied(node.name);
+    }
+  }
+
+  #toDequantize(
+    plans: readonly WeightPlan[],
+    tables: readonly TableChoice[],
+    results: ReadonlyMap<WeightPlan, WeightResult>,
+  ): void {
+    const { bits, blockSize, symmetric } = this.#settings;
+    for (const plan of plans) {
+      const form = { blockSize, symmetric, range: dequantizeRange(bits, symmetric) };
+      toDequantizeLinear(plan, results.get(plan) as WeightResult, form);
+      for (const { node } of plan.products) this.#applied(node.name);
+    }
+    for (const { table, plan, blockSize: size, tied } of tables) {
+      // A tied table now reads what its product reads.
+      if (tied) continue;
+      const form = { blockSize: size, symmetric, range: dequantizeRange(8, symmetric) };
+      toGatheredIntegers(table, plan, { result: results.get(plan) as WeightResult, form });
+      this.report.apply(`store the table "${table.weight.name}" in 8 bits, blocks of ${size}`);
+    }
+  }
+
+  #applied(name: string): void {
+    const { bits, blockSize } = this.#settings;
+    this.report.apply(`store the weight of "${name}" in ${bits} bits, blocks of ${blockSize}`);
+  }
+
+  #reportOthers(minimumElements: number, exclude: readonly string[]): void {
+    for (const { value, uses, source } of findWeights(this.#draft, minimumElements, this.report)) {
+      const reader = uses.find(({ node }) => !node.is('MatMul') && !node.is('Gemm'));
+      if (reader === undefined || source.shape.length < 2 || exclude.includes(reader.node.name)) continue;
+      const reason = reader.node.is('Gather')
+        ? 'tables stay float unless "embeddings" says otherwise'
+        : `it is read by ${reader.node.op}, for which the format has no operator`;
+      this.report.skip(value.name, reader.node.is('Gather') ? 'embedding' : 'no-kernel', reason);
     }
   }
 }
 
 /**
  * Stores the weights of matrix products in blocks of 4 or 8 bits that the runtime expands as it multiplies: `MatMul`
- * and `Gemm` with a constant matrix. What it does for speed depends on the runtime: in onnxruntime 1.30 4-bit
- * blocks at `accuracyLevel` 4 run 4 times as fast as float on a CPU at one token and fast on WebGPU, and 30 times
- * slower on WASM. Measure on the target.
+ * and `Gemm` with a constant matrix, also one behind a `Transpose`, and embedding tables where asked for. What it does
+ * for speed depends on the runtime: in onnxruntime 1.30 4-bit blocks at `accuracyLevel` 4 run 4 times as fast as float
+ * on a CPU at one token and fast on WebGPU, and 30 times slower on WASM. Measure on the target.
+ *
+ * How integers are chosen is the `algorithm`'s matter: rounding to nearest or `hqq()` without data, while the model is
+ * written, one weight in memory at a time; `gptq()` and `awq()` on calibration data, with the runtime's memory, the
+ * quantized weights and `memoryBytes`. Samples that are filled up with padding count the padding too: give batches of
+ * one sample, or of one length.
  *
  * K need not be a multiple of the block size: the last block is filled up. A weight that several nodes share is
  * stored once.
  *
+ * @throws {LitheError} PASS_NEEDS when the algorithm needs data and a backend
  * @see the specifications of `com.microsoft.MatMulNBits` version 1 and of `DequantizeLinear` 21
  *
  * @example
  * ```ts
- * import { weightOnly } from '@lithe/quantization';
+ * import { hqq, weightOnly } from '@lithe/quantization';
  *
- * weightOnly({ bits: 4, blockSize: 32 }).name; // => 'quantization/weight-only'
+ * weightOnly({ bits: 4, blockSize: 32, algorithm: hqq() }).name; // => 'quantization/weight-only'
  * ```
  */
-export const weightOnly: Pass<WeightOnlyOptions, Options> = definePass({
-  name: 'quantization/weight-only',
-  version: 1,
+export const weightOnly: Pass<WeightOnlyOptions, WeightOnlySettings> = definePass({
+  name: NAME,
+  version: 2,
   summary: 'Stores the weights of matrix products in blocks of 4 or 8 bits.',
-  options: schema,
+  options: weightOnlyOptions,
   preserves: 'accuracy',
-  run: (draft, options) => {
-    const report = new ReportBuilder();
-    const shared = new SharedWeights<Packed>();
-    const done = new Set<Value>();
-    const exclude = new Set(options.exclude);
-    for (const node of draft.graph.nodesDeep()) {
-      if (!node.is('MatMul') && !node.is('Gemm')) continue;
-      const product = matrixProduct(node);
-      const readers =
-        'code' in product || options.format === 'matmul-nbits'
-          ? [node]
-          : product.weight.uses.map((use) => use.node);
-      const excluded = readers.find(({ name }) => exclude.has(name));
-      if (excluded !== undefined) {
-        report.skip(node.name, 'excluded', `"${excluded.name}" was excluded by name`);
-      } else if ('code' in product) report.skip(node.name, product.code, product.reason);
-      else if (done.has(product.weight)) continue;
-      else if (product.k * product.n < options.minimumElements) {
-        report.skip(
-          node.name,
-          'small',
-          `its weight has ${product.k * product.n} elements, fewer than ${options.minimumElements}`,
-        );
-      } else if (options.format === 'matmul-nbits') {
-        toNBits(node, product, { options, shared });
-        report.apply(
-          `store the weight of "${node.name}" in ${options.bits} bits, blocks of ${options.blockSize}`,
-        );
-      } else {
-        done.add(product.weight);
-        toDequantizeLinear(product, options);
-        report.apply(
-          `store the weight of "${node.name}" in ${options.bits} bits, blocks of ${options.blockSize}`,
-        );
-      }
-    }
-    reportOthers(draft, options, report);
-    if (options.format === 'matmul-nbits' && report.appliedCount > 0)
-      draft.opsetImports.set('com.microsoft', 1);
-    return report.build();
+  run: async (draft, settings, context) => {
+    const run = new Run(draft, settings, context);
+    await run.run();
+    return run.report.build();
   },
 });

