@@ -1,0 +1,228 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { env, ModelRegistry, pipeline } from '@huggingface/transformers';
+import { nodeCpuTarget } from '@lithe/backend-onnxruntime';
+import { openModel, type SetReport, writeTransformersJsSet } from '@lithe/cli';
+import { randomDataset, Tensor } from '@lithe/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lithe, litheWith } from './lithe.ts';
+import { writeRandomEncoder } from './small-encoder.ts';
+
+const root = mkdtempSync(path.join(tmpdir(), 'lithe-transformers-'));
+const at = (...names: readonly string[]): string => path.join(root, ...names);
+const quick = ['--rounds', '6'] as const;
+
+const sentences = [
+  'The cat sleeps on the mat.',
+  'A man plays guitar in the street!',
+  'How do I see a red house?',
+];
+
+/** What transformers.js answers with a dtype: one normalized vector per sentence, from local files only. */
+async function answer(name: string, dtype: 'fp32' | 'q8'): Promise<readonly Float32Array[]> {
+  const extract = await pipeline('feature-extraction', name, { dtype, device: 'cpu' });
+  const rows: Float32Array[] = [];
+  for (const sentence of sentences) {
+    const { data } = await extract(sentence, { pooling: 'mean', normalize: true });
+    rows.push(Float32Array.from(data as Float32Array));
+  }
+  await extract.dispose();
+  return rows;
+}
+
+/** The smallest cosine of vectors of length 1. */
+function likeness(left: readonly Float32Array[], right: readonly Float32Array[]): number {
+  const cosines = left.map((row, at) =>
+    row.reduce((sum, value, index) => sum + value * (right[at]?.[index] ?? 0), 0),
+  );
+  return Math.min(...cosines);
+}
+
+const files = (folder: string): readonly string[] => readdirSync(folder).sort();
+
+/** What the model that was given answers, which nothing simplified. */
+let given: readonly Float32Array[];
+beforeAll(async () => {
+  env.allowRemoteModels = false;
+  env.localModelPath = root;
+  env.useFSCache = false;
+  mkdirSync(at('given', 'onnx'), { recursive: true });
+  renameSync(await writeRandomEncoder(at('given')), at('given', 'onnx', 'model.onnx'));
+  given = await answer('given', 'fp32');
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+describe('lithe quantize --preset transformers-js', () => {
+  let report: SetReport;
+  beforeAll(async () => {
+    const model = await writeRandomEncoder(at('encoder'));
+    const call = await lithe('quantize', model, '--preset', 'transformers-js', ...quick, '--json');
+    expect(call).toMatchObject({ code: 0 });
+    report = JSON.parse(call.out) as SetReport;
+  });
+
+  it('writes the eight files by the names that transformers.js finds, without asking anyone', async () => {
+    expect(files(at('encoder', 'onnx'))).toEqual([
+      'model.onnx',
+      'model_bnb4.onnx',
+      'model_fp16.onnx',
+      'model_int8.onnx',
+      'model_q4.onnx',
+      'model_q4f16.onnx',
+      'model_quantized.onnx',
+      'model_uint8.onnx',
+    ]);
+    const dtypes = await ModelRegistry.get_available_dtypes('encoder', { local_files_only: true });
+    expect([...dtypes].sort()).toEqual(['bnb4', 'fp16', 'fp32', 'int8', 'q4', 'q4f16', 'q8', 'uint8']);
+  });
+
+  // How near an answer can be follows from the bits: 8-bit activations 25 dB and more, 4-bit weights about 18 dB.
+  const least = {
+    fp32: 0.99999,
+    fp16: 0.9999,
+    q8: 0.99,
+    int8: 0.99,
+    uint8: 0.99,
+    q4: 0.96,
+    q4f16: 0.96,
+    bnb4: 0.96,
+  };
+  for (const [dtype, cosine] of Object.entries(least)) {
+    it(`answers in transformers.js like the float model: ${dtype}`, async () => {
+      expect(likeness(given, await answer('encoder', dtype as 'q8'))).toBeGreaterThan(cosine);
+    });
+  }
+
+  it('tells what each file weighs, how it drifts and how fast it runs', () => {
+    expect(report).toMatchObject({
+      modelType: 'bert',
+      data: { random: true, source: 'random tokens (seed 0)' },
+    });
+    for (const file of report.files) {
+      expect(file.state).toBe('written');
+      expect(file.size?.after).toBe(readFileSync(file.path).byteLength);
+      expect(file.verifications).toMatchObject([{ state: 'measured', target: 'node-cpu' }]);
+    }
+    const sizes = new Map(report.files.map(({ dtype, size }) => [dtype, size?.ratio ?? 0]));
+    expect(sizes.get('fp16')).toBeGreaterThan(1.6);
+    expect(sizes.get('q8')).toBeGreaterThan(2.2);
+    expect(sizes.get('q4')).toBeGreaterThan(2.8);
+  });
+
+  it('writes the settings as the recipe did', () => {
+    expect(JSON.parse(readFileSync(at('encoder', 'quantize_config.json'), 'utf8'))).toMatchObject({
+      per_channel: true,
+      reduce_range: true,
+      is_symmetric: true,
+      quant_type: 1,
+    });
+  });
+
+  it('leaves the model that was given as it is, and makes what was asked for only', async () => {
+    const folder = at('beside', 'onnx');
+    mkdirSync(folder, { recursive: true });
+    renameSync(await writeRandomEncoder(at('beside')), path.join(folder, 'model.onnx'));
+    const before = readFileSync(path.join(folder, 'model.onnx'));
+    const call = await lithe(
+      'quantize',
+      path.join(folder, 'model.onnx'),
+      '--preset',
+      'transformers-js',
+      ...quick,
+      '--dtypes',
+      'fp32,q4',
+    );
+    expect(call.code).toBe(0);
+    expect(call.out).toContain('model_q4.onnx');
+    expect(call.out).toContain('left as it is');
+    expect(readFileSync(path.join(folder, 'model.onnx')).equals(before)).toBe(true);
+    expect(files(folder)).toEqual(['model.onnx', 'model_q4.onnx']);
+  });
+
+  it('does not write what drifts too far, says so, and ends with code 1', async () => {
+    const model = await writeRandomEncoder(at('strict'));
+    const call = await lithe(
+      'quantize',
+      model,
+      '--preset',
+      'transformers-js',
+      ...quick,
+      '--min-sqnr',
+      '45',
+      '--dtypes',
+      'fp16,q4',
+    );
+    expect(call.code).toBe(1);
+    expect(call.out).toMatch(/q4 was NOT written: in node-cpu its outputs drift to \d/);
+    expect(files(at('strict', 'onnx'))).toEqual(['model_fp16.onnx']);
+  });
+
+  it('leaves nothing behind when it is interrupted', async () => {
+    const model = await writeRandomEncoder(at('stopped'));
+    const call = await litheWith(
+      AbortSignal.timeout(50),
+      'quantize',
+      model,
+      '--preset',
+      'transformers-js',
+      ...quick,
+    );
+    expect(call.code).toBe(130);
+    expect(existsSync(at('stopped', 'onnx'))).toBe(false);
+  });
+
+  it('refuses calls that make no sense', async () => {
+    const model = at('encoder', 'model.onnx');
+    const wrong: readonly (readonly string[])[] = [
+      [model],
+      [model, '--preset', 'transformers-js', '--scheme', 'float16'],
+      [model, '--preset', 'onnx'],
+      [model, '--preset', 'transformers-js', '--dtypes', 'q3'],
+      [model, '--preset', 'transformers-js', '--dtypes', ''],
+      [model, '--preset', 'transformers-js', '--verify-in', 'toaster'],
+      [model, '--preset', 'transformers-js', '-o', 'set.onnx'],
+      [at('encoder', 'onnx', 'model_q4.onnx'), '--preset', 'transformers-js'],
+    ];
+    for (const args of wrong) {
+      const call = await lithe('quantize', ...args);
+      expect({ args, code: call.code, out: call.out }).toEqual({ args, code: 2, out: '' });
+      expect(call.err).toMatch(/error/);
+    }
+  });
+});
+
+describe('weights beside the model', () => {
+  it('are split into files that transformers.js loads, and counted in config.json', async () => {
+    const path_ = await writeRandomEncoder(at('split'));
+    const file = await openModel(path_);
+    const values = { attention_mask: Tensor.from('int64', [1, 8], new BigInt64Array(8).fill(1n)) };
+    const shapes = { input_ids: [1, 8], token_type_ids: [1, 8] };
+    const report = await writeTransformersJsSet(file, {
+      output: at('split', 'onnx'),
+      targets: [nodeCpuTarget()],
+      data: randomDataset(file.model, { shapes, values, integerBound: 2 }),
+      random: false,
+      rounds: 6,
+      preset: { dtypes: ['fp32', 'q8'] },
+      fileBytes: 150_000,
+    });
+    expect(report.files.map(({ dtype, dataFiles }) => [dtype, dataFiles])).toEqual([
+      ['fp32', 3],
+      ['q8', 0],
+    ]);
+    expect(files(at('split', 'onnx'))).toEqual([
+      'model.onnx',
+      'model.onnx_data',
+      'model.onnx_data_1',
+      'model.onnx_data_2',
+      'model_quantized.onnx',
+    ]);
+    const config = JSON.parse(readFileSync(at('split', 'config.json'), 'utf8')) as Record<string, unknown>;
+    expect(config).toMatchObject({
+      model_type: 'bert',
+      'transformers.js_config': { use_external_data_format: { 'model.onnx': 3 } },
+    });
+    expect(likeness(given, await answer('split', 'fp32'))).toBeGreaterThan(0.99999);
+  });
+});
