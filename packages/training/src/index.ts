@@ -93,6 +93,16 @@ export {
   meanSquaredError,
   type RegressionOptions,
 } from './losses/regression.ts';
+export {
+  type ActivationCheckpointingOptions,
+  type ActivationCheckpointingSettings,
+  activationCheckpointing,
+} from './memory/activation-checkpointing.ts';
+export {
+  type CheckpointingOptions,
+  type CheckpointingResult,
+  checkpointActivations,
+} from './memory/checkpoint-activations.ts';
 export type { Optimizer, UpdateContext } from './optimizers/optimizer.ts';
 export {
   type AdamOptions,
