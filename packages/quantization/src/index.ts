@@ -35,6 +35,25 @@ export {
   type OperatorExplanation,
 } from './explain/explain.ts';
 export { type FormatExplanationOptions, formatExplanation } from './explain/format.ts';
+export type { Deviation } from './mixed-precision/comparison.ts';
+export type {
+  FormatContext,
+  PrecisionFormat,
+  PrecisionFormatChoice,
+  PrecisionFormatName,
+} from './mixed-precision/formats.ts';
+export {
+  type MixedPrecisionOptions,
+  type MixedPrecisionSettings,
+  mixedPrecision,
+  type PrecisionBudget,
+} from './mixed-precision/mixed-precision.ts';
+export {
+  type LayerSensitivity,
+  type SensitivityOptions,
+  type SensitivityReport,
+  sensitivity,
+} from './mixed-precision/sensitivity.ts';
 export {
   type AffineParameters,
   asymmetricParameters,
