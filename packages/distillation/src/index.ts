@@ -1,0 +1,45 @@
+/**
+ * Knowledge distillation: a student learns from a teacher in one training graph.
+ *
+ * @packageDocumentation
+ */
+
+export { type DistillationOptions, type DistillationTerm, distillation } from './distillation.ts';
+export {
+  type ContrastiveOptions,
+  type ContrastTableOptions,
+  contrastiveDistillation,
+  contrastTable,
+} from './losses/contrastive.ts';
+export { type CorrelationDistillationOptions, correlationDistillation } from './losses/correlation.ts';
+export type { DistillationContext, DistillationLoss, Tap } from './losses/distillation-loss.ts';
+export {
+  type AttentionTransferOptions,
+  attentionTransfer,
+  type HintOptions,
+  hintDistillation,
+  similarityPreserving,
+} from './losses/features.ts';
+export {
+  type DecoupledDistillationOptions,
+  decoupledDistillation,
+  type LogitDistillationOptions,
+  logitDistillation,
+} from './losses/logits.ts';
+export type { ProjectorOptions } from './losses/projector.ts';
+export { type RelationalOptions, relationalDistillation } from './losses/relational.ts';
+export {
+  attentionDistillation,
+  type HiddenStateOptions,
+  hiddenStateDistillation,
+  type RelationOptions,
+  relationDistillation,
+} from './losses/transformer.ts';
+export { findTaps, suggestTaps, type TapSuggestion } from './taps.ts';
+export {
+  type RecordedTeacher,
+  type RecordTeacherOptions,
+  recordTeacher,
+} from './teacher/record-teacher.ts';
+export { memoryRows, type RowStore } from './teacher/row-store.ts';
+export { type Teacher, type TeacherModelOptions, teacherEnsemble, teacherModel } from './teacher/teacher.ts';

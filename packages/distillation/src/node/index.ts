@@ -1,0 +1,7 @@
+/**
+ * What needs files.
+ *
+ * @packageDocumentation
+ */
+
+export { fileRows } from './file-rows.ts';

@@ -1,0 +1,43 @@
+import { type Feeds, GraphBuilder, type Model, Tensor, type Value } from '@lithe/core';
+import { referenceBackend } from '@lithe/core/reference';
+import { type DistillationLoss, distillation, teacherModel } from '@lithe/distillation';
+import { sgd, trainingStep } from '@lithe/training';
+
+export const floats = (shape: readonly number[], values: ArrayLike<number>): Tensor<'float32'> =>
+  Tensor.from('float32', shape, Float32Array.from(values));
+
+/** A model that hands its input `from` out as `f`, times a factor that learns. */
+export async function echo(
+  from: string,
+  shapes: Readonly<Record<string, readonly number[]>>,
+): Promise<Model> {
+  const b = new GraphBuilder(`echo-${from}`);
+  let out: Value | undefined;
+  for (const [name, shape] of Object.entries(shapes)) {
+    const value = b.input(name, 'float32', ['N', ...shape]);
+    if (name === from) out = value;
+  }
+  b.output('f', b.op.Mul([out as Value, b.constant('factor', floats([1], [1]))]));
+  return await b.build();
+}
+
+/** What a loss gives for features of student and teacher, in the graph that trains. */
+export async function lossOf(
+  loss: DistillationLoss,
+  student: Tensor,
+  teacher: Tensor,
+  feeds: Feeds = {},
+): Promise<{ readonly loss: number; readonly parameters: readonly string[] }> {
+  const shapes = { s: student.shape.slice(1), t: teacher.shape.slice(1) };
+  const step = await trainingStep(await echo('s', shapes), {
+    loss: distillation({ teacher: await teacherModel(await echo('t', { t: shapes.t })), terms: [{ loss }] }),
+    optimizer: sgd(),
+    trainable: ['factor'],
+  });
+  await using executable = await referenceBackend().compile(step.model, { state: step.state });
+  const results = await executable.run({ s: student, t: teacher, learning_rate: floats([], [0]), ...feeds });
+  return {
+    loss: results[step.loss]?.toFloat64Array()[0] ?? Number.NaN,
+    parameters: [...step.parameters, ...step.lossParameters],
+  };
+}
