@@ -7,6 +7,8 @@ export interface LossContext {
   readonly emit: Emitter;
   /** The graph. */
   readonly graph: Graph;
+  /** Operator domains of the training model and their versions: to be added to by a loss that brings others in. */
+  readonly opsetImports: Map<string, number>;
   /**
    * A value of the model by name: usually an output.
    *
@@ -73,6 +75,8 @@ export interface LossSurroundings {
   readonly graph: Graph;
   /** Adds nodes to it. */
   readonly emit: Emitter;
+  /** Operator domains of the model. */
+  readonly opsetImports: Map<string, number>;
   /** The count of updates. */
   readonly step: Value;
   /** Adds a piece of state. */
@@ -80,12 +84,13 @@ export interface LossSurroundings {
 }
 
 /** Makes the context that losses are built with. */
-export function lossContext({ graph, emit, step, addState }: LossSurroundings): BuiltLossContext {
+export function lossContext({ graph, emit, opsetImports, step, addState }: LossSurroundings): BuiltLossContext {
   const parameters: Value[] = [];
   const detached = new Set<Value>();
   return {
     emit,
     graph,
+    opsetImports,
     parameters,
     detached,
     step: () => step,

@@ -138,6 +138,7 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const context = lossContext({
     graph,
     emit,
+    opsetImports: copy.opsetImports,
     step: count.input,
     addState: (name, initial) => addState(build, name, initial),
   });
