@@ -132,6 +132,13 @@ export {
   type CrossLayerEqualizationSettings,
   crossLayerEqualization,
 } from './recovery/equalization/cross-layer-equalization.ts';
+export type {
+  AdaRoundOptions,
+  FallbackOptions,
+  FallbackSettings,
+  RecoveryOptions,
+  RecoverySettings,
+} from './recovery/options.ts';
 export { type AwqOptions, awq } from './weight-algorithms/awq.ts';
 export { type GptqOptions, gptq } from './weight-algorithms/gptq.ts';
 export { type HqqOptions, hqq } from './weight-algorithms/hqq.ts';

@@ -3,6 +3,7 @@ import {
   errors,
   inferShapes,
   type Model,
+  type Node,
   type Pass,
   type PassContext,
   ReportBuilder,
@@ -14,6 +15,8 @@ import type { CalibrationStats } from '../calibration/statistics.ts';
 import { calibrationStats } from '../calibration/stats-schema.ts';
 import { opsetAtLeast } from '../graph/opset-at-least.ts';
 import { integerRange } from '../parameters/integer-range.ts';
+import { type RecoveryOptions, type RecoverySettings, recoveryOptions } from '../recovery/options.ts';
+import { quantizeRecovered } from '../recovery/recovered-quantization.ts';
 import { SharedWeights } from '../weights/shared.ts';
 import { activationRanges } from './static/activation-ranges.ts';
 import { operatorKind } from './static/operator-kinds.ts';
@@ -51,6 +54,8 @@ export interface StaticInt8Options {
   readonly conversionCost?: number | undefined;
   /** Names of nodes that stay float. */
   readonly exclude?: readonly string[] | undefined;
+  /** What is done to win back what integers lost, on the context's data; nothing by default. */
+  readonly recovery?: RecoveryOptions | undefined;
 }
 
 /** Options of {@link staticInt8} with defaults filled in. */
@@ -77,6 +82,8 @@ export interface StaticInt8Settings {
   readonly conversionCost: number;
   /** See {@link StaticInt8Options.exclude}. */
   readonly exclude: readonly string[];
+  /** See {@link StaticInt8Options.recovery}. */
+  readonly recovery?: RecoverySettings | undefined;
 }
 
 const schema = z.strictObject({
@@ -94,6 +101,7 @@ const schema = z.strictObject({
   minimumElements: z.int().min(1).default(256),
   conversionCost: z.number().min(0).default(48),
   exclude: z.array(z.string()).readonly().default([]),
+  recovery: recoveryOptions.optional(),
 });
 
 /** The values whose ranges a plan may need. */
@@ -142,6 +150,47 @@ function reportSubgraphs(draft: Model, report: ReportBuilder): void {
   }
 }
 
+/** Plans and rewrites one graph. */
+async function quantizeGraph(
+  model: Model,
+  settings: StaticInt8Settings,
+  work: {
+    /** Products whose output is quantized in any case; found again on copies. */
+    readonly closed: ReadonlySet<Node> | undefined;
+    readonly stats: CalibrationStats;
+    readonly context: PassContext;
+    readonly notes: ReportBuilder;
+  },
+): Promise<void> {
+  const { stats, context, notes } = work;
+  const { graph } = model;
+  const plan = planStatic(graph, stats, {
+    ...settings,
+    closed: work.closed ?? prepareProductBiases(graph),
+    target: context.target,
+    report: notes,
+  });
+  const unsigned = context.target?.profile.unsignedActivations ?? true;
+  const activations = integerRange(
+    settings.activations === 'auto' ? (unsigned ? 'uint8' : 'int8') : settings.activations,
+  );
+  const ranges = await activationRanges(plan, stats, {
+    integers: activations,
+    calibrator: calibratorOf(settings.calibrator),
+  });
+  const weights = integerRange('int8', { extent: settings.reducedRange ? 'reduced' : 'narrow' });
+  await rewriteStatic(graph, {
+    plan,
+    ranges,
+    activations,
+    weights,
+    shared: new SharedWeights(),
+    signal: context.signal,
+  });
+  for (const [node] of plan.nodes) notes.apply(`quantize ${node.opType} "${node.name}"`);
+  notes.metric('quantizedNodes', plan.nodes.size, 'nodes');
+}
+
 /**
  * Computes convolutions and matrix products in 8-bit integers with activation ranges found beforehand on real inputs
  * (`QuantizeLinear`/`DequantizeLinear` pairs, which the runtime fuses to integer kernels). Weights are signed with a
@@ -173,29 +222,25 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
     await inferShapes(draft, { opset: context.opset, signal: context.signal, strict: false });
     const closed = prepareProductBiases(draft.graph);
     const stats = await statsFor(draft, settings, context);
-    const { graph } = draft;
-    const plan = planStatic(graph, stats, { ...settings, closed, target: context.target, report });
-    const unsigned = context.target?.profile.unsignedActivations ?? true;
-    const activations = integerRange(
-      settings.activations === 'auto' ? (unsigned ? 'uint8' : 'int8') : settings.activations,
-    );
-    const ranges = await activationRanges(plan, stats, {
-      integers: activations,
-      calibrator: calibratorOf(settings.calibrator),
-    });
-    const weights = integerRange('int8', { extent: settings.reducedRange ? 'reduced' : 'narrow' });
-    await rewriteStatic(graph, {
-      plan,
-      ranges,
-      activations,
-      weights,
-      shared: new SharedWeights(),
-      signal: context.signal,
-    });
-    for (const [node] of plan.nodes) report.apply(`quantize ${node.opType} "${node.name}"`);
+    const quantize = async (
+      model: Model,
+      exclude: readonly string[],
+      notes: ReportBuilder,
+    ): Promise<void> => {
+      const whole = { ...settings, exclude: [...settings.exclude, ...exclude] };
+      await quantizeGraph(model, whole, {
+        closed: model === draft ? closed : undefined,
+        stats,
+        context,
+        notes,
+      });
+    };
+    const { recovery } = settings;
+    const pass = 'quantization/static-int8';
+    if (recovery === undefined) await quantize(draft, [], report);
+    else await quantizeRecovered(draft, { pass, settings: recovery, context, report, quantize });
     reportSubgraphs(draft, report);
     report.metric('samples', stats.samples, 'samples');
-    report.metric('quantizedNodes', plan.nodes.size, 'nodes');
     return report.build();
   },
 });
