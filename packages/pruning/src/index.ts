@@ -3,4 +3,26 @@
  *
  * @packageDocumentation
  */
-export {};
+export type { AxisOptions } from './structured/axis-model.ts';
+export {
+  type AxisContext,
+  type AxisEdit,
+  type AxisEnd,
+  type AxisFlow,
+  type AxisRule,
+  axisFlow,
+  barrier,
+  inputAxis,
+  outputAxis,
+  type Pin,
+  type Tie,
+  tie,
+  type WeightRole,
+} from './structured/axis-rule.ts';
+export { type AxisView, coordinatesOf, factorOf, windowOf } from './structured/axis-view.ts';
+export type { Obstacle } from './structured/closure.ts';
+export type { Cost } from './structured/cut-cost.ts';
+export type { GroupAxis, GroupWeight, PruningGroup, Removal } from './structured/pruning-group.ts';
+export { type GroupOptions, pruningGroups } from './structured/pruning-groups.ts';
+export { removeAll, removeUnits } from './structured/remove-units.ts';
+export { standardAxisRules } from './structured/standard-axis-rules.ts';
