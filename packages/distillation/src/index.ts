@@ -4,6 +4,13 @@
  * @packageDocumentation
  */
 
+export { type DiagnoseOptions, type Diagnosis, diagnose } from './diagnostics/diagnose.ts';
+export {
+  type Sweep,
+  type SweepOptions,
+  type SweepPoint,
+  temperatureSweep,
+} from './diagnostics/temperature-sweep.ts';
 export { type DistillationOptions, type DistillationTerm, distillation } from './distillation.ts';
 export {
   type ContrastiveOptions,
@@ -35,6 +42,12 @@ export {
   type RelationOptions,
   relationDistillation,
 } from './losses/transformer.ts';
+export { type MutualLearningOptions, mutualLearning } from './mutual-learning.ts';
+export {
+  type InitializedStudent,
+  type InitializeOptions,
+  initializeFrom,
+} from './students/initialize-from.ts';
 export { findTaps, suggestTaps, type TapSuggestion } from './taps.ts';
 export {
   type RecordedTeacher,

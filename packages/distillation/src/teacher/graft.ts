@@ -22,6 +22,8 @@ export interface GraftRequest {
   readonly opset: OpSet;
   /** Value of the target for an input of the source, by the input's name. */
   input(name: string): Value;
+  /** Value of the target for a weight of the source, by its name; a constant where there is none. */
+  weight?: ((name: string) => Value | undefined) | undefined;
 }
 
 /**
@@ -58,8 +60,8 @@ export class Graft {
   }
 
   #constant(value: Value, source: TensorSource): Value {
-    const { target, prefix } = this.#request;
-    return target.addInitializer(target.uniqueName(`${prefix}${value.name}`), source);
+    const { target, prefix, weight } = this.#request;
+    return weight?.(value.name) ?? target.addInitializer(target.uniqueName(`${prefix}${value.name}`), source);
   }
 
   #copyNode(node: Node): void {

@@ -1,0 +1,173 @@
+import { arrayDataset, constantOf, GraphBuilder, type Model, Tensor } from '@lithe/core';
+import { referenceBackend } from '@lithe/core/reference';
+import { diagnose, initializeFrom, mutualLearning, temperatureSweep } from '@lithe/distillation';
+import { crossEntropy, layers, mlp, sgd, trainingStep } from '@lithe/training';
+import { describe, expect, it } from 'vitest';
+import { floats } from './support.ts';
+
+const weightOf = async (model: Model, name: string): Promise<number[]> => [
+  ...((await constantOf(model.graph.value(name))?.load())?.toFloat64Array() ?? []),
+];
+
+/** A model that hands its scores through: `logits` = `x`, times one. */
+async function echo(factor: readonly number[]): Promise<Model> {
+  const b = new GraphBuilder('echo');
+  b.output('logits', b.op.Mul([b.input('x', 'float32', ['N', 3]), b.constant('w', floats([3], factor))]));
+  return await b.build();
+}
+
+describe('initializeFrom', () => {
+  it('takes weights of equal name, evenly spaced slices where the teacher is wider', async () => {
+    const teacher = await mlp({ inputs: 2, hidden: [6, 5], classes: 3, seed: 1 });
+    const student = await mlp({ inputs: 2, hidden: [3, 5], classes: 3, seed: 2 });
+    const { model, taken, left } = await initializeFrom(student, teacher);
+    expect(taken.length).toBe(6);
+    expect(left).toEqual([]);
+    const theirs = await weightOf(teacher, 'linear1.bias');
+    expect(await weightOf(model, 'linear1.bias')).toEqual([theirs[0], theirs[2], theirs[4]]);
+    const wide = await weightOf(teacher, 'linear2.weight');
+    // [5, 3] of [5, 6]: the second row holds every second number of the teacher's.
+    const narrow = await weightOf(model, 'linear2.weight');
+    expect(narrow.slice(3, 6)).toEqual([wide[6], wide[8], wide[10]]);
+    expect(await weightOf(student, 'linear1.bias')).not.toEqual(await weightOf(model, 'linear1.bias'));
+  });
+
+  it('says what it left, and refuses when nothing fits', async () => {
+    const teacher = await mlp({ inputs: 2, hidden: [2], classes: 3, seed: 1 });
+    const student = await mlp({ inputs: 2, hidden: [4], classes: 3, seed: 2 });
+    const { taken, left } = await initializeFrom(student, teacher);
+    expect(taken).toEqual(['classifier.bias']);
+    expect(left.map(({ name }) => name)).toEqual(['linear1.weight', 'linear1.bias', 'classifier.weight']);
+    await expect(initializeFrom(student, teacher, { source: () => 'other' })).rejects.toThrow(
+      'No weight of the student',
+    );
+  });
+});
+
+describe('mutualLearning', () => {
+  it('adds both tasks and both divergences, and both networks learn', async () => {
+    const x = floats([2, 3], [1, 0, -1, 0.5, 2, 1]);
+    const label = Tensor.from('int64', [2], BigInt64Array.of(0n, 2n));
+    const [ours, theirs] = [
+      [1, 1, 1],
+      [2, 0.5, 1],
+    ];
+    const task = (logits: string): ReturnType<typeof crossEntropy> => crossEntropy({ logits });
+    const step = await trainingStep(await echo(ours), {
+      loss: await mutualLearning(await echo(theirs), { task }),
+      optimizer: sgd({ momentum: 0 }),
+    });
+    expect(step.lossParameters).toEqual(['loss:peer:w']);
+    await using executable = await referenceBackend().compile(step.model, { state: step.state });
+    const results = await executable.run({ x, label, learning_rate: floats([], [0.1]) });
+    const rows = [
+      [1, 0, -1],
+      [0.5, 2, 1],
+    ];
+    const probabilities = (factor: readonly number[]): number[][] =>
+      rows.map((row) => {
+        const exp = row.map((value, at) => Math.exp(value * (factor[at] ?? 0)));
+        return exp.map((value) => value / exp.reduce((sum, item) => sum + item, 0));
+      });
+    const [p, q] = [probabilities(ours), probabilities(theirs)];
+    const entropy = (m: number[][]): number => -(Math.log(m[0]?.[0] ?? 0) + Math.log(m[1]?.[2] ?? 0)) / 2;
+    const kl = (a: number[][], b: number[][]): number =>
+      a
+        .flatMap((row, n) => row.map((value, at) => value * Math.log(value / (b[n]?.[at] ?? 0))))
+        .reduce((sum, value) => sum + value, 0) / 2;
+    expect(results[step.loss]?.toFloat64Array()[0]).toBeCloseTo(
+      entropy(p) + kl(q, p) + entropy(q) + kl(p, q),
+      5,
+    );
+    // The student's gradient: softmax - onehot from its task, p - q from the divergence, each times x, over the batch.
+    const after = await executable.readState();
+    const wanted = ours.map((value, at) => {
+      const gradient = rows.map((row, n) => {
+        const hot = (n === 0 ? 0 : 2) === at ? 1 : 0;
+        const [mine, other] = [p[n]?.[at] ?? 0, q[n]?.[at] ?? 0];
+        return (row[at] ?? 0) * (mine - hot + mine - other);
+      });
+      return value - (0.1 * gradient.reduce((sum, item) => sum + item, 0)) / 2;
+    });
+    after['w']?.toFloat64Array().forEach((value, at) => {
+      expect(value).toBeCloseTo(wanted[at] ?? 0, 5);
+    });
+    expect([...(after['loss:peer:w']?.toFloat64Array() ?? [])]).not.toEqual(theirs);
+  });
+
+  it('refuses a peer that behaves differently in training', async () => {
+    const b = new GraphBuilder('with-norm');
+    b.output('logits', layers(b, 0).batchNorm2d(b.input('x', 'float32', ['N', 3])));
+    const peer = await b.build();
+    await expect(mutualLearning(peer, { task: (logits) => crossEntropy({ logits }) })).rejects.toThrow(
+      'BatchNormalization',
+    );
+  });
+});
+
+describe('diagnose', () => {
+  const scores = [3, 0, 0, 0, 3, 0, 0, 0, 3, 3, 0, 0];
+  const data = arrayDataset({
+    inputs: { x: floats([4, 3], scores) },
+    targets: { label: Tensor.from('int64', [4], BigInt64Array.of(0n, 1n, 2n, 1n)) },
+  });
+
+  it('counts by hand', async () => {
+    const backend = referenceBackend();
+    // The teacher says 0, 1, 2, 0; the student, whose second class is turned round, 0, 0, 2, 0; the control 0, 1, 0, 0.
+    const [teacher, student, control] = [
+      await echo([1, 1, 1]),
+      await echo([1, -1, 1]),
+      await echo([1, 1, -1]),
+    ];
+    const found = await diagnose(teacher, student, { backend, data, control });
+    expect(found).toMatchObject({
+      samples: 4,
+      teacher: 0.75,
+      student: 0.5,
+      control: 0.5,
+      agreement: 0.75,
+      controlAgreement: 0.75,
+      gapClosed: 0,
+    });
+    const top = Math.exp(3) / (Math.exp(3) + 2);
+    expect(found.teacherConfidence).toBeCloseTo(top, 6);
+    expect(found.remarks.join(' ')).toContain('not better than the control');
+    const alone = await diagnose(teacher, student, { backend, data });
+    expect(alone.gapClosed).toBeUndefined();
+    expect(alone.remarks.join(' ')).toContain('Without a control');
+    const sure = await diagnose(await echo([9, 9, 9]), student, { backend, data });
+    expect(sure.remarks.join(' ')).toContain('sure of itself');
+  });
+
+  it('needs labels and scores', async () => {
+    const backend = referenceBackend();
+    const model = await echo([1, 1, 1]);
+    const bare = arrayDataset({ inputs: { x: floats([1, 3], [1, 2, 3]) } });
+    await expect(diagnose(model, model, { backend, data: bare })).rejects.toMatchObject({
+      code: 'DATA_INVALID',
+    });
+    await expect(diagnose(model, model, { backend, data, logits: 'none' })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    });
+  });
+});
+
+describe('temperatureSweep', () => {
+  it('gives mean and spread of each, and says whether it matters', async () => {
+    const { points, best, matters } = await temperatureSweep({
+      temperatures: [1, 4],
+      seeds: [0, 1],
+      run: (temperature, seed) => Promise.resolve(temperature + seed),
+    });
+    expect(points.map(({ mean }) => mean)).toEqual([1.5, 4.5]);
+    expect(points[0]?.deviation).toBeCloseTo(Math.SQRT1_2, 12);
+    expect(best.temperature).toBe(4);
+    expect(matters).toBe(true);
+    const flat = await temperatureSweep({ seeds: [0, 1], run: (_, seed) => Promise.resolve(seed) });
+    expect(flat.matters).toBe(false);
+    await expect(temperatureSweep({ temperatures: [0], run: () => Promise.resolve(1) })).rejects.toThrow(
+      'above 0',
+    );
+  });
+});
