@@ -115,6 +115,8 @@ export {
   type SgdOptions,
   sgd,
 } from './optimizers/standard.ts';
+export type { DynamicLossScale, LossScaleOutputs } from './precision/loss-scale.ts';
+export type { MixedPrecisionOptions } from './precision/mixed-precision.ts';
 export { standardGradients } from './rules/standard-gradients.ts';
 export type { DropoutMask } from './step/training-form.ts';
 export {

@@ -41,6 +41,7 @@ export function openWeb(options: OnnxRuntimeOptions & WebFiles): Promise<OnnxRun
     ignores: ignoredOnWeb,
     defaultProviders: ['wasm'],
     options,
+    features: onGpu ? ['webgpu'] : [],
   });
 }
 

@@ -59,6 +59,13 @@ export const errors = {
   /** A disposed object was used. */
   disposed: (what: string): LitheError =>
     new LitheError('DISPOSED', `${what} was disposed and cannot be used any more.`),
+  /** A backend cannot compute in a dtype here. `reason` says what is missing. */
+  dtypeUnavailable: (backend: string, dtype: string, reason: string, cause?: unknown): LitheError =>
+    new LitheError('DTYPE_UNSUPPORTED', `Backend "${backend}" cannot compute in ${dtype}: ${reason}.`, {
+      hint: 'Use a backend that can, or compute in float32.',
+      details: { backend, dtype },
+      cause,
+    }),
   /** An operation is not defined for a dtype. */
   dtypeUnsupported: (what: string, dtype: string, supported: readonly string[]): LitheError =>
     new LitheError('DTYPE_UNSUPPORTED', `${what} does not support dtype "${dtype}".`, {

@@ -34,6 +34,10 @@ export interface StepRecord {
   readonly milliseconds: number;
   /** Time that the rest of the run should take, evaluation left out. */
   readonly remainingMilliseconds: number;
+  /** Factor on the loss in the step; only with `mixedPrecision`. */
+  readonly lossScale?: number | undefined;
+  /** Whether the step changed nothing because a gradient was not finite; only with `mixedPrecision`. */
+  readonly skipped?: boolean | undefined;
 }
 
 /** How `fit` trains. */

@@ -1,5 +1,6 @@
 import { createRunContext, type Executable, errors, type Feeds, type Model, type Tensor } from '@lithe/core';
 import type { SampleTable } from '../data/sample-table.ts';
+import { checkFloat16 } from '../precision/check-float16.ts';
 import { type TrainingStep, trainingStep } from '../step/training-step.ts';
 import { prepareStep, rateAt, shuffledOrder } from './batches.ts';
 import { type KeptRun, type Progressed, packCheckpoint, unpackCheckpoint } from './fit-checkpoint.ts';
@@ -28,6 +29,7 @@ export async function fit(model: Model, data: SampleTable, options: FitOptions):
   if (stepsPerEpoch === 0) {
     throw errors.optionsInvalid('fit', [`${data.size} samples do not fill one batch of ${batchSize}.`]);
   }
+  if ((options.mixedPrecision ?? false) !== false) await checkFloat16(backend, context.signal);
   const step = await trainingStep(model, options);
   const identity = runIdentity(step, options, { samples: data.size, stepsPerEpoch });
   const run: Run = { model, data, options, context, step, identity, stepsPerEpoch };
@@ -66,6 +68,7 @@ async function train(run: Run, executable: Executable, progressed: Progressed): 
   const steps = options.epochs * stepsPerEpoch;
   const first = progressed.step;
   let trained = 0;
+  let lost = 0;
   while (!isFinished(run, progressed)) {
     const epoch = Math.floor(progressed.step / stepsPerEpoch);
     const end = (epoch + 1) * stepsPerEpoch;
@@ -80,15 +83,21 @@ async function train(run: Run, executable: Executable, progressed: Progressed): 
       }
       const started = context.now();
       const { feeds, size } = await next;
-      const running = executable.run(feeds, { outputs: [run.step.loss] });
+      const running = executable.run(feeds, { outputs: stepOutputs(run.step) });
       // The next batch is gathered while this step runs on its own thread.
       if (progressed.step + 1 < end) next = prepareStep(run, order, progressed.step + 1);
       const [outcome] = await Promise.allSettled([running, next]);
       if (outcome.status === 'rejected') throw outcome.reason;
-      const loss = lossOf(run, progressed, outcome.value);
+      const scaled = scaleOf(run.step, outcome.value);
+      const loss = lossOf(run, progressed, {
+        results: outcome.value,
+        skipped: scaled?.skipped === true,
+        lost,
+      });
+      lost = Number.isFinite(loss) ? 0 : lost + 1;
       const learningRate = rateAt(run, progressed.step);
       progressed.step++;
-      progressed.epochLoss += loss * size;
+      progressed.epochLoss += (Number.isFinite(loss) ? loss : meanLoss(run, progressed)) * size;
       const milliseconds = context.now() - started;
       trained += milliseconds;
       const remainingMilliseconds = (trained / (progressed.step - first)) * (steps - progressed.step);
@@ -100,6 +109,7 @@ async function train(run: Run, executable: Executable, progressed: Progressed): 
         learningRate,
         milliseconds,
         remainingMilliseconds,
+        ...scaled,
       });
       const label = `epoch ${epoch + 1} of ${options.epochs}, loss ${loss.toFixed(4)}, ${Math.ceil(remainingMilliseconds / 1000)} s left`;
       context.progress({ task: 'fit', done: progressed.step, total: steps, label });
@@ -113,10 +123,43 @@ async function train(run: Run, executable: Executable, progressed: Progressed): 
   return result(run, { state: await executable.readState(weightNames(run.step)), progressed });
 }
 
-function lossOf({ step }: Run, progressed: Progressed, results: Feeds): number {
-  const loss = (results[step.loss] as Tensor).toFloat64Array()[0] as number;
-  if (!Number.isFinite(loss)) throw errors.trainingDiverged(progressed.step + 1, loss);
+function stepOutputs({ loss, lossScale }: TrainingStep): readonly string[] {
+  return lossScale === undefined ? [loss] : [loss, lossScale.scale, lossScale.skipped];
+}
+
+const numberOf = (results: Feeds, name: string): number =>
+  (results[name] as Tensor).toFloat64Array()[0] as number;
+
+/** How the loss of a step was scaled; `undefined` when it was not. */
+function scaleOf(
+  { lossScale }: TrainingStep,
+  results: Feeds,
+): { lossScale: number; skipped: boolean } | undefined {
+  if (lossScale === undefined) return undefined;
+  return {
+    lossScale: numberOf(results, lossScale.scale),
+    skipped: numberOf(results, lossScale.skipped) !== 0,
+  };
+}
+
+/** Steps in a row whose loss may be no number because float16 overflowed in the forward part, and which are skipped. */
+const MAX_LOST = 32;
+
+function lossOf(
+  { step }: Run,
+  progressed: Progressed,
+  { results, skipped, lost }: { readonly results: Feeds; readonly skipped: boolean; readonly lost: number },
+): number {
+  const loss = numberOf(results, step.loss);
+  if (!Number.isFinite(loss) && !(skipped && lost < MAX_LOST))
+    throw errors.trainingDiverged(progressed.step + 1, loss);
   return loss;
+}
+
+/** Mean loss of the epoch before the step that was just counted. */
+function meanLoss({ stepsPerEpoch, options }: Run, { step, epochLoss }: Progressed): number {
+  const before = (step - 1) % stepsPerEpoch;
+  return before === 0 ? 0 : epochLoss / (before * options.batchSize);
 }
 
 async function endEpoch(

@@ -28,8 +28,8 @@ export interface TrainingForm {
   readonly statistics: readonly string[];
   /** Random masks of Dropout. */
   readonly masks: readonly DropoutMask[];
-  /** Makes the running statistics state: after gradients were added. */
-  finish(): void;
+  /** Makes the running statistics state: after gradients were added. Where `holds` is false, they stay as they are. */
+  finish(holds: Value | undefined): void;
 }
 
 interface RunningStatistic {
@@ -57,8 +57,11 @@ export async function trainingForm(build: Build): Promise<TrainingForm> {
   return {
     statistics: statistics.map(({ input }) => input.name),
     masks,
-    finish: () => {
-      for (const { input, output, initial } of statistics) keepState(build, input, output, initial);
+    finish: (holds) => {
+      for (const { input, output, initial } of statistics) {
+        const next = holds === undefined ? output : build.emit.op('Where', [holds, output, input]);
+        keepState(build, input, next, initial);
+      }
     },
   };
 }

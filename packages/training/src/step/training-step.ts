@@ -21,6 +21,12 @@ import {
   checkpointActivations,
 } from '../memory/checkpoint-activations.ts';
 import type { Optimizer } from '../optimizers/optimizer.ts';
+import type { LossScaleOutputs } from '../precision/loss-scale.ts';
+import {
+  type MixedPrecision,
+  type MixedPrecisionOptions,
+  mixPrecision,
+} from '../precision/mixed-precision.ts';
 import { addState, type Build } from './build.ts';
 import { lowerBatchNormalization } from './lower-batch-normalization.ts';
 import { promoteConstants } from './promote-constants.ts';
@@ -75,6 +81,12 @@ export interface TrainingStepOptions {
    * same numbers. `true` chooses the segments; none by default. See {@link checkpointActivations}.
    */
   readonly checkpointing?: boolean | CheckpointingOptions | undefined;
+  /**
+   * Computes products and what follows them in float16, with float32 weights and a scaled loss (see {@link MixedPrecisionOptions}).
+   * `true` takes the defaults; everything is computed in the model's own types by default. For backends that compute in
+   * float16: `fit` refuses others.
+   */
+  readonly mixedPrecision?: boolean | MixedPrecisionOptions | undefined;
   /** Gradient rules; those of the standard operators by default. */
   readonly rules?: TraitTable<GradientRule> | undefined;
   /** Operators that are known. */
@@ -99,6 +111,8 @@ export interface TrainingStep {
   readonly masks: readonly DropoutMask[];
   /** What `checkpointing` did; `undefined` without it. */
   readonly checkpointing?: CheckpointingResult | undefined;
+  /** Outputs that tell of the loss scale; `undefined` without `mixedPrecision`. */
+  readonly lossScale?: LossScaleOutputs | undefined;
   /** Name of the loss output. */
   readonly loss: string;
   /** Name of the learning-rate input, a float32 scalar. */
@@ -134,6 +148,7 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const build: Build = { model: copy, emit, options, state: [], outputs: [] };
   const form = await trainingForm(build);
   await inferShapes(copy, { opset });
+  const mixed = await mixedOf(build, [...found, ...form.masks.map(({ name }) => graph.value(name) as Value)]);
   const count = updateCount(build);
   const context = lossContext({
     graph,
@@ -142,18 +157,23 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
     step: count.input,
     addState: (name, initial) => addState(build, name, initial),
   });
-  const loss = options.loss.build(context);
+  const loss = options.loss.build(
+    mixed === undefined ? context : { ...context, value: (name) => mixed.wide(context.value(name)) },
+  );
   const own = chooseTrainable(graph, found, { loss, trainable: options.trainable });
   const parameters = [...own, ...context.parameters];
   const rate = graph.addInput(graph.uniqueName('learning_rate'), tensorType('float32', []));
+  const scaling = mixed?.scale(loss);
   const gradients = addGradients(copy, {
-    of: loss,
+    of: scaling?.scaled ?? loss,
     wrt: parameters,
     stop: context.detached,
     rules: options.rules,
     opset,
   }).map((value, index) => value ?? emit.zerosLike(parameters[index] as Value));
-  const averaged = accumulate(build, parameters, gradients);
+  const summed = accumulate(build, parameters, gradients);
+  const unscaled = scaling?.unscale(summed);
+  const averaged = unscaled?.ready ?? summed;
   const step = countUpdate(build, count, averaged.ready);
   await update(build, {
     parameters,
@@ -162,7 +182,7 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
     step,
     ready: averaged.ready,
   });
-  form.finish();
+  form.finish(unscaled?.finite);
   lowerBatchNormalization(graph);
   if (loss.name !== 'loss') graph.rename(loss, graph.uniqueName('loss'));
   const outputs = [loss, ...graph.outputs.filter((value) => value !== loss), ...build.outputs];
@@ -179,9 +199,18 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
     statistics: form.statistics,
     masks: form.masks,
     ...(checkpointing === undefined ? {} : { checkpointing }),
+    ...(unscaled === undefined ? {} : { lossScale: unscaled.outputs }),
     loss: loss.name,
     learningRate: rate.name,
   };
+}
+
+async function mixedOf(build: Build, weights: readonly Value[]): Promise<MixedPrecision | undefined> {
+  const { mixedPrecision: wanted = false, trainable } = build.options;
+  if (wanted === false) return undefined;
+  const named =
+    typeof trainable === 'object' ? trainable.flatMap((name) => build.model.graph.value(name) ?? []) : [];
+  return await mixPrecision(build, [...weights, ...named], wanted === true ? {} : wanted);
 }
 
 function checkpoint(

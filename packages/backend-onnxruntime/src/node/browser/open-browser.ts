@@ -63,7 +63,7 @@ async function launch(
     ignores: ignoredOnWeb,
     defaultProviders: [kind],
     options: session,
-    features: ['browser', ...(softwareGpu ? ['software-gpu'] : [])],
+    features: ['browser', ...(kind === 'webgpu' ? ['webgpu'] : []), ...(softwareGpu ? ['software-gpu'] : [])],
     where: `${kind === 'wasm' ? 'WASM' : 'WebGPU'} in ${host.product}${softwareGpu ? ', SwiftShader' : ''}`,
     readFile: async (file) => {
       try {
