@@ -95,6 +95,7 @@ export {
 } from './parameters/normal-float4.ts';
 export { type GroupRanges, groupExtremes, groupMagnitudes, groupRanges } from './parameters/reduce.ts';
 export { roundHalfEven } from './parameters/rounding.ts';
+export { type Bfloat16StorageOptions, bfloat16Storage } from './passes/bfloat16-storage.ts';
 export { type DynamicInt8Options, dynamicInt8 } from './passes/dynamic-int8.ts';
 export {
   type Float16ComputeOptions,

@@ -43,10 +43,16 @@ function convert(data: Float32Array): Uint16Array {
   return out;
 }
 
-/** A float32 weight rounded to float16 (half to even) when it is loaded. Numbers that are not zero stay so. */
-export function halfWeight(source: TensorSource, what: string): TensorSource {
+/**
+ * A float32 weight rounded to float16 (half to even) when it is loaded. Numbers that are not zero stay so.
+ *
+ * @param mask what stands for numbers below the range of float16, minus infinity included; they become minus infinity
+ *   when it is left out
+ */
+export function halfWeight(source: TensorSource, what: string, mask?: number): TensorSource {
   return lazyTensor('float16', source.shape, async (signal) => {
     const data = float32Data(await source.load(signal), what);
-    return Tensor.from('float16', source.shape, convert(data));
+    const raised = mask === undefined ? data : data.map((value) => (value <= -65520 ? mask : value));
+    return Tensor.from('float16', source.shape, convert(raised));
   });
 }

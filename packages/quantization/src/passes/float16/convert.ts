@@ -1,39 +1,37 @@
 import {
-  type AnyOpDef,
   attribute,
   constantOf,
   dtypes,
   type Graph,
   type Node,
-  type OpSet,
-  type ParameterSpec,
-  type ReportBuilder,
+  Tensor,
   tensorType,
   type Value,
 } from '@lithe/core';
 import { halfWeight } from '../../weights/half-weight.ts';
 import { removeConstant } from '../../weights/replace-constant.ts';
+import { MASK_VALUE } from './masks.ts';
+import type { Why } from './plan.ts';
 
-/** What decides which nodes stay float32. */
-export interface HalfOptions {
-  /** Operators that are known. */
-  readonly opset: OpSet;
-  /** Operators of `ai.onnx` that stay float32. */
-  readonly float32Operators: ReadonlySet<string>;
-  /** Names of nodes that stay float32. */
-  readonly exclude: ReadonlySet<string>;
-  /** Names of constants that do not fit float16. */
-  readonly oversized: ReadonlySet<string>;
-  /** Names of activations that come too near the limit. */
-  readonly dangerous: ReadonlySet<string>;
-  /** Receives what stays float32. */
-  readonly report: ReportBuilder;
+/** How {@link convertToHalf} works. */
+export interface ConvertOptions {
+  /** Nodes that stay float32. */
+  readonly single: ReadonlyMap<Node, Why>;
+  /** Names of constants whose elements below the range of float16 become {@link MASK_VALUE}. */
+  readonly masks: ReadonlySet<string>;
+  /** Whether the inputs and outputs of the graph stay float32. */
+  readonly keepsIo: boolean;
 }
 
 /** Makes and remembers the two precisions of values. */
 class Versions {
   readonly #half = new Map<Value, Value>();
   readonly #single = new Map<Value, Value>();
+  readonly #masks: ReadonlySet<string>;
+
+  constructor(masks: ReadonlySet<string>) {
+    this.#masks = masks;
+  }
 
   /** Declares that a value that held float32 holds float16 from now on. */
   declareHalf(value: Value): void {
@@ -47,21 +45,26 @@ class Versions {
   }
 
   /** Whether a value is one of those that come in both precisions. */
-  isSinglePrecision(value: Value): boolean {
+  isEither(value: Value): boolean {
     return value.dtype === 'float32' || this.isHalved(value);
+  }
+
+  /** What stands for numbers below the range in this constant. */
+  maskOf(value: Value): number | undefined {
+    return this.#masks.has(value.name) ? MASK_VALUE : undefined;
   }
 
   half(value: Value): Value {
     let made = this.#half.get(value);
     if (made === undefined) {
       const source = constantOf(value);
-      const { graph } = value;
+      const { graph, name } = value;
       made =
         source === undefined
           ? cast(value, 'float16')
           : graph.addInitializer(
-              graph.uniqueName(`${value.name}_f16`),
-              halfWeight(source, `constant "${value.name}"`),
+              graph.uniqueName(`${name}_f16`),
+              halfWeight(source, `constant "${name}"`, this.maskOf(value)),
             );
       this.#half.set(value, made);
     }
@@ -89,54 +92,15 @@ function cast(value: Value, dtype: 'float16' | 'float32'): Value {
   return graph.addNode({ opType: 'Cast', inputs: [value], attributes }, [output], place).output();
 }
 
-/** Whether a formal parameter of an operator takes float16; the last one stands for all further ones. */
-function takesHalf(parameters: readonly ParameterSpec[], index: number): boolean {
-  const parameter = parameters[Math.min(index, parameters.length - 1)];
-  return parameter !== undefined && (parameter.dtypes.length === 0 || parameter.dtypes.includes('float16'));
-}
-
-type Why = readonly [code: string, reason: string];
-
-/** Why an operator stays float32, whatever its values. */
-function operatorStays(node: Node, options: HalfOptions): Why | undefined {
-  if (options.exclude.has(node.name)) return ['excluded', 'it was excluded by name'];
-  if (node.subgraphs.length > 0) return ['control-flow', 'control flow hands on float32'];
-  if (node.domain === '' && options.float32Operators.has(node.opType))
-    return ['float32-operator', `${node.opType} stays float32`];
-  if (node.is('ConstantOfShape') || node.is('CastLike'))
-    return ['fixed-type', `the result type of ${node.op} is fixed`];
-  // Whole numbers above 2048 are not exact in float16; whoever computes with them decides.
-  if (node.is('Cast') && node.input(0)?.dtype !== 'float32' && node.input(0)?.dtype !== 'float16')
-    return ['integer-cast', 'it converts from or to other types'];
-  return options.opset.of(node) === undefined
-    ? ['unknown-operator', `operator ${node.op} is not known`]
-    : undefined;
-}
-
-/** Why a node stays float32; `undefined` when it can compute in float16. */
-function staysSingle(node: Node, options: HalfOptions, versions: Versions): Why | undefined {
-  const why = operatorStays(node, options);
-  if (why !== undefined) return why;
-  const definition = options.opset.of(node) as AnyOpDef;
-  const sides = [
-    [node.inputs, definition.inputs],
-    [node.outputs, definition.outputs],
-  ] as const;
-  for (const [values, parameters] of sides) {
-    for (const [index, value] of values.entries()) {
-      if (value === null || value.name === '') continue;
-      if (value.type?.kind === 'tensor' ? value.dtype === undefined : value.type === undefined) {
-        return ['unknown-type', `the type of "${value.name}" is not known`];
-      }
-      if (versions.isSinglePrecision(value) && !takesHalf(parameters, index))
-        return ['no-float16', `${node.op} does not take float16 throughout`];
-      if (options.oversized.has(value.name))
-        return ['overflow', `constant "${value.name}" is beyond the float16 range`];
-      if (options.dangerous.has(value.name))
-        return ['large-activation', `"${value.name}" exceeds what float16 is trusted with`];
-    }
-  }
-  return undefined;
+/** What a node fills or converts to is an attribute of it, which changes with its output. */
+function halveAttributes(node: Node, versions: Versions): void {
+  const { graph } = node;
+  if (node.is('Cast')) graph.setAttribute(node, 'to', attribute.int(dtypes.float16.onnx));
+  if (!node.is('ConstantOfShape')) return;
+  const fill = node.attributes.get('value');
+  const source = fill?.kind === 'tensor' ? fill.value : Tensor.from('float32', [1], new Float32Array(1));
+  const mask = versions.maskOf(node.output());
+  graph.setAttribute(node, 'value', attribute.tensor(halfWeight(source, `fill of "${node.name}"`, mask)));
 }
 
 /** Turns one node to float16; tells whether anything of it was float32. */
@@ -144,54 +108,65 @@ function halve(node: Node, versions: Versions): boolean {
   const { graph } = node;
   let touched = false;
   node.inputs.forEach((value, index) => {
-    if (value === null || !versions.isSinglePrecision(value)) return;
+    if (value === null || !versions.isEither(value)) return;
     graph.setInput(node, index, versions.half(value));
     touched = true;
   });
+  let made = false;
   for (const output of node.outputs) {
     if (output.name === '' || output.dtype !== 'float32') continue;
     versions.declareHalf(output);
-    touched = true;
+    made = true;
   }
-  if (touched && node.is('Cast')) graph.setAttribute(node, 'to', attribute.int(dtypes.float16.onnx));
-  return touched;
+  if (made) halveAttributes(node, versions);
+  return touched || made;
+}
+
+/** Gives a value of another precision the place of an output, under its name. */
+function exchangeOutput(graph: Graph, value: Value, replacement: Value, suffix: string): void {
+  graph.setOutputs(graph.outputs.map((output) => (output === value ? replacement : output)));
+  if (value.graph !== graph) return;
+  const { name } = value;
+  graph.rename(value, graph.uniqueName(`${name}_${suffix}`));
+  graph.rename(replacement, name);
 }
 
 /** Gives the outputs of a graph back as float32, under their names. */
 function restoreOutputs(graph: Graph, versions: Versions): void {
+  for (const value of new Set(graph.outputs))
+    if (versions.isHalved(value)) exchangeOutput(graph, value, versions.single(value), 'f16');
+}
+
+/** Gives the float32 outputs of a graph as float16, under their names; those that are inputs too are left. */
+function halveOutputs(graph: Graph, versions: Versions): void {
   for (const value of new Set(graph.outputs)) {
-    if (!versions.isHalved(value)) continue;
-    const restored = versions.single(value);
-    graph.setOutputs(graph.outputs.map((output) => (output === value ? restored : output)));
-    if (value.graph !== graph) continue;
-    const { name } = value;
-    graph.rename(value, graph.uniqueName(`${name}_f16`));
-    graph.rename(restored, name);
+    if (value.dtype !== 'float32' || value.isGraphInput) continue;
+    exchangeOutput(graph, value, versions.half(value), 'f32');
   }
 }
 
-function convertGraph(
-  graph: Graph,
-  options: HalfOptions,
-  state: { readonly versions: Versions; readonly counts: Map<string, number> },
-): void {
-  const { versions, counts } = state;
+interface State {
+  readonly versions: Versions;
+  readonly counts: Map<string, number>;
+  readonly options: ConvertOptions;
+}
+
+function convertGraph(graph: Graph, state: State): void {
+  const { versions, counts, options } = state;
   for (const node of [...graph.nodes()]) {
     if (node.is('Constant')) continue;
-    const values = [...node.inputs, ...node.outputs].filter((value) => value !== null);
-    const floats = values.some((value) => versions.isSinglePrecision(value) || value.type === undefined);
-    const why = staysSingle(node, options, versions);
-    if (why === undefined) {
+    if (!options.single.has(node)) {
       if (halve(node, versions)) counts.set(node.op, (counts.get(node.op) ?? 0) + 1);
       continue;
     }
-    if (floats) options.report.skip(node.name, ...why);
     node.inputs.forEach((value, index) => {
       if (value !== null) graph.setInput(node, index, versions.single(value));
     });
-    for (const [, inner] of node.subgraphs) convertGraph(inner, options, state);
+    for (const [, inner] of node.subgraphs) {
+      convertGraph(inner, state);
+      restoreOutputs(inner, versions);
+    }
   }
-  restoreOutputs(graph, versions);
 }
 
 function removeUnusedConstants(graph: Graph): void {
@@ -203,13 +178,21 @@ function removeUnusedConstants(graph: Graph): void {
 }
 
 /**
- * Converts a graph and its subgraphs to float16 inside; their inputs and outputs keep their types.
+ * Converts a graph and its subgraphs to float16 inside, but for the nodes that stay float32. Each value is cast once at
+ * most in either direction.
  *
  * @returns how many nodes of each operator compute in float16 now
  */
-export function convertToHalf(graph: Graph, options: HalfOptions): ReadonlyMap<string, number> {
+export function convertToHalf(graph: Graph, options: ConvertOptions): ReadonlyMap<string, number> {
+  const versions = new Versions(options.masks);
   const counts = new Map<string, number>();
-  convertGraph(graph, options, { versions: new Versions(), counts });
+  if (!options.keepsIo) {
+    for (const value of graph.inputs)
+      if (value.dtype === 'float32' && value.initializer === undefined) versions.declareHalf(value);
+  }
+  convertGraph(graph, { versions, counts, options });
+  if (options.keepsIo) restoreOutputs(graph, versions);
+  else halveOutputs(graph, versions);
   removeUnusedConstants(graph);
   return counts;
 }
