@@ -140,6 +140,11 @@ export type {
   RecoveryOptions,
   RecoverySettings,
 } from './recovery/options.ts';
+export {
+  type SmoothQuantOptions,
+  type SmoothQuantSettings,
+  smoothQuant,
+} from './recovery/smooth/smooth-quant.ts';
 export { type AwqOptions, awq } from './weight-algorithms/awq.ts';
 export { type GptqOptions, gptq } from './weight-algorithms/gptq.ts';
 export { type HqqOptions, hqq } from './weight-algorithms/hqq.ts';

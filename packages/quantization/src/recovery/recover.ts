@@ -5,7 +5,7 @@ import { fastCorrections } from './bias/fast.ts';
 import { readBias, writeBias } from './bias/set-bias.ts';
 import { type QuantizedLayer, quantizedLayers } from './draft/quantized-layer.ts';
 import type { RecoverySettings } from './options.ts';
-import { type ProbeSource, probeSource } from './probe/run-over.ts';
+import { freeBatchSize, type ProbeSource, probeSource } from './probe/run-over.ts';
 import { type LayerQuality, type ModelQuality, measureQuality } from './quality/layer-quality.ts';
 import { adaptRounding, type RoundingGain } from './rounding/ada-round.ts';
 
@@ -39,12 +39,6 @@ export interface RecoveryOutcome {
   readonly layers: readonly QuantizedLayer[];
   /** Error of each layer and of the outputs, when it was measured. */
   readonly quality: ModelQuality | undefined;
-}
-
-/** Samples per batch: the data's choice where the model fixes its batch, 32 where it is free. */
-function batchSizeOf(model: Model): number | undefined {
-  const { inputs } = model.graph;
-  return inputs.length > 0 && inputs.every(({ shape }) => typeof shape?.[0] !== 'number') ? 32 : undefined;
 }
 
 async function correctFast(
@@ -110,7 +104,7 @@ export function qualityTable(layers: readonly LayerQuality[]): ReportTable {
  */
 export async function recover(request: RecoveryRequest): Promise<RecoveryOutcome> {
   const { reference, quantized, settings, context, report, memory } = request;
-  const batchSize = batchSizeOf(reference);
+  const batchSize = freeBatchSize(reference, 32);
   const source: ProbeSource = { ...probeSource(request.pass, context, settings.samples), batchSize };
   const read = (): readonly QuantizedLayer[] => quantizedLayers(reference, quantized);
   if (settings.adaRound !== undefined) {

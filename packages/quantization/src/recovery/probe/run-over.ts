@@ -37,6 +37,12 @@ export function probeSource(pass: string, context: PassContext, samples: number)
   return { backend, data, samples, context };
 }
 
+/** `free` samples per batch where the model leaves its batch open; the data's choice (`undefined`) where it fixes it. */
+export function freeBatchSize(model: Model, free: number): number | undefined {
+  const { inputs } = model.graph;
+  return inputs.length > 0 && inputs.every(({ shape }) => typeof shape?.[0] !== 'number') ? free : undefined;
+}
+
 /** What {@link runOver} does with each batch. */
 export interface RunOverOptions {
   /** Names the work in progress events. */
