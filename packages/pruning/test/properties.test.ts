@@ -1,43 +1,9 @@
-import { assertValid, createRng, type Feeds, type Model, modelCost } from '@lithe/core';
+import { createRng, type Feeds, type Model } from '@lithe/core';
 import { cnn, mobileNetV2, resnet20, transformerEncoder } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
-import { type PruningGroup, pruningGroups, removeAll, removeUnits } from '../src/index.ts';
+import { checkShrinks, checkZeros, prunable } from './checks.ts';
 import { randomNet } from './nets.ts';
-import { drift, normal, runModel, someUnits, tokens, zeroUnits } from './support.ts';
-
-const prunable = async (model: Model, options = {}): Promise<readonly PruningGroup[]> =>
-  (await pruningGroups(model, options)).filter((group) => group.prunable);
-
-/** Zeroes some units of a group and removes them: what the model says must stay the same. */
-async function checkZeros(model: Model, name: string, feeds: Feeds, seed: number): Promise<void> {
-  const group = (await pruningGroups(model)).find((one) => one.name === name) as PruningGroup;
-  const units = someUnits(group, createRng(seed));
-  const zeroed = model.clone();
-  await zeroUnits(zeroed, group, new Set(units));
-  const expected = await runModel(zeroed, feeds);
-  await removeUnits(zeroed, group, units);
-  expect(drift(expected, await runModel(zeroed, feeds)), `${name} without ${units.join()}`).toBeLessThan(
-    1e-4,
-  );
-}
-
-/** Removes some units of every group at once: the result must be sound, run, and be smaller. */
-async function checkShrinks(model: Model, feeds: Feeds, seed: number): Promise<void> {
-  const rng = createRng(seed);
-  const groups = await prunable(model);
-  const smaller = model.clone();
-  await removeAll(
-    smaller,
-    groups.map((group) => ({ group, units: someUnits(group, rng, 0.1 + 0.6 * rng.next()) })),
-  );
-  assertValid(smaller);
-  expect(modelCost(smaller).parameters).toBeLessThan(modelCost(model).parameters);
-  const [before, after] = [await runModel(model, feeds), await runModel(smaller, feeds)];
-  for (const [name, tensor] of Object.entries(before)) {
-    expect(after[name]?.shape).toEqual(tensor.shape);
-    expect(after[name]?.toFloat64Array().every(Number.isFinite)).toBe(true);
-  }
-}
+import { normal, tokens } from './support.ts';
 
 const image = (channels: number, size: number): Feeds => ({ x: normal([2, channels, size, size], 1) });
 
@@ -66,12 +32,12 @@ describe.each(subjects)('$name', ({ make, feeds }) => {
     const model = await make();
     const exact = (await prunable(model)).filter((group) => group.inexact.length === 0);
     expect(exact.length).toBeGreaterThan(1);
-    for (const [seed, group] of exact.slice(0, 6).entries()) await checkZeros(model, group.name, feeds, seed);
+    for (const [seed, group] of exact.slice(0, 6).entries()) await checkZeros(model, group, { feeds, seed });
   });
 
   it('is sound and smaller after any groups were cut', async () => {
     const model = await make();
-    for (const seed of [1, 2, 3]) await checkShrinks(model, feeds, seed);
+    for (const seed of [1, 2, 3]) await checkShrinks(model, { feeds, seed });
   });
 });
 
@@ -84,7 +50,7 @@ describe('random networks of concatenations, splits, slices, shuffles, pads and 
       const model = await randomNet(createRng(seed));
       for (const group of await prunable(model)) {
         if (group.inexact.length > 0) continue;
-        await checkZeros(model, group.name, image(3, 8), seed);
+        await checkZeros(model, group, { feeds: image(3, 8), seed });
         cut++;
       }
     }
@@ -94,7 +60,7 @@ describe('random networks of concatenations, splits, slices, shuffles, pads and 
   it('are sound and smaller after any groups were cut together', async () => {
     for (const seed of seeds) {
       const model = await randomNet(createRng(100 + seed), 6);
-      await checkShrinks(model, image(3, 8), seed);
+      await checkShrinks(model, { feeds: image(3, 8), seed });
     }
   });
 });

@@ -58,8 +58,8 @@ export async function removeAll(
   options: AxisOptions = {},
 ): Promise<void> {
   unshareVectors(model);
-  check(model, removals);
   const axes = await AxisModel.of(model, options);
+  check(model, removals);
   const kept = keptIndices(model, removals);
   if (kept.size === 0) return;
   checkKept(kept);
