@@ -129,6 +129,11 @@ export {
   transformersJsSuffixes,
 } from './presets/transformers-js.ts';
 export {
+  type BatchNormalizationReestimationOptions,
+  type BatchNormalizationReestimationSettings,
+  batchNormalizationReestimation,
+} from './recovery/batch-norm/batch-normalization-reestimation.ts';
+export {
   type CrossLayerEqualizationOptions,
   type CrossLayerEqualizationSettings,
   crossLayerEqualization,

@@ -93,7 +93,8 @@ describe('SmoothQuant', () => {
     const model = n.model(n.add('MatMul', [x, n.constant(weight)]));
     const { model: smoothed } = await smooth(model, { alpha: 0.7 });
     const mul = [...smoothed.graph.nodes()].find((node) => node.is('Mul'));
-    const factors = ((await mul?.input(1)?.initializer?.load()) as Tensor<'float32'>).data;
+    const constant = (await mul?.input(1)?.initializer?.load()) as Tensor<'float32'>;
+    const factors = constant.data;
     const expected = Array.from({ length: 32 }, (_, channel) => {
       let [most, heaviest] = [0, 0];
       for (const { x: seen } of tokens)

@@ -1,6 +1,6 @@
 import type { Model, Tensor, Value } from '@lithe/core';
 import { joinModels } from '../draft/join.ts';
-import { layerLevels } from '../draft/levels.ts';
+import { levelsOf } from '../draft/levels.ts';
 import { restrictTo } from '../draft/prune.ts';
 import {
   loadQuantizedConstant,
@@ -118,7 +118,8 @@ export async function correctEmpirically(
     if (layer.bias.kind === 'none') options.skip(layer);
     return layer.bias.kind !== 'none';
   });
-  for (const level of layerLevels(quantized, correctable)) {
+  const byNode = new Map(correctable.map((layer) => [layer.node, layer]));
+  for (const level of levelsOf(quantized, byNode)) {
     signal.throwIfAborted();
     const measured = await compareMoments(reference, quantized, level, source);
     for (const [index, layer] of level.entries()) {

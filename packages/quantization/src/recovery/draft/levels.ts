@@ -1,29 +1,26 @@
 import type { Model, Node, Value } from '@lithe/core';
-import type { QuantizedLayer } from './quantized-layer.ts';
 
 /**
- * Layers by how many layers lie before them on the longest way from an input: those of one level do not depend on each
- * other, and one run serves them all.
+ * Groups nodes by how many of them lie before each on the longest way from an input: those of one level do not depend
+ * on each other, and one run serves them all.
+ *
+ * @param items by node
  */
-export function layerLevels(
-  quantized: Model,
-  layers: readonly QuantizedLayer[],
-): readonly (readonly QuantizedLayer[])[] {
-  const byNode = new Map<Node, QuantizedLayer>(layers.map((layer) => [layer.node, layer]));
+export function levelsOf<T>(model: Model, items: ReadonlyMap<Node, T>): readonly (readonly T[])[] {
   const depths = new Map<Value, number>();
-  const levels: QuantizedLayer[][] = [];
-  for (const node of quantized.graph.nodes()) {
+  const levels: T[][] = [];
+  for (const node of model.graph.nodes()) {
     let depth = 0;
     for (const value of readBy(node)) depth = Math.max(depth, depths.get(value) ?? 0);
-    const layer = byNode.get(node);
-    if (layer !== undefined) {
+    const item = items.get(node);
+    if (item !== undefined) {
       while (levels.length <= depth) levels.push([]);
-      levels[depth]?.push(layer);
+      levels[depth]?.push(item);
       depth++;
     }
     for (const value of node.outputs) depths.set(value, depth);
   }
-  return levels.filter((level) => level.length > 0);
+  return levels;
 }
 
 /** What a node reads, its subgraphs included. */

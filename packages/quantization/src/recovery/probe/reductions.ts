@@ -1,4 +1,4 @@
-import { type Attribute, attribute, type Graph, Tensor, type Value } from '@lithe/core';
+import { type Attribute, attribute, type Graph, type Node, Tensor, type Value } from '@lithe/core';
 
 /** Adds nodes at the end of a graph: what is measured is computed beside the model, so that only numbers come back. */
 export interface ProbeBuilder {
@@ -16,13 +16,18 @@ export interface ProbeBuilder {
   floats(shape: readonly number[], data: Float32Array<ArrayBuffer>): Value;
 }
 
-/** Makes a {@link ProbeBuilder}. */
-export function probeBuilder(graph: Graph): ProbeBuilder {
+/**
+ * Makes a {@link ProbeBuilder}.
+ *
+ * @param before a node that reads what is measured; the end of the graph by default
+ */
+export function probeBuilder(graph: Graph, before?: Node): ProbeBuilder {
   const constant = (tensor: Tensor): Value =>
     graph.addInitializer(graph.uniqueName('probe_constant'), tensor);
   return {
     graph,
-    node: (opType, inputs, attributes = {}) => graph.addNode({ opType, inputs, attributes }).output(),
+    node: (opType, inputs, attributes = {}) =>
+      graph.addNode({ opType, inputs, attributes }, 1, before === undefined ? {} : { before }).output(),
     ints: (values) => constant(Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt))),
     floats: (shape, data) => constant(Tensor.from('float32', shape, data)),
   };
