@@ -2,7 +2,7 @@ import type { FormatAdvice, RunContext, Target, TargetProfile } from '@lithe/cor
 import { machine, openNode } from '#platform';
 import type { OnnxRuntimeBackend } from '../backend.ts';
 import type { OnnxRuntimeOptions } from '../options.ts';
-import { cpuFusesQdq } from './qdq-fusion.ts';
+import { cpuFusesQdq, cpuIntegerRules } from './qdq-fusion.ts';
 
 const formats: readonly FormatAdvice[] = [
   {
@@ -71,6 +71,8 @@ export function nodeCpuTarget(options: OnnxRuntimeOptions = {}): Target {
     unsignedActivations: isX86,
     channelMultiple: convolutionBlock,
     fusesQdq: cpuFusesQdq,
+    integers: cpuIntegerRules(isX86 ? 'single-reader' : 'always'),
+    integerCosts: { conversion: 48, denseSpeedup: 3, depthwiseSpeedup: 0.74 },
   };
   return {
     name,

@@ -1,41 +1,49 @@
-import type { Node } from '@lithe/core';
+import type { IntegerForm, IntegerRule, IntegerRules, Node } from '@lithe/core';
 
 /** Whether the runtime makes an integer operator of a node between Quantize and Dequantize nodes. */
 export type QdqFusion = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+const move = (name: string, rest: Partial<IntegerRule> = {}): IntegerRule => ({
+  form: 'move',
+  becomes: name,
+  wide: true,
+  ...rest,
+});
+const microsoft = (form: IntegerForm, becomes: string): IntegerRule => ({ form, becomes });
 
 /**
  * Operators that onnxruntime's CPU provider computes in integers when their inputs and output go through
  * Quantize/Dequantize pairs, with what they become. `targets.test.ts` asks the runtime itself about every one.
  */
-export const integerOperators: Readonly<Record<string, string>> = {
-  Add: 'QLinearAdd',
-  ArgMax: 'ArgMax',
-  AveragePool: 'QLinearAveragePool',
-  Concat: 'QLinearConcat',
-  Conv: 'QLinearConv',
-  DepthToSpace: 'DepthToSpace',
-  Expand: 'Expand',
-  Flatten: 'Flatten',
-  Gather: 'Gather',
-  GatherElements: 'GatherElements',
-  Gemm: 'QGemm',
-  GlobalAveragePool: 'QLinearGlobalAveragePool',
-  LeakyRelu: 'QLinearLeakyRelu',
-  MatMul: 'QLinearMatMul',
-  MaxPool: 'MaxPool',
-  Mul: 'QLinearMul',
-  ReduceMax: 'ReduceMax',
-  Reshape: 'Reshape',
-  Resize: 'Resize',
-  Sigmoid: 'QLinearSigmoid',
-  Slice: 'Slice',
-  Softmax: 'QLinearSoftmax',
-  Split: 'Split',
-  Squeeze: 'Squeeze',
-  Tile: 'Tile',
-  Transpose: 'Transpose',
-  Unsqueeze: 'Unsqueeze',
-  Where: 'QLinearWhere',
+export const integerOperators: Readonly<Record<string, IntegerRule>> = {
+  Add: microsoft('list', 'QLinearAdd'),
+  ArgMax: microsoft('read', 'ArgMax'),
+  AveragePool: microsoft('unary', 'QLinearAveragePool'),
+  Concat: microsoft('list', 'QLinearConcat'),
+  Conv: microsoft('convolution', 'QLinearConv'),
+  DepthToSpace: move('DepthToSpace', { wide: false }),
+  Expand: move('Expand'),
+  Flatten: move('Flatten'),
+  Gather: move('Gather'),
+  GatherElements: move('GatherElements'),
+  Gemm: microsoft('gemm', 'QGemm'),
+  GlobalAveragePool: microsoft('unary', 'QLinearGlobalAveragePool'),
+  LeakyRelu: microsoft('unary', 'QLinearLeakyRelu'),
+  MatMul: microsoft('product', 'QLinearMatMul'),
+  MaxPool: move('MaxPool', { wide: false, ordered: true }),
+  Mul: microsoft('list', 'QLinearMul'),
+  ReduceMax: move('ReduceMax', { wide: false, ordered: true }),
+  Reshape: move('Reshape'),
+  Resize: move('Resize', { wide: false }),
+  Sigmoid: microsoft('unary', 'QLinearSigmoid'),
+  Slice: move('Slice'),
+  Softmax: microsoft('unary', 'QLinearSoftmax'),
+  Split: { form: 'split', becomes: 'Split', wide: true },
+  Squeeze: move('Squeeze'),
+  Tile: move('Tile'),
+  Transpose: move('Transpose'),
+  Unsqueeze: move('Unsqueeze'),
+  Where: microsoft('choice', 'QLinearWhere'),
 };
 
 /** Operators that vanish into the node before them: their bounds become those of the quantization. */
@@ -86,4 +94,20 @@ export function cpuFusesQdq(node: Node): QdqFusion {
     }
   }
   return { ok: true };
+}
+
+/**
+ * How onnxruntime's CPU code turns pairs into integer operators.
+ *
+ * @param signedActivations on x86 signed tensors are made unsigned first, which works for one reader only
+ */
+export function cpuIntegerRules(signedActivations: IntegerRules['signedActivations']): IntegerRules {
+  return {
+    operators: integerOperators,
+    signedActivations,
+    absorbed: [...absorbedOperators],
+    carriesPairs: ['MaxPool', 'Reshape', 'Slice', 'Squeeze', 'Transpose', 'Unsqueeze'],
+    quantizesWeights: ['Conv', 'ConvTranspose', 'Gemm'],
+    joinsProductAndBias: true,
+  };
 }

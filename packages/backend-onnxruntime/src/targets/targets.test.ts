@@ -197,7 +197,7 @@ async function runtimeGraph(
 describe('what onnxruntime does with pairs around a node', () => {
   const { profile } = nodeCpuTarget();
 
-  it.each(Object.entries(integerOperators))('computes %s in integers, as %s', async (opType, becomes) => {
+  it.each(Object.entries(integerOperators))('computes %s in integers, as %s', async (opType, { becomes }) => {
     const { model, node } = microModel(opType);
     const { operators, inFloat } = await runtimeGraph(model);
     expect(operators).toContain(becomes);

@@ -2,7 +2,7 @@ import type { FormatAdvice, RunContext, Target } from '@lithe/core';
 import { openWasmTarget } from '#platform';
 import type { OnnxRuntimeBackend } from '../backend.ts';
 import type { OnnxRuntimeOptions, WebFiles } from '../options.ts';
-import { cpuFusesQdq } from './qdq-fusion.ts';
+import { cpuFusesQdq, cpuIntegerRules } from './qdq-fusion.ts';
 
 /** Options of the targets that run in a browser. */
 export interface BrowserTargetOptions extends OnnxRuntimeOptions, WebFiles {
@@ -74,7 +74,14 @@ export function wasmTarget(options: BrowserTargetOptions = {}): Target {
   return {
     name: 'wasm',
     description: 'onnxruntime-web on WASM, in a browser.',
-    profile: { formats, unsignedActivations: true, channelMultiple: 1, fusesQdq: cpuFusesQdq },
+    profile: {
+      formats,
+      unsignedActivations: true,
+      channelMultiple: 1,
+      fusesQdq: cpuFusesQdq,
+      integers: cpuIntegerRules('always'),
+      integerCosts: { conversion: 48, denseSpeedup: 2.4, depthwiseSpeedup: 0.31 },
+    },
     open: (context: RunContext, open = {}): Promise<OnnxRuntimeBackend> =>
       openWasmTarget({ ...options, threads: open.threads ?? options.threads ?? 1 }, context),
   };

@@ -1,6 +1,7 @@
 import type { RunContext } from '../context/run-context.ts';
 import type { Node } from '../ir/node.ts';
 import type { Backend } from './backend.ts';
+import type { IntegerCosts, IntegerRules } from './integer-rules.ts';
 
 /**
  * Storage and arithmetic formats that a recipe can choose from. `foldable` stores integers that the runtime expands
@@ -39,6 +40,10 @@ export interface TargetProfile {
   readonly channelMultiple: number;
   /** Whether the target quantizes this node to integers when wrapped in Quantize/Dequantize pairs; `reason` when not. */
   fusesQdq(node: Node): { readonly ok: true } | { readonly ok: false; readonly reason: string };
+  /** How pairs become integer operators; absent where nothing is computed in integers or nothing is known. */
+  readonly integers?: IntegerRules | undefined;
+  /** What integer arithmetic costs; absent where nothing is known. */
+  readonly integerCosts?: IntegerCosts | undefined;
 }
 
 /** How a target is opened. */
