@@ -25,4 +25,10 @@ export type { Cost } from './structured/cut-cost.ts';
 export type { GroupAxis, GroupWeight, PruningGroup, Removal } from './structured/pruning-group.ts';
 export { type GroupOptions, pruningGroups } from './structured/pruning-groups.ts';
 export { removeAll, removeUnits } from './structured/remove-units.ts';
+export {
+  type BlockOptions,
+  dropBlocks,
+  type ResidualBlock,
+  residualBlocks,
+} from './structured/residual-blocks.ts';
 export { standardAxisRules } from './structured/standard-axis-rules.ts';

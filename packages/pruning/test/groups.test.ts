@@ -7,6 +7,7 @@ import {
   GraphBuilder,
   isLitheError,
   type LitheError,
+  type Node,
   OpSet,
   standardOps,
   Tensor,

@@ -100,6 +100,11 @@ export class CutCost {
     return def.macs(context as CostContext<never>);
   }
 
+  /** Multiply-accumulates of a node as it is. */
+  macsOf(node: Node): number {
+    return this.#macs.get(node) ?? 0;
+  }
+
   /** What is saved when values get these shapes. */
   saved(after: ShapesAfter): Cost {
     let [parameters, bytes, macs] = [0, 0, 0];

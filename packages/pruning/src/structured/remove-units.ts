@@ -15,6 +15,7 @@ import {
 import { AxisModel, type AxisOptions } from './axis-model.ts';
 import type { AxisEdit } from './axis-rule.ts';
 import { type KeptIndices, keptIndices, type PruningGroup, type Removal } from './pruning-group.ts';
+import { removeDead } from './remove-dead.ts';
 import { type AxisCut, sliceSource } from './slice-tensor.ts';
 import { unshareVectors } from './unshare-vectors.ts';
 
@@ -201,20 +202,4 @@ function replaceConstant(graph: Graph, value: Value, source: Parameters<typeof a
   }
   for (const name of [...producer.attributes.keys()]) graph.setAttribute(producer, name, undefined);
   graph.setAttribute(producer, 'value', attribute.tensor(source));
-}
-
-/** Removes a value that nothing reads any more, with what only served to make it. */
-function removeDead(graph: Graph, value: Value): void {
-  const stack: Value[] = [value];
-  for (let item = stack.pop(); item !== undefined; item = stack.pop()) {
-    if (!item.isUnused || item.graph !== graph || graph.value(item.name) !== item) continue;
-    const { producer } = item;
-    if (producer === null) {
-      if (!item.isGraphInput) graph.removeValue(item);
-    } else if (producer.isAttached && producer.outputs.every((output) => output.isUnused)) {
-      const inputs = producer.inputs.filter((input): input is Value => input !== null);
-      graph.remove(producer);
-      stack.push(...inputs);
-    }
-  }
 }

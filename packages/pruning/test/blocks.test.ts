@@ -1,0 +1,67 @@
+import { type Model, modelCost } from '@lithe/core';
+import { mobileNetV2, resnet20, transformerEncoder } from '@lithe/training';
+import { describe, expect, it } from 'vitest';
+import { dropBlocks, residualBlocks } from '../src/index.ts';
+import { drift, normal, runModel, tokens } from './support.ts';
+
+/** Sets all weights of one node to zero, in place. */
+function zero(model: Model, name: string): void {
+  const node = [...model.graph.nodes()].find((one) => one.name === name);
+  for (const value of node?.inputs ?? []) {
+    const shape = value?.initializer?.shape;
+    if (value !== null && shape !== undefined) model.graph.setInitializer(value, normal(shape, 1, 0));
+  }
+}
+
+describe('residualBlocks', () => {
+  it('finds the blocks whose shortcut is the identity', async () => {
+    const blocks = await residualBlocks(await resnet20());
+    // Nine blocks, two of them with a projection.
+    expect(blocks.length).toBe(7);
+    const [first] = blocks;
+    expect(first?.nodes.filter((name) => name.startsWith('conv'))).toEqual(['conv2', 'conv3']);
+    // Two kernels of 16x16x3x3 and two normalizations of 16.
+    expect(first?.cost).toEqual({
+      parameters: 2 * (16 * 16 * 9 + 4 * 16),
+      bytes: 8 * (16 * 16 * 9 + 4 * 16),
+      macs: 2 * 32 * 32 * 16 * 16 * 9,
+    });
+    expect((await residualBlocks(await mobileNetV2({ image: [3, 32, 32] }))).length).toBe(10);
+    expect((await residualBlocks(await transformerEncoder({ depth: 2 }))).length).toBe(4);
+    expect(
+      (await residualBlocks(await transformerEncoder({ depth: 2 }), { protect: ['linear1'] })).length,
+    ).toBe(3);
+  });
+});
+
+describe('dropBlocks', () => {
+  it('changes nothing where a block added zero', async () => {
+    const model = await transformerEncoder({ vocabulary: 20, length: 6, depth: 3, width: 16, heads: 2 });
+    const feeds = { tokens: tokens([2, 6], 1, 20) };
+    const blocks = await residualBlocks(model);
+    // The last layer of the attention of block 1, and the feed-forward part of block 2.
+    for (const node of [...model.graph.nodes()]) {
+      if (['attention2.output', 'linear4'].includes(node.name)) zero(model, node.name);
+    }
+    for (const name of ['attention2.output.bias', 'linear4.bias']) {
+      const value = model.graph.value(name);
+      if (value !== undefined) model.graph.setInitializer(value, normal([16], 1, 0));
+    }
+    const expected = await runModel(model, feeds);
+    const smaller = model.clone();
+    await dropBlocks(smaller, [blocks[2] as never, blocks[3] as never]);
+    expect(drift(expected, await runModel(smaller, feeds))).toBeLessThan(1e-5);
+    expect(modelCost(smaller).parameters).toBe(
+      modelCost(model).parameters - (blocks[2]?.cost.parameters ?? 0) - (blocks[3]?.cost.parameters ?? 0),
+    );
+  });
+
+  it('drops neighbours together, and refuses blocks that are not there', async () => {
+    const model = await resnet20({ image: [3, 16, 16] });
+    const blocks = await residualBlocks(model);
+    await dropBlocks(model, blocks.slice(0, 3));
+    const outputs = await runModel(model, { x: normal([2, 3, 16, 16], 1) });
+    expect(outputs['logits']?.shape).toEqual([2, 10]);
+    await expect(dropBlocks(model, blocks.slice(0, 1))).rejects.toMatchObject({ code: 'OPTIONS_INVALID' });
+  });
+});
