@@ -11,7 +11,13 @@ import {
   Tensor,
   type Value,
 } from '@lithe/core';
-import { type RecoveryOptions, type StaticInt8Options, staticInt8 } from '@lithe/quantization';
+import {
+  foldableWeights,
+  type RecoveryOptions,
+  type StaticInt8Options,
+  staticInt8,
+  withRecovery,
+} from '@lithe/quantization';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { net, operators } from './net.ts';
 import { apply, contextOf, normal, optimizedModel, runModel, sqnr } from './support.ts';
@@ -264,6 +270,45 @@ describe('recovery of static int8', () => {
     expect(better.report.metrics['outputSqnr']?.value).toBeGreaterThan(reached + 0.5);
     const never = await quantize(network(), { fallback: { outputSqnrDb: 200, share: 0.5 } });
     expect(never.report.metrics['fallbackLayers']?.value).toBeLessThanOrEqual(3);
+  });
+
+  it('works with one scale for a whole weight', async () => {
+    const model = network();
+    const granularity = 'per-tensor';
+    const plain = await quantize(model, undefined, { granularity });
+    const options = {
+      biasCorrection: 'empirical',
+      adaRound: { iterations: 60, rows: 512 },
+      roundingSamples: 64,
+    } as const;
+    const recovered = await quantize(model, options, { granularity });
+    const expected = await runModel(model, unseen);
+    const [before, after] = [await runModel(plain.model, unseen), await runModel(recovered.model, unseen)];
+    expect(sqnr(expected, after)).toBeGreaterThan(sqnr(expected, before) + 1);
+    expect(operators(await optimizedModel(recovered.model))).toEqual(
+      operators(await optimizedModel(plain.model)),
+    );
+    const conv = [...recovered.model.graph.nodes()].find((node) => node.is('Conv'));
+    for (const index of [1, 2]) expect(conv?.input(index)?.producer?.input(1)?.shape).toEqual([]);
+  });
+
+  it('goes around any pass that expands weights: four bits in blocks, folded at load', async () => {
+    const model = network();
+    const context = contextOf({ ...createRunContext({ seed: 3 }), backend, data: dataset(seen) });
+    const make = (exclude: readonly string[]) => foldableWeights({ bits: 4, blockSize: 16, exclude });
+    const plain = await apply(model, make([]));
+    const adaRound = { iterations: 150, rows: 2048 };
+    const around = withRecovery(make, { adaRound, roundingSamples: 96, fallback: { minimumSqnrDb: 5 } });
+    const recovered = await apply(model, around, context);
+    const expected = await runModel(model, unseen);
+    const [before, after] = [await runModel(plain.model, unseen), await runModel(recovered.model, unseen)];
+    expect(sqnr(expected, after)).toBeGreaterThan(sqnr(expected, before) + 2);
+    expect(operators(recovered.model)).toEqual(operators(plain.model));
+    expect(recovered.report.applied).toContain('learn the rounding of 4 weights');
+    const suffering = withRecovery(make, { fallback: { minimumSqnrDb: 25 } });
+    const partly = await apply(model, suffering, context);
+    expect(partly.report.skipped.some(({ code }) => code === 'suffers')).toBe(true);
+    expect(() => withRecovery(make, { samples: 0 })).toThrow(/samples/);
   });
 
   it('needs data and a backend, and stops when it is told to', async () => {

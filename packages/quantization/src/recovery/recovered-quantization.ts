@@ -1,4 +1,4 @@
-import { type Model, type PassContext, ReportBuilder } from '@lithe/core';
+import { type Model, type PassContext, type PassReport, ReportBuilder } from '@lithe/core';
 import { cloneReference } from './draft/origin.ts';
 import { quantizedLayers } from './draft/quantized-layer.ts';
 import type { FallbackSettings, RecoverySettings } from './options.ts';
@@ -61,13 +61,16 @@ async function findFallback(
 }
 
 /** Hands on a report, without what it says of nodes that were excluded for their errors. */
-function handOn(from: ReportBuilder, to: ReportBuilder, without: ReadonlyMap<string, number>): void {
-  const { applied, skipped, metrics, tables } = from.build();
-  for (const item of applied) to.apply(item);
-  for (const { target, code, reason } of skipped)
+export function handOn(
+  from: PassReport,
+  to: ReportBuilder,
+  without: ReadonlyMap<string, number> = new Map(),
+): void {
+  for (const item of from.applied) to.apply(item);
+  for (const { target, code, reason } of from.skipped)
     if (code !== 'excluded' || !without.has(target)) to.skip(target, code, reason);
-  for (const [name, { value, unit }] of Object.entries(metrics)) to.metric(name, value, unit);
-  for (const [name, table] of Object.entries(tables ?? {})) to.table(name, table);
+  for (const [name, { value, unit }] of Object.entries(from.metrics)) to.metric(name, value, unit);
+  for (const [name, table] of Object.entries(from.tables ?? {})) to.table(name, table);
 }
 
 /**
@@ -86,7 +89,7 @@ export async function quantizeRecovered(draft: Model, quantization: RecoveredQua
       : await findFallback(reference, settings.fallback, { quantization, memory });
   const own = new ReportBuilder();
   await quantization.quantize(draft, [...fallback.keys()], own);
-  handOn(own, report, fallback);
+  handOn(own.build(), report, fallback);
   for (const { name } of reference.graph.nodes()) {
     const localDb = fallback.get(name);
     if (localDb === undefined) continue;

@@ -36,6 +36,8 @@ export interface StaticRewrite {
   readonly activations: IntegerRange;
   /** Integers of weights. */
   readonly weights: IntegerRange;
+  /** Whether each output channel of a weight has a scale of its own, or all share one. */
+  readonly granularity: 'per-channel' | 'per-tensor';
   /** Weights that were stored, behind their `DequantizeLinear`. */
   readonly shared: SharedWeights<Value>;
   /** Cancellation. */
@@ -132,7 +134,8 @@ async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<v
   const { graph } = node;
   const what = `weight "${weight.name}"`;
   const spec: WeightSpec = {
-    granularity: granularity.perChannel(axis),
+    granularity:
+      rewrite.granularity === 'per-tensor' ? granularity.perTensor() : granularity.perChannel(axis),
     range: rewrite.weights,
     scheme: 'symmetric',
     what,
@@ -175,10 +178,11 @@ async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<v
   if (bias === null || biasData === undefined) return;
   const { values, scales } = quantizeBias(biasData, input.scale, parameters.scales);
   const length = values.length;
+  const shape = rewrite.granularity === 'per-tensor' ? [] : [scales.length];
   const parts = [
     Tensor.from('int32', [length], values),
-    Tensor.from('float32', [length], scales),
-    Tensor.from('int32', [length], new Int32Array(length)),
+    Tensor.from('float32', shape, scales),
+    Tensor.from('int32', shape, new Int32Array(scales.length)),
   ];
   graph.setInput(node, 2, constant(bias.name, parts, 0));
   removeConstant(bias);

@@ -106,6 +106,6 @@ export async function writeBias(
   const before = readQuantizedConstant(node.input(2));
   const quantized = quantizeBias(data, scale, scales);
   node.graph.setInput(node, 2, addIntegerBias(layer, quantized.values, quantized.scales));
-  if (before !== undefined) dropConstant(before.node);
+  if (before !== undefined) dropConstant(before);
   return true;
 }

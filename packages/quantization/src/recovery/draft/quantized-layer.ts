@@ -1,4 +1,4 @@
-import { constantOf, type Model, type Node, type TensorSource, type Value } from '@lithe/core';
+import { constantOf, elementsOf, type Model, type Node, type TensorSource, type Value } from '@lithe/core';
 import { type LinearLayer, readLinearLayer } from '../layers/linear-layer.ts';
 import { originsOf } from './origin.ts';
 import { type QuantizedConstant, readQuantizedConstant } from './quantized-constant.ts';
@@ -95,7 +95,7 @@ export function quantizedLayers(reference: Model, quantized: Model): readonly Qu
     const float = node === undefined ? undefined : readLinearLayer(own);
     if (node === undefined || float === undefined) continue;
     const weight = readQuantizedConstant(node.input(1));
-    if (weight === undefined || weight.values.shape.join() !== float.source.shape.join()) continue;
+    if (weight === undefined || elementsOf(weight.values.shape) !== elementsOf(float.source.shape)) continue;
     const { outputs } = float.layout;
     const add = own.is('MatMul') ? addBehind(own, outputs) : undefined;
     layers.push({

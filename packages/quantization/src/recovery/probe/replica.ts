@@ -1,4 +1,5 @@
-import { constantOf, type Node, type Value } from '@lithe/core';
+import { constantOf, type Node, type TensorSource, type Value } from '@lithe/core';
+import { copyConstant, readQuantizedConstant } from '../draft/quantized-constant.ts';
 import type { QuantizedLayer } from '../draft/quantized-layer.ts';
 import type { ProbeBuilder } from './reductions.ts';
 
@@ -20,18 +21,24 @@ export function roundedInput(probe: ProbeBuilder, layer: QuantizedLayer, value: 
   return copyWithConstants(probe, input.dequantize, copyWithConstants(probe, input.quantize, value));
 }
 
+const initializer =
+  (probe: ProbeBuilder) =>
+  (source: TensorSource): Value =>
+    probe.graph.addInitializer(probe.graph.uniqueName('probe_constant'), source);
+
 /** The weight of a quantized layer, expanded. It is read as it is now: steps before may have replaced it. */
 export function roundedWeight(probe: ProbeBuilder, layer: QuantizedLayer): Value {
-  return copyWithConstants(probe, layer.node.input(1)?.producer ?? layer.weight.node);
+  const constant = readQuantizedConstant(layer.node.input(1)) ?? layer.weight;
+  return copyConstant(constant, { graph: probe.graph, constant: initializer(probe) });
 }
 
 /** The bias of a quantized layer, if it is an input of its own. */
 export function ownBias(probe: ProbeBuilder, layer: QuantizedLayer): Value | null {
   const value = layer.node.input(2);
   const source = constantOf(value);
-  if (source !== undefined)
-    return probe.graph.addInitializer(probe.graph.uniqueName('probe_constant'), source);
-  return value?.producer === null || value?.producer === undefined
+  if (source !== undefined) return initializer(probe)(source);
+  const constant = readQuantizedConstant(value);
+  return constant === undefined
     ? null
-    : copyWithConstants(probe, value.producer);
+    : copyConstant(constant, { graph: probe.graph, constant: initializer(probe) });
 }
