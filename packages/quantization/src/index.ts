@@ -150,6 +150,7 @@ export {
   type SmoothQuantSettings,
   smoothQuant,
 } from './recovery/smooth/smooth-quant.ts';
+export { withRecovery } from './recovery/with-recovery.ts';
 export { type AwqOptions, awq } from './weight-algorithms/awq.ts';
 export { type GptqOptions, gptq } from './weight-algorithms/gptq.ts';
 export { type HqqOptions, hqq } from './weight-algorithms/hqq.ts';

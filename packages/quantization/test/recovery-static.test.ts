@@ -274,14 +274,14 @@ describe('recovery of static int8', () => {
 
   it('works with one scale for a whole weight', async () => {
     const model = network();
-    const granularity = 'per-tensor';
-    const plain = await quantize(model, undefined, { granularity });
+    const weightScales = 'per-tensor';
+    const plain = await quantize(model, undefined, { weightScales });
     const options = {
       biasCorrection: 'empirical',
       adaRound: { iterations: 60, rows: 512 },
       roundingSamples: 64,
     } as const;
-    const recovered = await quantize(model, options, { granularity });
+    const recovered = await quantize(model, options, { weightScales });
     const expected = await runModel(model, unseen);
     const [before, after] = [await runModel(plain.model, unseen), await runModel(recovered.model, unseen)];
     expect(sqnr(expected, after)).toBeGreaterThan(sqnr(expected, before) + 1);

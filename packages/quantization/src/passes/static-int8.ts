@@ -47,7 +47,7 @@ export interface StaticInt8Options {
    * Whether each output channel of a weight has a scale of its own (default), or all share one, as some accelerators
    * ask for: run `crossLayerEqualization` before, or depthwise convolutions may lose everything.
    */
-  readonly granularity?: 'per-channel' | 'per-tensor' | undefined;
+  readonly weightScales?: 'per-channel' | 'per-tensor' | undefined;
   /** Weights in [-64, 64], so that processors without VNNI cannot overflow; off by default. */
   readonly reducedRange?: boolean | undefined;
   /** Matrices with fewer elements stay float; 256 by default. */
@@ -79,8 +79,8 @@ export interface StaticInt8Settings {
   readonly depthwise: boolean;
   /** See {@link StaticInt8Options.activationProducts}. */
   readonly activationProducts: boolean;
-  /** See {@link StaticInt8Options.granularity}. */
-  readonly granularity: 'per-channel' | 'per-tensor';
+  /** See {@link StaticInt8Options.weightScales}. */
+  readonly weightScales: 'per-channel' | 'per-tensor';
   /** See {@link StaticInt8Options.reducedRange}. */
   readonly reducedRange: boolean;
   /** See {@link StaticInt8Options.minimumElements}. */
@@ -104,7 +104,7 @@ const schema = z.strictObject({
   activations: z.enum(['auto', 'uint8', 'int8']).default('auto'),
   depthwise: z.boolean().default(false),
   activationProducts: z.boolean().default(false),
-  granularity: z.enum(['per-channel', 'per-tensor']).default('per-channel'),
+  weightScales: z.enum(['per-channel', 'per-tensor']).default('per-channel'),
   reducedRange: z.boolean().default(false),
   minimumElements: z.int().min(1).default(256),
   conversionCost: z.number().min(0).default(48),
@@ -192,7 +192,7 @@ async function quantizeGraph(
     ranges,
     activations,
     weights,
-    granularity: settings.granularity,
+    granularity: settings.weightScales,
     shared: new SharedWeights(),
     signal: context.signal,
   });
