@@ -3,14 +3,26 @@ import {
   definePass,
   dtypes,
   elementsOf,
+  type Model,
   type Pass,
+  type PassContext,
   ReportBuilder,
   Tensor,
   tensorType,
+  type Value,
 } from '@lithe/core';
 import { z } from 'zod';
 import { integerRange } from '../parameters/integer-range.ts';
+import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
+import { algorithmWeight, lazyMatrix, sumBlock } from '../weights/algorithm-weight.ts';
+import {
+  dataFree,
+  quantizedWeights,
+  type WeightRequest,
+  type WeightResult,
+} from '../weights/calibrated-weights.ts';
 import { type FloatWeight, findWeights } from '../weights/find-weights.ts';
+import { productPlans } from '../weights/product-plans.ts';
 import { type QuantizedWeight, quantizedWeight, type WeightSpec } from '../weights/quantized-weight.ts';
 import { type ConstantBuilder, replaceConstant } from '../weights/replace-constant.ts';
 import {
@@ -20,9 +32,10 @@ import {
   weightRole,
 } from '../weights/weight-role.ts';
 import type { Resolved } from './resolved.ts';
+import { type AlgorithmOptions, type AlgorithmSettings, algorithmOptions } from './weight-only/options.ts';
 
 /** Options of {@link foldableWeights}. */
-export interface FoldableWeightsOptions {
+export interface FoldableWeightsOptions extends AlgorithmOptions {
   /** Bits per stored weight; 8 by default. */
   readonly bits?: 8 | 4 | undefined;
   /**
@@ -36,18 +49,21 @@ export interface FoldableWeightsOptions {
   readonly exclude?: readonly string[] | undefined;
 }
 
-const schema = z.strictObject({
+/** Options with their defaults. */
+export interface FoldableWeightsSettings
+  extends Omit<Resolved<FoldableWeightsOptions>, 'blockSize' | keyof AlgorithmSettings>,
+    AlgorithmSettings {
+  /** Elements that share a scale, at most; `undefined` for the format's own choice. */
+  readonly blockSize?: number | undefined;
+}
+
+const schema: z.ZodType<FoldableWeightsSettings, FoldableWeightsOptions> = z.strictObject({
   bits: z.union([z.literal(8), z.literal(4)]).default(8),
   blockSize: z.int().min(8).max(1024).optional(),
   minimumElements: z.int().min(1).default(256),
   exclude: z.array(z.string()).readonly().default([]),
+  ...algorithmOptions,
 });
-
-/** Options with their defaults. */
-export interface FoldableWeightsSettings extends Omit<Resolved<FoldableWeightsOptions>, 'blockSize'> {
-  /** Elements that share a scale, at most; `undefined` for the format's own choice. */
-  readonly blockSize?: number | undefined;
-}
 
 type Options = FoldableWeightsSettings;
 
@@ -57,6 +73,13 @@ interface Plan {
   readonly bits: 4 | 8;
   /** Shape to go back to, where the stored one differs. */
   readonly restore: readonly number[] | undefined;
+}
+
+/** A weight that is replaced. */
+interface Item {
+  readonly weight: FloatWeight;
+  readonly role: WeightRole;
+  readonly plan: Plan;
 }
 
 /** The largest divisor of `length` that is at most `most`. */
@@ -109,7 +132,12 @@ function planOf(weight: FloatWeight, role: WeightRole, options: Options): Plan {
   return { spec, bits: 8, restore: undefined };
 }
 
-function expand(builder: ConstantBuilder, name: string, weight: QuantizedWeight, plan: Plan) {
+function expand(
+  builder: ConstantBuilder,
+  name: string,
+  weight: Pick<QuantizedWeight, 'values' | 'scales'>,
+  plan: Plan,
+): Value {
   const stored = builder.initializer(`${name}_q`, weight.values);
   const scale = builder.initializer(`${name}_s`, weight.scales);
   const type = tensorType('float32', weight.values.shape);
@@ -120,6 +148,46 @@ function expand(builder: ConstantBuilder, name: string, weight: QuantizedWeight,
   const target = BigInt64Array.from(plan.restore, BigInt);
   const shape = builder.initializer(`${name}_shape`, Tensor.from('int64', [target.length], target));
   return builder.node('Reshape', [scaled, shape], { output: { type: tensorType('float32', plan.restore) } });
+}
+
+/** Whether an algorithm does what {@link quantizedWeight} does in one pass over the stored elements. */
+function isPlain(algorithm: WeightAlgorithm): boolean {
+  return algorithm.name === 'rtn' && algorithm.settings['scales'] === 'range';
+}
+
+/** What an algorithm makes of weights: those of products on data if it asks for that, the others without. */
+async function resultsOf(
+  draft: Model,
+  items: readonly Item[],
+  run: { readonly options: Options; readonly context: PassContext; readonly report: ReportBuilder },
+): Promise<ReadonlyMap<Item, WeightResult>> {
+  const { algorithm, samples, memoryBytes, minimumElements } = run.options;
+  const results = new Map<Item, WeightResult>();
+  if (isPlain(algorithm)) return results;
+  const plans = new Map(productPlans(draft, { minimumElements }).map((plan) => [plan.weight, plan]));
+  const requests = new Map<Item, WeightRequest>();
+  for (const item of items) {
+    const { weight, role, plan } = item;
+    const product = plans.get(weight.value);
+    const { range, scheme } = plan.spec;
+    const blockSize = sumBlock(weight.source.shape, role, plan.spec);
+    // A table is read element by element as well.
+    const only = weight.uses.every(({ node }) => node.is('MatMul') || node.is('Gemm'));
+    if (product !== undefined && only) requests.set(item, { plan: product, blockSize, range, scheme });
+    else
+      results.set(item, lazyMatrix(weight.source, role, { spec: plan.spec, algorithm: dataFree(algorithm) }));
+  }
+  const { context, report } = run;
+  const found = await quantizedWeights(draft, [...requests.values()], {
+    algorithm,
+    samples,
+    memoryBytes,
+    pass: 'quantization/foldable-weights',
+    context,
+    report,
+  });
+  for (const [item, request] of requests) results.set(item, found.get(request.plan) as WeightResult);
+  return results;
 }
 
 /**
@@ -147,31 +215,38 @@ export const foldableWeights: Pass<FoldableWeightsOptions, Options> = definePass
   summary: 'Stores weights as integers that the runtime expands once, at load.',
   options: schema,
   preserves: 'accuracy',
-  run: (draft, options) => {
+  run: async (draft, options, context) => {
     const report = new ReportBuilder();
-    let before = 0;
-    let after = 0;
+    const items: Item[] = [];
     for (const weight of findWeights(draft, options.minimumElements, report)) {
-      const { value, source, uses } = weight;
+      const { source, uses } = weight;
       const role = uses[0] === undefined ? undefined : weightRole(uses[0], source.shape.length);
       // Vectors (biases, scales of normalizations) weigh little and are sensitive.
       if (role === undefined) continue;
       const excluded = uses.find(({ node }) => options.exclude.includes(node.name));
-      if (excluded !== undefined) {
+      if (excluded === undefined) items.push({ weight, role, plan: planOf(weight, role, options) });
+      else {
         report.skip(
-          value.name,
+          weight.value.name,
           'excluded',
           `node "${excluded.node.name}", which reads it, was excluded by name`,
         );
-        continue;
       }
-      const plan = planOf(weight, role, options);
-      const quantized = quantizedWeight(source, plan.spec);
-      const { name } = value;
-      replaceConstant(value, (builder) => expand(builder, name, quantized, plan));
-      before += source.byteLength;
+    }
+    const results = await resultsOf(draft, items, { options, context, report });
+    let before = 0;
+    let after = 0;
+    for (const item of items) {
+      const { weight, role, plan } = item;
+      const result = results.get(item);
+      const quantized =
+        result === undefined
+          ? quantizedWeight(weight.source, plan.spec)
+          : algorithmWeight(weight.source, role, { spec: plan.spec, result });
+      replaceConstant(weight.value, (builder) => expand(builder, weight.value.name, quantized, plan));
+      before += weight.source.byteLength;
       after += quantized.values.byteLength + quantized.scales.byteLength;
-      report.apply(`store "${name}" in ${plan.bits} bits`);
+      report.apply(`store "${weight.value.name}" in ${plan.bits} bits`);
     }
     report.metric('weightBytesBefore', before, 'bytes');
     report.metric('weightBytesAfter', after, 'bytes');

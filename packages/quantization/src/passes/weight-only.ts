@@ -1,8 +1,12 @@
 import { definePass, type Model, type Pass, type PassContext, ReportBuilder, type Value } from '@lithe/core';
 import { integerRange } from '../parameters/integer-range.ts';
-import { roundToNearest } from '../weight-algorithms/round-to-nearest.ts';
 import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
-import { quantizedWeights, type WeightRequest, type WeightResult } from '../weights/calibrated-weights.ts';
+import {
+  dataFree,
+  quantizedWeights,
+  type WeightRequest,
+  type WeightResult,
+} from '../weights/calibrated-weights.ts';
 import { findWeights } from '../weights/find-weights.ts';
 import { productPlans, type WeightPlan } from '../weights/product-plans.ts';
 import {
@@ -78,13 +82,6 @@ function requestOf(
   return { plan, blockSize, range, scheme: symmetric ? 'extreme' : 'asymmetric' };
 }
 
-/** Weights whose elements are read as they are, not only in sums: what makes up for errors in sums is wrong there. */
-function dataFree(algorithm: WeightAlgorithm): WeightAlgorithm {
-  return algorithm.needs === 'weights' && algorithm.scaleInputs === undefined
-    ? algorithm
-    : roundToNearest({ scales: 'search' });
-}
-
 /** One run of the pass. */
 class Run {
   readonly report: ReportBuilder = new ReportBuilder();
@@ -120,19 +117,23 @@ class Run {
   }
 
   #plans(): readonly WeightPlan[] {
-    const { exclude, minimumElements, format } = this.#settings;
-    const excluded = new Set(exclude);
+    const { minimumElements, format } = this.#settings;
+    const exclude = new Set(this.#settings.exclude);
+    const found = productPlans(this.#draft, { minimumElements, exclude, report: this.report });
+    if (format === 'matmul-nbits') return found;
+    // The standard operator takes the weight's own place, for all that read it and in both orientations.
     const seen = new Set<Value>();
-    return productPlans(this.#draft, minimumElements, this.report).filter((plan) => {
-      const kept = plan.products.find(({ node }) => excluded.has(node.name));
-      if (kept !== undefined) {
-        this.report.skip(kept.node.name, 'excluded', 'its name is listed under "exclude"');
-        return false;
-      }
-      // The standard operator expands the weight as it is stored, for both orientations.
-      const known = format === 'dequantize-linear' && seen.has(plan.weight);
-      seen.add(plan.weight);
-      return !known;
+    return found.filter(({ weight }) => {
+      if (seen.has(weight)) return false;
+      seen.add(weight);
+      const kept = weight.uses.find(({ node }) => exclude.has(node.name));
+      if (kept !== undefined)
+        this.report.skip(
+          weight.name,
+          'excluded',
+          `"${kept.node.name}", which reads it, was excluded by name`,
+        );
+      return kept === undefined;
     });
   }
 

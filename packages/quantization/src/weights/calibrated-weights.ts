@@ -72,12 +72,27 @@ async function matrixOf(request: WeightRequest, signal: AbortSignal | undefined)
   return { data: rows, outputs: n, inputs: k, blockSize, range, scheme, what };
 }
 
-/** A weight that is quantized each time it is asked for. */
-function lazily(request: WeightRequest, algorithm: WeightAlgorithm): WeightResult {
+/** Weights whose elements are read as they are, not only in sums: what makes up for errors in sums is wrong there. */
+export function dataFree(algorithm: WeightAlgorithm): WeightAlgorithm {
+  return algorithm.needs === 'weights' && algorithm.scaleInputs === undefined
+    ? algorithm
+    : roundToNearest({ scales: 'search' });
+}
+
+/** A matrix that is quantized, without data, each time it is asked for. */
+export function lazyResult(
+  algorithm: WeightAlgorithm,
+  matrix: (signal: AbortSignal | undefined) => Promise<WeightMatrix>,
+): WeightResult {
   return async (signal) => {
     const tools = plainTools(signal ?? new AbortController().signal);
-    return algorithm.quantize(await matrixOf(request, signal), tools);
+    return algorithm.quantize(await matrix(signal), tools);
   };
+}
+
+/** A weight that is quantized each time it is asked for. */
+function lazily(request: WeightRequest, algorithm: WeightAlgorithm): WeightResult {
+  return lazyResult(algorithm, (signal) => matrixOf(request, signal));
 }
 
 /** Groups the weights whose products all lie in the main graph; the others are in `rest`. */
@@ -90,7 +105,7 @@ function groupsOf(
   for (const request of requests) {
     const { products, k } = request.plan;
     const values = new Set(products.map(({ product }) => product.input));
-    if ([...values].some((value) => value.graph !== model.graph)) {
+    if (products.some(({ node }) => node.graph !== model.graph)) {
       rest.push(request);
       continue;
     }

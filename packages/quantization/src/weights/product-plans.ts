@@ -52,15 +52,22 @@ export function constantProduct(node: Node): MatrixProduct | NotAProduct {
   return 'code' in found ? (throughTranspose(node) ?? found) : found;
 }
 
+/** Which products are wanted. */
+export interface ProductPlanOptions {
+  /** Matrices with fewer elements are left out. */
+  readonly minimumElements: number;
+  /** Names of nodes that are left out. */
+  readonly exclude?: ReadonlySet<string> | undefined;
+  /** Where what is left out is reported. */
+  readonly report?: ReportBuilder | undefined;
+}
+
 /**
  * The constant matrices of a model's products, subgraphs included, in the order of their first readers. Products whose
  * matrix is no constant, or a small one, are reported as skipped.
  */
-export function productPlans(
-  model: Model,
-  minimumElements: number,
-  report?: ReportBuilder,
-): readonly WeightPlan[] {
+export function productPlans(model: Model, options: ProductPlanOptions): readonly WeightPlan[] {
+  const { minimumElements, exclude, report } = options;
   const plans = new Map<
     Value,
     (WeightPlan & { readonly products: { node: Node; product: MatrixProduct }[] })[]
@@ -68,6 +75,10 @@ export function productPlans(
   const order: WeightPlan[] = [];
   for (const node of model.graph.nodesDeep()) {
     if (!node.is('MatMul') && !node.is('Gemm')) continue;
+    if (exclude?.has(node.name) === true) {
+      report?.skip(node.name, 'excluded', 'it was excluded by name');
+      continue;
+    }
     const product = constantProduct(node);
     if ('code' in product) {
       report?.skip(node.name, product.code, product.reason);

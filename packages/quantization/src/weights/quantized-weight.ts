@@ -3,7 +3,7 @@ import type { Granularity } from '../parameters/granularity.ts';
 import { groupLayout } from '../parameters/group-layout.ts';
 import { type GroupParameters, type GroupScheme, groupParameters } from '../parameters/group-parameters.ts';
 import type { IntegerRange } from '../parameters/integer-range.ts';
-import { type IntegerArray, quantizeGroups } from '../parameters/kernels.ts';
+import { type IntegerArray, integerArray, quantizeGroups } from '../parameters/kernels.ts';
 import { float32Data, lazyParts } from './lazy-parts.ts';
 
 /** How a weight is quantized. */
@@ -87,5 +87,7 @@ export function quantizedWeight(
 
 function zeroPointsOf(parameters: GroupParameters, range: IntegerRange): IntegerArray {
   const wide = parameters.zeroPoints ?? new Int32Array(parameters.scales.length).fill(parameters.middle);
-  return range.low < 0 ? Int8Array.from(wide) : Uint8Array.from(wide);
+  const zeros = integerArray(range, wide.length);
+  zeros.set(wide);
+  return zeros;
 }
