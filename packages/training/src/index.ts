@@ -80,6 +80,7 @@ export {
 export {
   type Loss,
   type LossContext,
+  lossContext,
   type LossState,
   type WeightedLoss,
   weightedSum,
