@@ -25,8 +25,8 @@ describe('bfloat16 storage', () => {
     const { model: small, report } = await apply(model, bfloat16Storage());
     expect(report.metrics['bytesSaved']?.value).toBe(32 * 16 * 2);
     const [stored] = [...small.graph.initializers];
-    const tensor = await stored?.initializer?.load();
-    expect([...(tensor?.data as Uint16Array)].map(fromBfloat16Bits)).toEqual([...weight.data].map(nearest));
+    const tensor = (await stored?.initializer?.load()) as Tensor<'bfloat16'>;
+    expect([...tensor.data].map(fromBfloat16Bits)).toEqual([...weight.data].map(nearest));
     const feeds = { x: normal([3, 32], 5) };
     const expected = await runModel(model, feeds);
     // 8 significant bits: 6 dB each.

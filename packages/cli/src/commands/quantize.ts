@@ -1,14 +1,15 @@
 import { createRunContext, type StepList } from '@lithe/core';
 import { simplify } from '@lithe/simplify';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { exitCodes, UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
 import { addInputOptions } from '../options.ts';
 import { outputPath } from '../output-path.ts';
 import { type PresetCall, quantizePreset } from '../quantize/preset.ts';
-import { addPresetOptions } from '../quantize/preset-options.ts';
-import { type BlockSize, blockSizes, schemes } from '../quantize/schemes.ts';
+import { addPresetOptions, presetArgumentNames } from '../quantize/preset-options.ts';
+import { addSchemeOptions, checkTaken, flagOf } from '../quantize/scheme-arguments.ts';
+import { needsInputs, type Scheme, schemes } from '../quantize/schemes.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
 import { createProgress, type Progress } from '../terminal/io.ts';
@@ -24,7 +25,7 @@ interface QuantizeOptions extends PresetCall {
 const help = `
 Schemes:
 ${Object.entries(schemes)
-  .map(([name, { summary }]) => `  ${name.padEnd(16)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(17)}${summary}`)
   .join('\n')}
 
 Presets:
@@ -39,12 +40,6 @@ Examples:
   lithe quantize model.onnx --preset transformers-js -o my-model/onnx
   lithe quantize model.onnx --preset transformers-js --dtypes q8,q4 --calibrate tokens.npz --verify-in node-cpu,wasm
 `;
-
-function parseBlockSize(text: string): BlockSize {
-  const found = blockSizes.find((size) => String(size) === text);
-  if (found === undefined) throw new InvalidArgumentError(`It must be one of ${blockSizes.join(', ')}.`);
-  return found;
-}
 
 /** Adds `lithe quantize`. */
 export function addQuantize(program: Command, context: CommandContext): void {
@@ -73,26 +68,20 @@ export function addQuantize(program: Command, context: CommandContext): void {
       '--calibrate <data>',
       'real inputs that ranges, and with a preset drift and latency, are taken from: .npy, .npz, IDX, an image, or a folder of them',
     )
-    .addOption(
-      new Option(
-        '--block-size <n>',
-        'weights per scale, for schemes in blocks (default: 32; 64 for bnb4)',
-      ).argParser(parseBlockSize),
-    )
     .option('--no-simplify', 'quantize the graph as it is');
   addInputOptions(command);
-  addPresetOptions(command)
-    .addHelpText('after', help)
-    .action(async (path: string, options: QuantizeOptions) => {
-      context.exitCode = await runCommand(context.io, async () => {
-        const progress = createProgress(context.io, false);
-        try {
-          return await quantize(path, options, context, progress);
-        } finally {
-          progress.stop();
-        }
-      });
+  addSchemeOptions(command);
+  addPresetOptions(command);
+  command.addHelpText('after', help).action(async (path: string, options: QuantizeOptions) => {
+    context.exitCode = await runCommand(context.io, async () => {
+      const progress = createProgress(context.io, false);
+      try {
+        return await quantize(path, options, context, progress);
+      } finally {
+        progress.stop();
+      }
     });
+  });
 }
 
 async function quantize(
@@ -128,9 +117,9 @@ async function quantizeScheme(
 ): Promise<TransformResult> {
   const scheme = schemes[options.scheme];
   if (scheme === undefined) throw new UsageError(`No scheme is called "${options.scheme}".`);
+  checkScheme(options.scheme, scheme, options);
   const output = await outputPath(path, options.output, options.scheme);
-  const { blockSize = 32 } = options;
-  const steps: StepList = [options.simplify && simplify(), scheme.steps({ blockSize })];
+  const steps: StepList = [options.simplify && simplify(), scheme.steps(options)];
   const run = {
     seed: options.seed,
     signal: io.signal,
@@ -140,12 +129,7 @@ async function quantizeScheme(
   };
   const target = await createTarget(options.target);
   progress.phase(`quantizing: ${options.scheme}`);
-  if (scheme.calibrated !== true) return transformFile(path, output, steps, { ...run, target });
-  if (options.calibrate === undefined) {
-    throw new UsageError(
-      `Scheme "${options.scheme}" takes its ranges from real inputs: give them with --calibrate.`,
-    );
-  }
+  if (options.calibrate === undefined) return transformFile(path, output, steps, { ...run, target });
   const { model } = await openModel(path, io.signal);
   const inputs = await openInputs(model, options.calibrate, options);
   const backend = await target.open(createRunContext(run));
@@ -153,5 +137,19 @@ async function quantizeScheme(
     return await transformFile(path, output, steps, { ...run, target, backend, data: inputs.data });
   } finally {
     await backend.dispose();
+  }
+}
+
+/** Refuses options that the scheme does not know, and the lack of those that it needs. */
+function checkScheme(name: string, scheme: Scheme, options: QuantizeOptions): void {
+  checkTaken(`scheme "${name}"`, scheme.takes, options);
+  for (const preset of presetArgumentNames) {
+    if (options[preset] !== undefined)
+      throw new UsageError(`${flagOf(preset)} is an option of --preset transformers-js, not of a scheme.`);
+  }
+  if (options.calibrate === undefined && needsInputs(scheme, options)) {
+    throw new UsageError(
+      `Scheme "${name}"${scheme.calibrated === true ? '' : ' with these options'} learns from real inputs: give them with --calibrate.`,
+    );
   }
 }

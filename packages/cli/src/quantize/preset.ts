@@ -8,16 +8,15 @@ import type { CommandIO, Progress } from '../terminal/io.ts';
 import type { SetReport } from '../transformers-js/report.ts';
 import { writeTransformersJsSet } from '../transformers-js/write-set.ts';
 import type { PresetArguments } from './preset-options.ts';
-import type { BlockSize } from './schemes.ts';
+import { checkTaken, presetTakes } from './scheme-arguments.ts';
+import type { SchemeOptions } from './schemes.ts';
 
 /** Everything that `lithe quantize --preset` is given. */
-export interface PresetCall extends InputArguments, PresetArguments {
+export interface PresetCall extends InputArguments, PresetArguments, SchemeOptions {
   /** Folder to write to. */
   readonly output?: string;
   /** Inputs. */
   readonly calibrate?: string;
-  /** Weights per scale; each format's own by default. */
-  readonly blockSize?: BlockSize;
   /** Whether the graph is simplified first. */
   readonly simplify: boolean;
 }
@@ -39,6 +38,7 @@ export async function quantizePreset(
   io: CommandIO,
   progress: Progress,
 ): Promise<SetReport> {
+  checkTaken('--preset transformers-js', presetTakes, options);
   const output = folderFor(path, options.output);
   const names: readonly TargetName[] = options.verifyIn ?? [
     ...new Set<TargetName>(['node-cpu', options.target]),
@@ -46,7 +46,8 @@ export async function quantizePreset(
   const file = await openModel(path, io.signal);
   const inputs = await openInputs(file.model, options.calibrate, options);
   const targets = await Promise.all(names.map(createTarget));
-  const { dtypes, modelType, blockSize, perChannel, reduceRange, embeddings } = options;
+  const { dtypes, modelType, blockSize, perChannel, algorithm, accuracyLevel, keepOperators } = options;
+  const { embeddings, reduceRange, asymmetric } = options;
   const report = await writeTransformersJsSet(file, {
     output,
     targets,
@@ -67,8 +68,12 @@ export async function quantizePreset(
       modelType,
       blockSize,
       perChannel,
-      reducedRange: reduceRange,
-      embeddings,
+      algorithm,
+      accuracyLevel,
+      keepOperators,
+      symmetric: asymmetric === undefined ? undefined : !asymmetric,
+      reducedRange: reduceRange === 'auto' ? undefined : reduceRange,
+      embeddings: embeddings === 'auto' ? undefined : embeddings,
       q8: options.q8 ?? (options.target === 'webgpu' ? 'foldable' : 'dynamic'),
     },
   });

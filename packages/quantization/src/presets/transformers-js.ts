@@ -5,6 +5,7 @@ import { float16Compute } from '../passes/float16-compute.ts';
 import { foldableWeights } from '../passes/foldable-weights.ts';
 import { normalFloat4 } from '../passes/normal-float4.ts';
 import { tableRows } from '../passes/table-rows.ts';
+import type { WeightOnlyOptions } from '../passes/weight-only/options.ts';
 import { weightOnly } from '../passes/weight-only.ts';
 
 /**
@@ -53,10 +54,13 @@ export interface TransformersJsOptions {
   /** `accuracy_level` of 4-bit products; 4 by default, 0 leaves it out. */
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4 | undefined;
   /**
-   * How the 4-bit files (q4, q4f16, bnb4) store tables of embeddings: `int8` (default) with a scale per row, or `float`
-   * as the recipe leaves them, which for a small encoder is most of the file.
+   * How the 4-bit files (q4, q4f16, bnb4) store tables of embeddings: `int8` (default) with a scale per row and standard
+   * operators; `int4` in blocks for `com.microsoft.GatherBlockQuantized` (bnb4 stays at int8); or `float` as the recipe
+   * leaves them, which for a small encoder is most of the file.
    */
-  readonly embeddings?: 'int8' | 'float' | undefined;
+  readonly embeddings?: 'int8' | 'int4' | 'float' | undefined;
+  /** How the integers of q4 and q4f16 are chosen: rounding (`rtn`, default) as the recipe does, or better. */
+  readonly algorithm?: WeightOnlyOptions['algorithm'];
   /** Ranges of activations: what float16 cannot hold stays float32 in fp16 and q4f16. */
   readonly stats?: CalibrationStats | undefined;
   /** Operators that stay float32 in fp16 and q4f16. */
@@ -94,7 +98,9 @@ export interface TransformersJsSettings {
   /** Operators that stay float32 in float16 files; `null` for none beyond the pass's own. */
   readonly op_block_list: readonly string[] | null;
   /** How 4-bit files store tables of embeddings; not in the recipe's file, where it is always float. */
-  readonly embeddings: 'int8' | 'float';
+  readonly embeddings: 'int8' | 'int4' | 'float';
+  /** Name of the algorithm that chose the 4-bit integers; the recipe's was `rtn`. */
+  readonly algorithm: string;
   /** What q8 is; not in the recipe's file, where it is always dynamic. */
   readonly q8: 'dynamic' | 'foldable';
 }
@@ -182,7 +188,14 @@ const isDType = (name: string): name is TransformersJsDType =>
  */
 export function transformersJs(model: Model, options: TransformersJsOptions = {}): TransformersJsPreset {
   const { dtypes = transformersJsDTypes, modelType, q8 = 'dynamic', symmetric = true } = options;
-  const { accuracyLevel = 4, blockSize, keepOperators = [], stats, embeddings = 'int8' } = options;
+  const {
+    accuracyLevel = 4,
+    blockSize,
+    keepOperators = [],
+    stats,
+    embeddings = 'int8',
+    algorithm = 'rtn',
+  } = options;
   const unknown = dtypes.filter((dtype) => !isDType(dtype));
   if (unknown.length > 0) {
     throw errors.optionsInvalid(
@@ -194,8 +207,16 @@ export function transformersJs(model: Model, options: TransformersJsOptions = {}
   const byType = modelType === undefined || !wholeRangeTypes.has(modelType);
   const { perChannel = byType, reducedRange = byType } = options;
   const half = float16Compute({ keepOperators, ...(stats === undefined ? {} : { stats }) });
-  const nbits = weightOnly({ bits: 4, blockSize: blockSize ?? 32, symmetric, accuracyLevel });
-  const tables = embeddings === 'int8' && tableRows();
+  const nbits = weightOnly({
+    bits: 4,
+    blockSize: blockSize ?? 32,
+    symmetric,
+    accuracyLevel,
+    algorithm,
+    // Tables that a product shares are stored once, for both; the others come after.
+    embeddings: embeddings === 'int8' ? 'auto' : embeddings,
+  });
+  const tables = embeddings !== 'float' && tableRows();
   const integers = (weights: 'int8' | 'uint8'): StepList => [
     dynamicInt8({
       weights,
@@ -218,8 +239,8 @@ export function transformersJs(model: Model, options: TransformersJsOptions = {}
           },
     int8: { summary: '8-bit products, signed weights', steps: integers('int8') },
     uint8: { summary: '8-bit products, unsigned weights', steps: integers('uint8') },
-    q4: { summary: `4-bit weights in blocks of ${blockSize ?? 32}`, steps: [tables, nbits] },
-    q4f16: { summary: '4-bit weights in blocks, the rest float16', steps: [tables, nbits, half] },
+    q4: { summary: `4-bit weights in blocks of ${blockSize ?? 32}`, steps: [nbits, tables] },
+    q4f16: { summary: '4-bit weights in blocks, the rest float16', steps: [nbits, tables, half] },
     bnb4: {
       summary: `4-bit NF4 weights in blocks of ${blockSize ?? 64}`,
       steps: [tables, normalFloat4({ blockSize: blockSize ?? 64 })],
@@ -238,6 +259,7 @@ export function transformersJs(model: Model, options: TransformersJsOptions = {}
       quant_type: 1,
       op_block_list: keepOperators.length === 0 ? null : keepOperators,
       embeddings,
+      algorithm: typeof algorithm === 'string' ? algorithm : algorithm.name,
       q8,
     },
   };
