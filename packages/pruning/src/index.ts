@@ -3,6 +3,19 @@
  *
  * @packageDocumentation
  */
+export {
+  type ActivationOptions,
+  activationMean,
+  nonZeroActivations,
+  wandaScore,
+} from './criteria/activation.ts';
+export { blockInfluence, type InfluenceOptions } from './criteria/block-influence.ts';
+export type { Criterion, CriterionContext, CriterionNeed } from './criteria/criterion.ts';
+export { geometricMedian } from './criteria/geometric-median.ts';
+export { fisherScore, type GradientOptions, type TaylorOptions, taylorScore } from './criteria/gradient.ts';
+export { batchNormScale, type GroupScoreOptions, l1Norm, l2Norm, lampScore } from './criteria/magnitude.ts';
+export { randomScore } from './criteria/random.ts';
+export type { Normalizer, Reduction } from './criteria/reduce.ts';
 export type { AxisOptions } from './structured/axis-model.ts';
 export {
   type AxisContext,

@@ -71,6 +71,7 @@ export {
 export type { BatchNormOptions, LayerNormOptions } from './layers/normalization.ts';
 export type { PoolOptions } from './layers/pool.ts';
 export type { Conv2dOptions, EmbeddingOptions, LinearOptions } from './layers/weighted.ts';
+export { type AddedLoss, addLoss } from './losses/add-loss.ts';
 export {
   type BinaryCrossEntropyOptions,
   binaryCrossEntropy,
@@ -80,7 +81,6 @@ export {
 export {
   type Loss,
   type LossContext,
-  lossContext,
   type LossState,
   type WeightedLoss,
   weightedSum,

@@ -1,0 +1,49 @@
+import { elementsOf } from '@lithe/core';
+import type { GroupWeight } from '../structured/pruning-group.ts';
+
+/**
+ * Adds a function of each element of a weight to the unit that the element belongs to.
+ *
+ * @param values the elements, row-major
+ * @param units number of units
+ * @param kind what is added: |w| or w²
+ */
+export function sumByUnit(
+  weight: Pick<GroupWeight, 'axis' | 'units' | 'tensor'>,
+  values: Float64Array,
+  options: { readonly units: number; readonly power: 1 | 2 },
+): Float64Array {
+  const { shape } = weight.tensor;
+  const outer = elementsOf(shape.slice(0, weight.axis));
+  const inner = elementsOf(shape.slice(weight.axis + 1));
+  const length = shape[weight.axis] as number;
+  const sums = new Float64Array(options.units);
+  const isSquared = options.power === 2;
+  let element = 0;
+  for (let block = 0; block < outer; block++) {
+    for (let index = 0; index < length; index++) {
+      const unit = weight.units[index]!;
+      if (unit < 0) {
+        element += inner;
+        continue;
+      }
+      let sum = 0;
+      for (let offset = 0; offset < inner; offset++, element++) {
+        const value = values[element]!;
+        sum += isSquared ? value * value : Math.abs(value);
+      }
+      sums[unit]! += sum;
+    }
+  }
+  return sums;
+}
+
+/** Adds a number per index of an axis to the unit that the index belongs to. */
+export function gatherByUnit(values: ArrayLike<number>, unitOf: Int32Array, units: number): Float64Array {
+  const sums = new Float64Array(units);
+  for (let index = 0; index < unitOf.length; index++) {
+    const unit = unitOf[index]!;
+    if (unit >= 0) sums[unit]! += values[index]!;
+  }
+  return sums;
+}
