@@ -110,7 +110,8 @@ export {
 } from './passes/foldable-weights.ts';
 export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
 export type { Resolved } from './passes/resolved.ts';
-export { type StaticInt8Options, type StaticInt8Settings, staticInt8 } from './passes/static-int8.ts';
+export type { ActivationType, StaticInt8Options, StaticInt8Settings } from './passes/static/settings.ts';
+export { staticInt8 } from './passes/static-int8.ts';
 export { type TableRowsOptions, tableRows } from './passes/table-rows.ts';
 export type {
   AlgorithmOptions,

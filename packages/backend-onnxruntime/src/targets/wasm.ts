@@ -80,7 +80,8 @@ export function wasmTarget(options: BrowserTargetOptions = {}): Target {
       channelMultiple: 1,
       fusesQdq: cpuFusesQdq,
       integers: cpuIntegerRules('always'),
-      integerCosts: { conversion: 48, denseSpeedup: 2.4, depthwiseSpeedup: 0.31 },
+      // As for node-cpu: conversions cost more here, and depthwise convolutions have no integer kernel of their own.
+      integerCosts: { conversion: 80, depthwise: -44 },
     },
     open: (context: RunContext, open = {}): Promise<OnnxRuntimeBackend> =>
       openWasmTarget({ ...options, threads: open.threads ?? options.threads ?? 1 }, context),

@@ -59,12 +59,13 @@ export interface IntegerRules {
   readonly joinsProductAndBias: boolean;
 }
 
-/** What integer arithmetic costs on a target, for planning. */
+/**
+ * What integer arithmetic costs on a target, for planning. The unit is what one multiply-accumulate of a dense
+ * convolution or matrix product saves in integers.
+ */
 export interface IntegerCosts {
-  /** Multiply-accumulates of float arithmetic in whose time one element is converted between float and integer. */
+  /** What converting one element between float and integer costs. */
   readonly conversion: number;
-  /** Times as fast as float, for dense convolutions and matrix products. */
-  readonly denseSpeedup: number;
-  /** Times as fast as float, for depthwise convolutions; below 1 they lose. */
-  readonly depthwiseSpeedup: number;
+  /** What a multiply-accumulate of a depthwise convolution saves; below 0 where its integer form is the slower one. */
+  readonly depthwise: number;
 }

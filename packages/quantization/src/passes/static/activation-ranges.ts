@@ -1,7 +1,7 @@
 import { constantOf, type Node, type Value } from '@lithe/core';
-import { type Calibrator, calibratedRange } from '../../calibration/calibrator.ts';
+import { type Calibrator, calibratedRange, type RealRange } from '../../calibration/calibrator.ts';
 import { type CalibrationStats, statisticsOf } from '../../calibration/statistics.ts';
-import { type AffineParameters, asymmetricParameters } from '../../parameters/affine.ts';
+import { type AffineParameters, asymmetricParameters, symmetricParameters } from '../../parameters/affine.ts';
 import type { IntegerRange } from '../../parameters/integer-range.ts';
 import type { StaticPlan } from './plan.ts';
 
@@ -26,6 +26,8 @@ export interface ActivationRangeOptions {
   readonly integers: IntegerRange;
   /** Chooses the real range of each. */
   readonly calibrator: Calibrator;
+  /** Whether ranges that go below 0 are made symmetric. */
+  readonly symmetric: boolean;
 }
 
 /**
@@ -38,24 +40,65 @@ export async function activationRanges(
   options: ActivationRangeOptions,
 ): Promise<ReadonlyMap<Value, AffineParameters>> {
   const { integers, calibrator } = options;
-  const byRoot = new Map<Value, AffineParameters>();
+  const real = new Map<Value, RealRange>();
+  for (const value of plan.values) {
+    const root = scaleRoot(value, plan);
+    const seen = statisticsOf(stats, root.name);
+    const nothing = { minimum: 0, maximum: 0 };
+    if (!real.has(root))
+      real.set(root, seen === undefined ? nothing : calibratedRange(seen, calibrator, integers));
+  }
+  shareOverConcatenations(plan, real);
+  const byRange = new Map<RealRange, AffineParameters>();
   const all = new Map<Value, AffineParameters>();
   for (const value of plan.values) {
     const root = scaleRoot(value, plan);
-    let parameters = byRoot.get(root);
+    const range = real.get(root) as RealRange;
+    let parameters = byRange.get(range);
     if (parameters === undefined) {
-      const seen = statisticsOf(stats, root.name);
-      const { minimum, maximum } =
-        seen === undefined ? { minimum: 0, maximum: 0 } : calibratedRange(seen, calibrator, integers);
-      parameters = asymmetricParameters(minimum, maximum, integers);
+      const { minimum, maximum } = range;
+      parameters =
+        options.symmetric && minimum < 0
+          ? symmetricParameters(Math.max(-minimum, maximum), integers)
+          : asymmetricParameters(minimum, maximum, integers);
       const { producer } = root;
       const bound = producer !== null && plan.absorbed.has(producer) ? await upperBound(producer) : undefined;
       if (bound !== undefined) parameters = within(parameters, bound, integers);
-      byRoot.set(root, parameters);
+      byRange.set(range, parameters);
     }
     all.set(value, parameters);
   }
   return all;
+}
+
+/**
+ * Gives the inputs and the result of a concatenation one range where none of them loses more than a bit by it: the
+ * runtime copies integers then instead of converting them. A range that takes in an activation function must not grow
+ * past what it lets through.
+ */
+function shareOverConcatenations(plan: StaticPlan, real: Map<Value, RealRange>): void {
+  for (const [node] of plan.nodes) {
+    if (!node.is('Concat')) continue;
+    const roots = new Set<Value>();
+    for (const value of [...node.inputs, ...(plan.results.get(node) ?? [])])
+      if (value !== null && constantOf(value) === undefined) roots.add(scaleRoot(value, plan));
+    const ranges = [...roots].map((root) => real.get(root));
+    if (ranges.includes(undefined)) continue;
+    const known = ranges as readonly RealRange[];
+    const minimum = Math.min(...known.map((range) => range.minimum));
+    const maximum = Math.max(...known.map((range) => range.maximum));
+    const width = maximum - minimum;
+    const fits = [...roots].every((root) => {
+      const own = real.get(root) as RealRange;
+      const taken = root.producer !== null && plan.absorbed.has(root.producer) ? root.producer : undefined;
+      if (taken !== undefined && (minimum < 0 || !taken.is('Relu'))) return false;
+      return 2 * (own.maximum - own.minimum) >= width;
+    });
+    if (!fits) continue;
+    const shared: RealRange = { minimum, maximum };
+    // A value that another concatenation has joined to others takes them along.
+    for (const [root, range] of real) if (known.includes(range)) real.set(root, shared);
+  }
 }
 
 /**

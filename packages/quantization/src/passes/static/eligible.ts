@@ -2,8 +2,8 @@ import { constantOf, type Node, type Target } from '@lithe/core';
 
 /** Which nodes static quantization may take. */
 export interface EligibilityOptions {
-  /** Whether depthwise convolutions are quantized. */
-  readonly depthwise: boolean;
+  /** Whether depthwise convolutions are quantized; `auto`: the plan weighs it. */
+  readonly depthwise: boolean | 'auto';
   /** Whether products of two activations are quantized. */
   readonly activationProducts: boolean;
   /** Weights of products with fewer elements stay float. */
@@ -12,6 +12,8 @@ export interface EligibilityOptions {
   readonly exclude: readonly string[];
   /** What the model is for. */
   readonly target: Target | undefined;
+  /** Whether the target's own integer operators decide; not for formats that only other runtimes compute in. */
+  readonly asked?: boolean | undefined;
 }
 
 /** Why a node stays float. */
@@ -49,7 +51,7 @@ function convolution(node: Node, options: EligibilityOptions): Reason | undefine
   if (source.shape.length < 3 || source.byteLength === 0)
     return no('weight-rank', 'its weight is not a kernel');
   const groups = number(node, 'group', 1);
-  if (groups > 1 && source.shape[1] === 1 && !options.depthwise) {
+  if (groups > 1 && source.shape[1] === 1 && options.depthwise === false) {
     return no('depthwise', 'depthwise convolutions gain little or lose in integers');
   }
   return biasProblem(node, source.shape[0]!);
@@ -86,6 +88,6 @@ export function ineligible(node: Node, options: EligibilityOptions): Reason | un
       ? product(node, options)
       : undefined;
   if (own !== undefined) return own;
-  const fuses = options.target?.profile.fusesQdq(node);
+  const fuses = options.asked === false ? undefined : options.target?.profile.fusesQdq(node);
   return fuses === undefined || fuses.ok ? undefined : no('target', fuses.reason);
 }

@@ -1,8 +1,8 @@
-import { constantOf, type Graph, type Node, ReportBuilder, type Value } from '@lithe/core';
+import { constantOf, type Graph, type IntegerCosts, type Node, ReportBuilder, type Value } from '@lithe/core';
 import type { CalibrationStats } from '../../calibration/statistics.ts';
 import { type EligibilityOptions, ineligible } from './eligible.ts';
 import { dataInputs, type OperatorKind, operatorKind } from './operator-kinds.ts';
-import { payoff } from './payoff.ts';
+import { isDepthwise, losingIslands, payoff } from './payoff.ts';
 
 /** Which nodes and values of a graph are quantized. */
 export interface StaticPlan {
@@ -83,8 +83,8 @@ function measured(node: Node, results: readonly Value[], stats: CalibrationStats
 
 /** What planning needs beside eligibility. */
 export interface PlanOptions extends EligibilityOptions {
-  /** Multiply-accumulates that converting one element costs. */
-  readonly conversionCost: number;
+  /** What is weighed. */
+  readonly costs: IntegerCosts;
   /** Products whose output is quantized in any case. */
   readonly closed: ReadonlySet<Node>;
   /** Receives what stays float. */
@@ -105,14 +105,22 @@ export function planStatic(graph: Graph, stats: CalibrationStats, options: PlanO
     let least = 0;
     for (const [node, kind] of plan.nodes) {
       const gain =
-        kind === 'anchor' && !exclude.has(node.name) ? payoff(node, plan, options.conversionCost) : 0;
+        kind === 'anchor' && !exclude.has(node.name) && isWeighed(node, options)
+          ? payoff(node, plan, options.costs)
+          : 0;
       if (gain >= least) continue;
       worst = node;
       least = gain;
     }
-    if (worst === undefined) break;
-    exclude.add(worst.name);
-    losing.add(worst.name);
+    const dropped =
+      worst !== undefined
+        ? [worst]
+        : losingIslands(plan, options.costs).filter((node) => isWeighed(node, options));
+    if (dropped.length === 0) break;
+    for (const { name } of dropped) {
+      exclude.add(name);
+      losing.add(name);
+    }
   }
   for (const name of losing) {
     options.report.skip(
@@ -127,6 +135,11 @@ export function planStatic(graph: Graph, stats: CalibrationStats, options: PlanO
     if (!losing.has(target)) options.report.skip(target, code, reason);
   }
   return plan;
+}
+
+/** Whether a node may be left in float for its costs: where conversions cost something, and it was not asked for. */
+function isWeighed(node: Node, options: PlanOptions): boolean {
+  return options.costs.conversion > 0 && (options.depthwise !== true || !isDepthwise(node));
 }
 
 function planOnce(graph: Graph, stats: CalibrationStats, options: PlanOptions): StaticPlan {

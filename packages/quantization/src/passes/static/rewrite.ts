@@ -13,6 +13,7 @@ import { freeScalesOfEmptyChannels, quantizeBias, raiseScalesForBias } from '../
 import { granularity } from '../../parameters/granularity.ts';
 import { groupLayout } from '../../parameters/group-layout.ts';
 import type { IntegerRange } from '../../parameters/integer-range.ts';
+import { type IntegerArray, integerArray } from '../../parameters/kernels.ts';
 import { groupMagnitudes } from '../../parameters/reduce.ts';
 import { float32Data } from '../../weights/lazy-parts.ts';
 import {
@@ -34,8 +35,10 @@ export interface StaticRewrite {
   readonly ranges: ReadonlyMap<Value, AffineParameters>;
   /** Integers of activations. */
   readonly activations: IntegerRange;
-  /** Integers of weights. */
-  readonly weights: IntegerRange;
+  /** Integers of the weights of a node. */
+  readonly weights: (node: Node) => IntegerRange;
+  /** Operators whose float weights the runtime would quantize on its own, with one scale for all. */
+  readonly guarded: readonly string[];
   /** Whether each output channel of a weight has a scale of its own, or all share one. */
   readonly granularity: 'per-channel' | 'per-tensor';
   /** Weights that were stored, behind their `DequantizeLinear`. */
@@ -50,8 +53,11 @@ interface ScaleValues {
   readonly zeroPoint: Value;
 }
 
-function zeroPointArray(range: IntegerRange, values: readonly number[]): Int8Array | Uint8Array {
-  return range.low < 0 ? Int8Array.from(values) : Uint8Array.from(values);
+/** Integers of a range. */
+function integersOf(range: IntegerRange, values: readonly number[]): IntegerArray {
+  const array = integerArray(range, values.length);
+  array.set(values);
+  return array;
 }
 
 function addScale(
@@ -61,7 +67,7 @@ function addScale(
   range: IntegerRange,
 ): ScaleValues {
   const scale = Tensor.from('float32', [], new Float32Array([parameters.scale]));
-  const zeroPoint = integerTensor(range, [], zeroPointArray(range, [parameters.zeroPoint]));
+  const zeroPoint = integerTensor(range, [], integersOf(range, [parameters.zeroPoint]));
   return {
     scale: graph.addInitializer(graph.uniqueName(`${name}_scale`), scale),
     zeroPoint: graph.addInitializer(graph.uniqueName(`${name}_zero_point`), zeroPoint),
@@ -100,8 +106,84 @@ export function insertPairs(graph: Graph, rewrite: StaticRewrite): void {
       // The pair's result takes over the name of the output; the quantizer goes on reading the computed value.
       graph.replaceAllUses(value, dq.output());
       graph.setInput(q, 0, value);
-    } else for (const { node, index } of readers) node.graph.setInput(node, index, dq.output());
+    } else {
+      for (const { node, index } of readers) {
+        const channels = index === 0 ? unguardedChannels(node, rewrite) : undefined;
+        const read =
+          channels === undefined
+            ? dq.output()
+            : dequantizePerChannel(q.output(), { parameters, range: activations, channels, like: dq });
+        node.graph.setInput(node, index, read);
+      }
+    }
   }
+}
+
+/**
+ * Channels of the input of a float node that the runtime would quantize on its own, with one scale for all its weights:
+ * one with float weights, between a dequantized input and a quantized output.
+ */
+function unguardedChannels(node: Node, { plan, guarded }: StaticRewrite): Channels | undefined {
+  if (plan.nodes.has(node) || node.domain !== '' || !guarded.includes(node.opType)) return undefined;
+  const weight = constantOf(node.input(1));
+  if (weight?.dtype !== 'float32' || !leadsToPair(node, plan)) return undefined;
+  const number = (name: string, fallback: number): number => {
+    const found = node.attributes.get(name);
+    return found?.kind === 'int' ? Number(found.value) : fallback;
+  };
+  if (node.is('Gemm')) {
+    const rows = number('transB', 0) === 0 ? 0 : 1;
+    return { axis: number('transA', 0) === 0 ? 1 : 0, count: weight.shape[rows] ?? 1 };
+  }
+  const count = node.is('ConvTranspose')
+    ? (weight.shape[0] ?? 1)
+    : (weight.shape[1] ?? 1) * number('group', 1);
+  return { axis: 1, count };
+}
+
+/** Whether the result of a node goes to a value that gets a pair, alone, through rectifiers at most. */
+function leadsToPair(node: Node, plan: StaticPlan): boolean {
+  for (let current = node; ; ) {
+    const result = current.output();
+    if (plan.values.includes(result)) return true;
+    const [use] = result.uses;
+    if (use === undefined || result.uses.length !== 1) return false;
+    if (!use.node.is('Relu') && !use.node.is('Clip')) return false;
+    current = use.node;
+  }
+}
+
+interface Channels {
+  readonly axis: number;
+  readonly count: number;
+}
+
+/** Expands a tensor with its one scale repeated for each channel, which means the same and is not taken for a pair. */
+function dequantizePerChannel(
+  levels: Value,
+  part: {
+    readonly parameters: AffineParameters;
+    readonly range: IntegerRange;
+    readonly channels: Channels;
+    readonly like: Node;
+  },
+): Value {
+  const { parameters, range, channels, like } = part;
+  const { graph } = like;
+  const { axis, count } = channels;
+  const scales = Tensor.from('float32', [count], new Float32Array(count).fill(parameters.scale));
+  const zeros = integersOf(range, new Array<number>(count).fill(parameters.zeroPoint));
+  const inputs = [
+    levels,
+    graph.addInitializer(graph.uniqueName(`${levels.name}_scales`), scales),
+    graph.addInitializer(
+      graph.uniqueName(`${levels.name}_zero_points`),
+      integerTensor(range, [count], zeros),
+    ),
+  ];
+  const attributes = { axis: attribute.int(axis) };
+  const init = { opType: 'DequantizeLinear', inputs, attributes };
+  return graph.addNode(init, [{ type: like.output().type }], { after: like }).output();
 }
 
 function readsIntegers(node: Node, index: number, plan: StaticPlan): boolean {
@@ -136,7 +218,7 @@ async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<v
   const spec: WeightSpec = {
     granularity:
       rewrite.granularity === 'per-tensor' ? granularity.perTensor() : granularity.perChannel(axis),
-    range: rewrite.weights,
+    range: rewrite.weights(node),
     scheme: 'symmetric',
     what,
   };
@@ -151,7 +233,7 @@ async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<v
   let raised = 0;
   if (biasData !== undefined) {
     // Scale 1 is what a channel without weights gets; few others have it.
-    if (parameters.scales.includes(1)) {
+    if (parameters.scales.length > 1 && parameters.scales.includes(1)) {
       const magnitudes = groupMagnitudes(data, groupLayout(source.shape, spec.granularity), what);
       freeScalesOfEmptyChannels(parameters.scales, magnitudes, biasData);
     }
@@ -168,7 +250,7 @@ async function quantizeWeight(use: WeightUse, rewrite: StaticRewrite): Promise<v
     return insert.node('DequantizeLinear', inputs, { attributes: { axis: attribute.int(along) } })[0]!;
   };
   // Scales that were raised for one node's bias are that node's own.
-  const form = raised > 0 ? `for node ${rewrite.shared.size}` : `along axis ${axis}`;
+  const form = raised > 0 ? `for node ${rewrite.shared.size}` : `along axis ${axis} to ${spec.range.high}`;
   const stored = rewrite.shared.get(weight, form, () => {
     const quantized = quantizedWeight(source, spec, parameters);
     return constant(weight.name, [quantized.values, quantized.scales, quantized.zeroPoints], axis);
