@@ -14,6 +14,12 @@ export type { Criterion, CriterionContext, CriterionNeed } from './criteria/crit
 export { geometricMedian } from './criteria/geometric-median.ts';
 export { fisherScore, type GradientOptions, type TaylorOptions, taylorScore } from './criteria/gradient.ts';
 export { batchNormScale, type GroupScoreOptions, l1Norm, l2Norm, lampScore } from './criteria/magnitude.ts';
+export {
+  type CriterionName,
+  criterionNames,
+  type NamedCriterionOptions,
+  namedCriterion,
+} from './criteria/named-criterion.ts';
 export { randomScore } from './criteria/random.ts';
 export type { Normalizer, Reduction } from './criteria/reduce.ts';
 export type { AxisOptions } from './structured/axis-model.ts';
@@ -35,8 +41,18 @@ export {
 export { type AxisView, coordinatesOf, factorOf, windowOf } from './structured/axis-view.ts';
 export type { Obstacle } from './structured/closure.ts';
 export type { Cost } from './structured/cut-cost.ts';
+export { memoryJournal, type SearchJournal } from './structured/journal.ts';
+export type { LatencyTrial } from './structured/latency-search.ts';
+export { type PlannedPruning, type PruneReport, planPruning, prune } from './structured/prune.ts';
+export type {
+  PruneBudget,
+  PruneLatencyOptions,
+  PruneOptions,
+  PruneSettings,
+} from './structured/prune-options.ts';
 export type { GroupAxis, GroupWeight, PruningGroup, Removal } from './structured/pruning-group.ts';
 export { type GroupOptions, pruningGroups } from './structured/pruning-groups.ts';
+export type { CostBudget, GroupChange, PruningPlan } from './structured/pruning-plan.ts';
 export { removeAll, removeUnits } from './structured/remove-units.ts';
 export {
   type BlockOptions,
@@ -44,4 +60,10 @@ export {
   type ResidualBlock,
   residualBlocks,
 } from './structured/residual-blocks.ts';
+export type { Scope } from './structured/select-units.ts';
+export {
+  type GroupSensitivity,
+  pruningSensitivity,
+  type SensitivityOptions,
+} from './structured/sensitivity.ts';
 export { standardAxisRules } from './structured/standard-axis-rules.ts';
