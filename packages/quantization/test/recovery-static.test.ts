@@ -304,7 +304,7 @@ describe('recovery of static int8', () => {
     const [before, after] = [await runModel(plain.model, unseen), await runModel(recovered.model, unseen)];
     expect(sqnr(expected, after)).toBeGreaterThan(sqnr(expected, before) + 2);
     expect(operators(recovered.model)).toEqual(operators(plain.model));
-    expect(recovered.report.applied).toContain('learn the rounding of 4 weights');
+    expect(recovered.report.applied.at(-2)).toMatch(/learn the rounding of [3-6] weights/);
     const suffering = withRecovery(make, { fallback: { minimumSqnrDb: 25 } });
     const partly = await apply(model, suffering, context);
     expect(partly.report.skipped.some(({ code }) => code === 'suffers')).toBe(true);
