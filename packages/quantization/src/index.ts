@@ -109,6 +109,7 @@ export {
   foldableWeights,
 } from './passes/foldable-weights.ts';
 export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
+export { type IntegerOperatorsOptions, integerOperators } from './passes/integer-operators.ts';
 export type { Resolved } from './passes/resolved.ts';
 export type { ActivationType, StaticInt8Options, StaticInt8Settings } from './passes/static/settings.ts';
 export { staticInt8 } from './passes/static-int8.ts';

@@ -1,6 +1,7 @@
 import { constantOf, type DType, type IntegerRule, type IntegerRules, type Node } from '@lithe/core';
+import { clipsAlike } from './clips.ts';
 import { type FusionDraft, graphsOf, onlyReader } from './fusion-draft.ts';
-import { isDequantize, isQuantize, limitsOf, sameParameters } from './pairs.ts';
+import { isDequantize, isQuantize, sameParameters } from './pairs.ts';
 
 /** Why an operator is not computed in integers. */
 export interface Blocker {
@@ -27,31 +28,8 @@ export type Match =
 
 const blocked = (code: string, reason: string, by?: string): Match => ({ ok: false, code, reason, by });
 
-/** Whether the quantizer clips as the activation function before it does. */
-function clipsAlike(rectifier: Node, quantize: Node, draft: FusionDraft): boolean {
-  const { dtype, scale, zeroPoint } = draft.parameters(quantize);
-  const limits = limitsOf(dtype);
-  if (limits === undefined || scale === undefined || zeroPoint === undefined) return false;
-  // The runtime looks at scales without axes only.
-  if (constantOf(quantize.input(1))?.shape.length !== 0) return false;
-  if (rectifier.is('Relu')) return zeroPoint === limits[0];
-  const bound = (index: number): number | undefined => {
-    const value = rectifier.input(index);
-    return value === null ? undefined : draft.scalars.get(value)?.[0];
-  };
-  const [low, high] = [bound(1), bound(2)];
-  if (low === undefined || high === undefined) return false;
-  return nearest(low / scale) + zeroPoint <= limits[0] && nearest(high / scale) + zeroPoint >= limits[1];
-}
-
-/** The nearest whole number, halves to even. */
-function nearest(value: number): number {
-  const single = Math.fround(value);
-  const floor = Math.floor(single);
-  const rest = single - floor;
-  if (rest !== 0.5) return Math.round(single);
-  return floor % 2 === 0 ? floor : floor + 1;
-}
+const drops = (rectifier: Node, node: Node, draft: FusionDraft): boolean =>
+  clipsAlike(rectifier, { node, parameters: draft.parameters(node) }, draft.scalars);
 
 /** Drops activation functions whose clipping the quantizer behind them does anyway. */
 export function absorbRectifiers(draft: FusionDraft, rules: IntegerRules): void {
@@ -62,7 +40,7 @@ export function absorbRectifiers(draft: FusionDraft, rules: IntegerRules): void 
       const input = node.input(0);
       // A model input keeps its first reader.
       if (input === null || input.producer === null) continue;
-      if (!isQuantize(quantize) || !clipsAlike(node, quantize, draft)) continue;
+      if (!isQuantize(quantize) || !drops(node, quantize, draft)) continue;
       graph.setInput(quantize, 0, input);
       for (const name of draft.namesOf(node)) draft.absorbed.set(name, quantize.name);
       graph.remove(node);
@@ -239,7 +217,7 @@ export function matchNode(
     return floatInput(node, rule.form === 'choice' ? 3 : wanted);
   if (rectifier !== undefined) {
     const [quantize] = behind;
-    if (quantize === undefined || behind.length !== 1 || !clipsAlike(rectifier, quantize, draft)) {
+    if (quantize === undefined || behind.length !== 1 || !drops(rectifier, quantize, draft)) {
       const why = `${rectifier.opType} "${rectifier.name}" behind it does more than a quantizer's clipping`;
       const remedy =
         quantize === undefined ? 'its result is not quantized' : 'an asymmetric range absorbs it';

@@ -14,6 +14,7 @@ import { quantizeRecovered } from '../recovery/recovered-quantization.ts';
 import { SharedWeights } from '../weights/shared.ts';
 import type { QuantizedTable } from './dynamic-context.ts';
 import { quantizeEmbedding } from './dynamic-embedding.ts';
+import { convertToIntegerOperators } from './integer-operators/convert.ts';
 import { operatorKind } from './static/operator-kinds.ts';
 import { prepareProductBiases } from './static/product-bias.ts';
 import { quantizeGraph } from './static/quantize-graph.ts';
@@ -123,6 +124,14 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
     const { recovery } = settings;
     if (recovery === undefined) await quantize(draft, [], report);
     else await quantizeRecovered(draft, { pass: name, settings: recovery, context, report, quantize });
+    if (settings.format === 'qoperator') {
+      const { signal } = context;
+      await convertToIntegerOperators(draft, {
+        microsoft: settings.microsoftOperators,
+        report: new ReportBuilder(),
+        signal,
+      });
+    }
     if (settings.tables) storeTables(draft, settings, report);
     if (settings.transposed === 'weights') storeTransposed(draft, settings, report);
     reportRest(draft, settings, report);
