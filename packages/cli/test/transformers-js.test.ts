@@ -11,7 +11,7 @@ import { writeRandomEncoder } from './small-encoder.ts';
 
 const root = mkdtempSync(path.join(tmpdir(), 'lithe-transformers-'));
 const at = (...names: readonly string[]): string => path.join(root, ...names);
-const quick = ['--rounds', '6'] as const;
+const quick = ['--rounds', '6', '--samples', '4'] as const;
 
 const sentences = [
   'The cat sleeps on the mat.',
@@ -60,7 +60,7 @@ describe('lithe quantize --preset transformers-js', () => {
     const call = await lithe('quantize', model, '--preset', 'transformers-js', ...quick, '--json');
     expect(call).toMatchObject({ code: 0 });
     report = JSON.parse(call.out) as SetReport;
-  });
+  }, 120_000);
 
   it('writes the eight files by the names that transformers.js finds, without asking anyone', async () => {
     expect(files(at('encoder', 'onnx'))).toEqual([
@@ -156,6 +156,18 @@ describe('lithe quantize --preset transformers-js', () => {
     expect(call.code).toBe(1);
     expect(call.out).toMatch(/q4 was NOT written: in node-cpu its outputs drift to \d/);
     expect(files(at('strict', 'onnx'))).toEqual(['model_fp16.onnx']);
+  });
+
+  it('stores q8 in 8 bits and computes in float for WebGPU, where integers would go to the CPU', async () => {
+    const model = await writeRandomEncoder(at('gpu'));
+    const call = await lithe(
+      ...['quantize', model, '--preset', 'transformers-js', '--dtypes', 'q8', '--target', 'webgpu'],
+      ...['--verify-in', 'node-cpu', ...quick, '--json'],
+    );
+    expect(call).toMatchObject({ code: 0 });
+    const [q8] = (JSON.parse(call.out) as SetReport).files;
+    expect(q8?.summary).toContain('expanded at load');
+    expect(likeness(given, await answer('gpu', 'q8'))).toBeGreaterThan(0.999);
   });
 
   it('leaves nothing behind when it is interrupted', async () => {

@@ -48,7 +48,7 @@ export function addPresetOptions(command: Command): void {
     ).argParser(parseChoices(targetNames)),
     new Option(
       '--min-sqnr <dB>',
-      'smallest signal to noise ratio of the outputs; files below are not written (default: 10)',
+      'smallest signal to noise ratio of the outputs; files below are not written (default: 8)',
     ).argParser(parseNumber(-100, 1000)),
     new Option('--threads <n>', 'threads of the runtimes (default: 1)').argParser(parseInteger(1, 256)),
     new Option('--rounds <n>', 'rounds of the latency measurement (default: 11)').argParser(

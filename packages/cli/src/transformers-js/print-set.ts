@@ -41,14 +41,28 @@ function rowsOf(file: SetFile, top1: boolean): string[][] {
   return cells.map((cell, index) => [...(index === 0 ? own : ['', '', '', '']), ...cell]);
 }
 
-/** Reasons why nodes of a file stayed as they were, the most frequent first. */
-function leftAlone(file: SetFile): string[] {
-  const counts = new Map<string, number>();
-  for (const pass of file.passes) {
-    for (const { code, reason } of pass.skipped)
-      counts.set(`${code}: ${reason}`, (counts.get(`${code}: ${reason}`) ?? 0) + 1);
+/** Why places stayed as they were, the most frequent reason first, with the dtypes that it holds for. */
+function leftAlone(files: readonly SetFile[]): string[] {
+  const found = new Map<string, { count: number; readonly dtypes: string[] }>();
+  for (const { dtype, passes } of files) {
+    const own = new Map<string, number>();
+    for (const { code, reason } of passes.flatMap(({ skipped }) => skipped))
+      own.set(`${code}: ${reason}`, (own.get(`${code}: ${reason}`) ?? 0) + 1);
+    for (const [why, count] of own) {
+      const known = found.get(why);
+      if (known === undefined) found.set(why, { count, dtypes: [dtype] });
+      else {
+        known.count = Math.max(known.count, count);
+        known.dtypes.push(dtype);
+      }
+    }
   }
-  return [...counts].sort(([, left], [, right]) => right - left).map(([why, count]) => `${count} × ${why}`);
+  const sorted = [...found].sort(([, left], [, right]) => right.count - left.count);
+  const lines = sorted.map(([why, { count, dtypes }]) => `  ${count} × ${why} (${dtypes.join(', ')})`);
+  const shown = 12;
+  return lines.length <= shown
+    ? lines
+    : [...lines.slice(0, shown), `  and ${lines.length - shown} more reasons; --json has all`];
 }
 
 /** What became of a set, as text: a table, then what was refused and what stayed float. */
@@ -78,11 +92,7 @@ export function printSet(report: SetReport): string {
       one.state === 'unverified' ? [`${dtype} was not verified in ${one.target}: ${one.reason}`] : [],
     ),
   );
-  const float = report.files.flatMap((file) =>
-    leftAlone(file)
-      .slice(0, 6)
-      .map((text) => `  ${file.dtype}: ${text}`),
-  );
+  const float = leftAlone(report.files);
   return [
     `${report.model} → ${report.output}${report.modelType === undefined ? '' : ` (model type ${report.modelType})`}`,
     `in ${runtimes.join(', ')}, on ${report.data.samples} samples of ${report.data.source}`,

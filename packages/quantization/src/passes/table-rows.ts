@@ -9,9 +9,17 @@ import type { Resolved } from './resolved.ts';
 export interface TableRowsOptions {
   /** Tables with fewer elements stay float; 1024 by default. */
   readonly minimumElements?: number | undefined;
+  /**
+   * Whether a table that other nodes read too (the weight of a product) is stored here as well, beside their copy. On by
+   * default; off leaves it to a pass that stores it once for both, such as `weightOnly`.
+   */
+  readonly shared?: boolean | undefined;
 }
 
-const schema = z.strictObject({ minimumElements: z.int().min(1).default(1024) });
+const schema = z.strictObject({
+  minimumElements: z.int().min(1).default(1024),
+  shared: z.boolean().default(true),
+});
 
 type Options = Resolved<TableRowsOptions>;
 
@@ -37,8 +45,13 @@ export const tableRows: Pass<TableRowsOptions, Options> = definePass({
     const report = new ReportBuilder();
     const { minimumElements } = options;
     const context = { minimumElements, tables: new SharedWeights<QuantizedTable>() };
-    for (const node of [...draft.graph.nodesDeep()])
-      if (node.is('Gather')) quantizeEmbedding(node, context, report);
+    for (const node of [...draft.graph.nodesDeep()]) {
+      if (!node.is('Gather')) continue;
+      const table = node.input(0);
+      if (!options.shared && table?.uses.some((use) => !use.node.is('Gather')) === true)
+        report.skip(node.name, 'shared', `"${table.name}" is read by other nodes too`);
+      else quantizeEmbedding(node, context, report);
+    }
     return report.build();
   },
 });

@@ -213,10 +213,12 @@ export function transformersJs(model: Model, options: TransformersJsOptions = {}
     symmetric,
     accuracyLevel,
     algorithm,
-    // Tables that a product shares are stored once, for both; the others come after.
+    // Tables that a product shares are stored once, for both; the others are rows by then.
     embeddings: embeddings === 'int8' ? 'auto' : embeddings,
   });
-  const tables = embeddings !== 'float' && tableRows();
+  const rows = embeddings === 'int8' && tableRows({ shared: false });
+  const rest = embeddings === 'int4' && tableRows();
+  const nbitsAndTables: StepList = [rows, nbits, rest];
   const integers = (weights: 'int8' | 'uint8'): StepList => [
     dynamicInt8({
       weights,
@@ -239,11 +241,11 @@ export function transformersJs(model: Model, options: TransformersJsOptions = {}
           },
     int8: { summary: '8-bit products, signed weights', steps: integers('int8') },
     uint8: { summary: '8-bit products, unsigned weights', steps: integers('uint8') },
-    q4: { summary: `4-bit weights in blocks of ${blockSize ?? 32}`, steps: [nbits, tables] },
-    q4f16: { summary: '4-bit weights in blocks, the rest float16', steps: [nbits, tables, half] },
+    q4: { summary: `4-bit weights in blocks of ${blockSize ?? 32}`, steps: nbitsAndTables },
+    q4f16: { summary: '4-bit weights in blocks, the rest float16', steps: [nbitsAndTables, half] },
     bnb4: {
       summary: `4-bit NF4 weights in blocks of ${blockSize ?? 64}`,
-      steps: [tables, normalFloat4({ blockSize: blockSize ?? 64 })],
+      steps: [embeddings !== 'float' && tableRows(), normalFloat4({ blockSize: blockSize ?? 64 })],
     },
   };
   const modes = transformersJsDTypes.filter((dtype) => dtypes.includes(dtype));
