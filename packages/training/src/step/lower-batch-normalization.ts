@@ -9,7 +9,7 @@ import {
   Tensor,
   type Value,
 } from '@lithe/core';
-import { scalarTensor } from '../autodiff/emitter.ts';
+import { floatTensor, scalarTensor } from '../autodiff/emitter.ts';
 
 /**
  * Writes BatchNormalization in training form out as reductions and arithmetic: runtimes for inference have no kernel
@@ -27,6 +27,7 @@ function lower(graph: Graph, node: Node): void {
   const { epsilon, momentum } = attributesOf(node, standardOpDefs.BatchNormalization);
   const [x, scale, bias, mean, variance] = node.inputs as readonly [Value, Value, Value, Value, Value];
   const dtype = x.dtype ?? 'float32';
+  const channels = Number(scale.shape?.[0]);
   const later = Array.from({ length: (x.shape?.length ?? 2) - 2 }, (_, index) => index + 2);
   const op = (
     opType: string,
@@ -41,17 +42,23 @@ function lower(graph: Graph, node: Node): void {
   const ints = (values: readonly number[]): Value =>
     constant(Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt)));
   const axes = ints([0, ...later]);
-  const spread = ints([1, -1, ...later.map(() => 1)]);
   const flat = ints([-1]);
   const average = (value: Value): Value =>
     op('ReduceMean', [value, axes], new Map([['keepdims', attribute.int(1)]]));
   const center = average(x);
   const centered = op('Sub', [x, center]);
-  const population = average(op('Mul', [centered, centered]));
-  const deviation = op('Sqrt', [op('Add', [population, constant(scalarTensor(epsilon, dtype))])]);
-  const normal = op('Mul', [centered, op('Reciprocal', [deviation])]);
-  const scaled = op('Mul', [normal, op('Reshape', [scale, spread])]);
-  const y = op('Add', [scaled, op('Reshape', [bias, spread])]);
+  const population = op(
+    'ReduceMean',
+    [op('Mul', [centered, centered]), axes],
+    new Map([['keepdims', attribute.int(0)]]),
+  );
+  // The rest is the inference form on what is centered already: one pass instead of three (measured in onnxruntime).
+  const zeros = constant(floatTensor([channels], new Float32Array(channels), dtype));
+  const y = op(
+    'BatchNormalization',
+    [centered, scale, bias, zeros, population],
+    new Map([['epsilon', attribute.float(epsilon)]]),
+  );
   const follow = (before: Value, now: Value): Value =>
     op('Add', [
       op('Mul', [before, constant(scalarTensor(momentum, dtype))]),
