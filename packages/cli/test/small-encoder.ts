@@ -105,7 +105,10 @@ export async function randomEncoder(): Promise<Model> {
   const words_ = op.Gather([normal([words.length, width], 0.6), ids]);
   let x = norm(op.Add([op.Add([words_, op.Gather([normal([2, width], 0.1), types])]), table]));
   // The mask as PyTorch's exporter leaves it: (1 - mask) * the lowest float32.
-  const hidden = op.Sub([scalar(1), op.Cast([op.Unsqueeze([mask, int64s(1, 2)])], { to: dtypes.float32.onnx })]);
+  const hidden = op.Sub([
+    scalar(1),
+    op.Cast([op.Unsqueeze([mask, int64s(1, 2)])], { to: dtypes.float32.onnx }),
+  ]);
   const bias = op.Mul([hidden, scalar(-3.4028234663852886e38)]);
   for (let layer = 0; layer < layers; layer++) {
     const scores = op.MatMul([
@@ -150,6 +153,11 @@ export async function writeRandomEncoder(folder: string): Promise<string> {
       tokenizer_class: 'BertTokenizer',
       model_max_length: positions,
       do_lower_case: true,
+      pad_token: '[PAD]',
+      unk_token: '[UNK]',
+      cls_token: '[CLS]',
+      sep_token: '[SEP]',
+      mask_token: '[MASK]',
     },
   };
   for (const [name, content] of Object.entries(files))

@@ -22,11 +22,12 @@ const sentences = [
 /** What transformers.js answers with a dtype: one normalized vector per sentence, from local files only. */
 async function answer(name: string, dtype: 'fp32' | 'q8'): Promise<readonly Float32Array[]> {
   const extract = await pipeline('feature-extraction', name, { dtype, device: 'cpu' });
-  const rows: Float32Array[] = [];
-  for (const sentence of sentences) {
-    const { data } = await extract(sentence, { pooling: 'mean', normalize: true });
-    rows.push(Float32Array.from(data as Float32Array));
-  }
+  // In one batch: the shorter ones are padded, and masks hide the padding.
+  const { data, dims } = await extract([...sentences], { pooling: 'mean', normalize: true });
+  const width = dims.at(-1) as number;
+  const rows = sentences.map((_, row) =>
+    Float32Array.from((data as Float32Array).subarray(row * width, (row + 1) * width)),
+  );
   await extract.dispose();
   return rows;
 }
