@@ -30,6 +30,13 @@ const variants: readonly Variant[] = [
   { name: 'static, defaults', kinds: both, steps: () => [staticInt8()] },
   ...calibrators.map(
     (calibrator): Variant => ({
+      name: `static, ${calibrator}`,
+      kinds: both,
+      steps: () => [staticInt8({ calibrator })],
+    }),
+  ),
+  ...calibrators.map(
+    (calibrator): Variant => ({
       name: `static everything, ${calibrator}`,
       kinds: convolutional,
       steps: () => [staticInt8({ ...everything, calibrator })],

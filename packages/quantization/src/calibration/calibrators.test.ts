@@ -124,7 +124,11 @@ describe('the entropy', () => {
     for (let kept = levels; kept <= p.length; kept++) {
       if (best === 0 || divergence(kept) <= divergence(best)) best = kept;
     }
-    const found = calibratedRange(statistics, entropyCalibrator({ bins: 256 }), integerRange('uint4'));
+    const found = calibratedRange(
+      statistics,
+      entropyCalibrator({ bins: 256, coverage: 0 }),
+      integerRange('uint4'),
+    );
     expect(found).toEqual({ minimum: 0, maximum: Math.min(best * width, statistics.maximum) });
   });
 
@@ -134,6 +138,19 @@ describe('the entropy', () => {
     const without = calibratedRange(seen(positive), entropyCalibrator(), uint8);
     expect(calibratedRange(seen(rectified), entropyCalibrator(), uint8)).toEqual(without);
     expect(without.maximum).toBeGreaterThan(6);
+  });
+
+  it('keeps what is rare where a single value is most of all, as the background of a page', () => {
+    const page = laplaceSamples(50_000, 6).map((value, index) => (index % 10 < 7 ? 0.37 : Math.abs(value)));
+    const statistics = seen(page);
+    // Spreading the one value over the bins of a level costs divergence at any range but the narrowest.
+    expect(calibratedRange(statistics, entropyCalibrator({ coverage: 0 }), uint8).maximum).toBeLessThan(4);
+    expect(calibratedRange(statistics, entropyCalibrator(), uint8).maximum).toBeGreaterThan(6);
+    for (const options of [{ coverage: 1.1 }, { coverage: Number.NaN }, { bins: 100 }, { bins: 300.5 }]) {
+      expect(() => entropyCalibrator(options)).toThrow(
+        expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }),
+      );
+    }
   });
 
   it('keeps all where there are no more bins than integers', () => {

@@ -7,6 +7,11 @@ import type { TensorStatistics, ValueHistogram } from './statistics.ts';
 export interface EntropyOptions {
   /** At most this many bins of magnitudes; a finer histogram is merged to it. 2,048 by default. */
   readonly bins?: number | undefined;
+  /**
+   * Least share of the values other than 0 that is not clipped; 0.9999 by default, 0 for the divergence alone. Where one
+   * value makes up much of a tensor, such as the background of a page, divergence alone clips up to a quarter of it.
+   */
+  readonly coverage?: number | undefined;
 }
 
 /** Counts of magnitudes, zeros left out. */
@@ -96,18 +101,20 @@ function levelsFor(threshold: number, statistics: TensorStatistics, integers: In
  * least Kullback-Leibler divergence over all T on the grid of the histogram. The range is [-T, T], cut to what was
  * seen. Two-sided int8 and uint8 have 128 levels between 0 and T, one-sided ones 255.
  *
- * Differs from the source in that exact zeros do not count (they need no resolution; rectified activations are full of
+ * Differs from the source in that at least a share of the values is kept (`coverage`), in that exact zeros do not count (they need no resolution; rectified activations are full of
  * them), in that the bins of a level are divided evenly rather than the rest going to the last, and in the levels of
  * one-sided values. Where there are no more bins than levels, as for 16 bits, nothing is clipped.
  *
- * @throws {LitheError} VALUE_OUT_OF_RANGE when `bins` is not a whole number from 256 to 65,536
+ * @throws {LitheError} VALUE_OUT_OF_RANGE when `bins` is not a whole number from 256 to 65,536, or `coverage` is not in
+ *   [0, 1]
  * @see Migacz, "8-bit Inference with TensorRT", GPU Technology Conference 2017
  */
 export function entropyCalibrator(options: EntropyOptions = {}): Calibrator {
-  const { bins = 2048 } = options;
+  const { bins = 2048, coverage = 0.9999 } = options;
   const name = 'entropy';
   if (!Number.isInteger(bins) || bins < 256 || bins > 65_536)
     throw errors.valueOutOfRange('The number of bins', bins, 'the whole numbers from 256 to 65,536');
+  if (!(coverage >= 0 && coverage <= 1)) throw errors.valueOutOfRange('The coverage', coverage, '[0, 1]');
   return {
     name,
     range: (statistics, integers) => {
@@ -120,7 +127,9 @@ export function entropyCalibrator(options: EntropyOptions = {}): Calibrator {
       let least = Number.POSITIVE_INFINITY;
       for (let kept = 1; kept <= counts.length; kept++) {
         const levels = levelsFor(kept * width, statistics, integers);
-        if (kept < levels || sums.values[kept] === 0) continue;
+        const inside = sums.values[kept] as number;
+        if (kept < levels || inside === 0 || inside < coverage * (sums.values[counts.length] as number))
+          continue;
         const found = divergence(counts, sums, kept, levels);
         // Of equals the widest, which clips least.
         if (found <= least) {
