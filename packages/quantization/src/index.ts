@@ -111,6 +111,18 @@ export {
 export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
 export { type IntegerOperatorsOptions, integerOperators } from './passes/integer-operators.ts';
 export type { Resolved } from './passes/resolved.ts';
+export {
+  type BytesProduct,
+  multiplySaturating,
+  type SaturatedSums,
+} from './portability/saturating-product.ts';
+export {
+  type LayerSaturation,
+  layersToReduce,
+  type SaturationOptions,
+  type SaturationReport,
+  simulateSaturation,
+} from './portability/simulate.ts';
 export type { ActivationType, StaticInt8Options, StaticInt8Settings } from './passes/static/settings.ts';
 export { staticInt8 } from './passes/static-int8.ts';
 export { type TableRowsOptions, tableRows } from './passes/table-rows.ts';

@@ -10,6 +10,7 @@ import {
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { opsetAtLeast } from '../graph/opset-at-least.ts';
+import { layersToReduce, simulateSaturation } from '../portability/simulate.ts';
 import { quantizeRecovered } from '../recovery/recovered-quantization.ts';
 import { SharedWeights } from '../weights/shared.ts';
 import type { QuantizedTable } from './dynamic-context.ts';
@@ -65,6 +66,21 @@ function reportRest(draft: Model, settings: StaticInt8Settings, report: ReportBu
   }
 }
 
+/** Layers that processors without VNNI would saturate, found on the context's data. */
+async function saturatingLayers(
+  quantized: Model,
+  context: PassContext,
+  report: ReportBuilder,
+): Promise<readonly string[]> {
+  if (context.data === undefined) throw errors.passNeeds(name, ['data']);
+  const found = await simulateSaturation(quantized, context.data, { context });
+  const layers = layersToReduce(found);
+  report.metric('saturatingLayers', layers.length, 'layers');
+  // Infinity, where nothing saturates, has no form in JSON.
+  if (Number.isFinite(found.outputSqnrDb)) report.metric('saturatedOutputSqnr', found.outputSqnrDb, 'dB');
+  return layers;
+}
+
 /** Tables that rows are read of, which need no ranges. */
 function storeTables(draft: Model, settings: StaticInt8Settings, report: ReportBuilder): void {
   const context = { minimumElements: 1024, tables: new SharedWeights<QuantizedTable>() };
@@ -107,6 +123,7 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
     await inferShapes(draft, { opset: context.opset, signal: context.signal, strict: false });
     const closed = prepareProductBiases(draft.graph);
     const stats = await statsFor(draft, settings, context);
+    const reduced = new Set<string>();
     const quantize = async (
       model: Model,
       exclude: readonly string[],
@@ -118,10 +135,15 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
         stats,
         context,
         notes,
-        reduced: new Set(),
+        reduced,
       });
     };
     const { recovery } = settings;
+    if (settings.reducedRange === 'auto') {
+      const copy = draft.clone();
+      await quantize(copy, [], new ReportBuilder());
+      for (const layer of await saturatingLayers(copy, context, report)) reduced.add(layer);
+    }
     if (recovery === undefined) await quantize(draft, [], report);
     else await quantizeRecovered(draft, { pass: name, settings: recovery, context, report, quantize });
     if (settings.format === 'qoperator') {

@@ -1,0 +1,257 @@
+import { type DType, dtypes, type Node, Tensor } from '@lithe/core';
+import {
+  type KernelContext,
+  type KernelTable,
+  type ReferenceKernel,
+  referenceKernels,
+} from '@lithe/core/reference';
+import { roundHalfEven } from '../parameters/rounding.ts';
+import { channelsLastWeights, tapTable, windowOf, windowRows } from './convolution-rows.ts';
+import { multiplySaturating, type SaturatedSums } from './saturating-product.ts';
+
+/** What saturation did to one node in one run. */
+export interface NodeSaturation {
+  /** Name of the node. */
+  readonly node: string;
+  /** Pairs of products that were added. */
+  readonly pairs: number;
+  /** Those whose sum left 16 bits. */
+  readonly saturated: number;
+  /** Results. */
+  readonly outputs: number;
+  /** Results that such a pair is part of. */
+  readonly affected: number;
+  /** Sum of the squared results, in the units of the activations. */
+  readonly signal: number;
+  /** Sum of the squared errors, in the same. */
+  readonly noise: number;
+}
+
+/** Receives what happened in a node. */
+export type SaturationObserver = (found: NodeSaturation) => void;
+
+/** Levels as the kernels multiply them: signed activations are shifted to unsigned ones. */
+function unsignedLevels(tensor: Tensor): { readonly levels: Uint8Array; readonly shift: number } | undefined {
+  if (tensor.dtype === 'uint8') return { levels: tensor.data as Uint8Array, shift: 0 };
+  if (tensor.dtype !== 'int8') return undefined;
+  return { levels: Uint8Array.from(tensor.data as Int8Array, (level) => level + 128), shift: 128 };
+}
+
+function numbersOf(tensor: Tensor | undefined): Float64Array {
+  return tensor === undefined ? Float64Array.of(0) : tensor.toFloat64Array();
+}
+
+/** What the two ways of adding give, less zero points, with what it takes to scale them. */
+interface Accumulated {
+  readonly shape: readonly number[];
+  readonly exact: Float64Array;
+  readonly saturated: Float64Array;
+  readonly pairs: number;
+  readonly hits: number;
+  readonly affected: number;
+  /** Channel of a result. */
+  channelOf(index: number): number;
+}
+
+/** Takes the share of the activation's zero point off: it is exact in either way of adding. */
+function centre(
+  sums: SaturatedSums,
+  right: Int8Array,
+  part: { zero: number; k: number; columns: number },
+): void {
+  const { zero, k, columns } = part;
+  const shares = new Float64Array(columns);
+  for (let column = 0; column < columns; column++) {
+    let sum = 0;
+    for (let index = 0; index < k; index++) sum += right[column * k + index]!;
+    shares[column] = sum * zero;
+  }
+  for (let index = 0; index < sums.exact.length; index++) {
+    const share = shares[index % columns]!;
+    sums.exact[index]! -= share;
+    sums.saturated[index]! -= share;
+  }
+}
+
+/** A convolution in both ways; `undefined` where onnxruntime multiplies otherwise: unsigned weights, depthwise. */
+function convolve(context: KernelContext, output: readonly number[]): Accumulated | undefined {
+  const [x, w] = [context.tensor(0), context.tensor(3)];
+  const input = unsignedLevels(x);
+  const zeros = numbersOf(context.tensor(5));
+  if (input === undefined || w.dtype !== 'int8' || zeros.some((zero) => zero !== 0)) return undefined;
+  const group = context.node.attributes.get('group');
+  const groups = group?.kind === 'int' ? Number(group.value) : 1;
+  const [batch = 1, channels = 1, ...dims] = x.shape;
+  const [maps = 1, perGroup = 1, ...kernel] = w.shape;
+  const mapsPerGroup = maps / groups;
+  if (groups > 1 && perGroup === 1 && mapsPerGroup === 1) return undefined;
+  const table = tapTable(windowOf(context.node, { input: dims, output: output.slice(2), kernel }));
+  const places = output.slice(2).reduce((all, dim) => all * dim, 1);
+  const area = dims.reduce((all, dim) => all * dim, 1);
+  const k = (w.data.length / (maps * perGroup)) * perGroup;
+  const zero = numbersOf(context.tensor(2))[0]! + input.shift;
+  const weights = channelsLastWeights(w.data as Int8Array, maps, perGroup);
+  const exact = new Float64Array(batch * maps * places);
+  const saturated = new Float64Array(exact.length);
+  let hits = 0;
+  let affected = 0;
+  for (let n = 0; n < batch; n++) {
+    for (let g = 0; g < groups; g++) {
+      const from = (n * channels + g * perGroup) * area;
+      const left = windowRows({ levels: input.levels, from, channels: perGroup, area, zero }, table);
+      const right = weights.subarray(g * mapsPerGroup * k, (g + 1) * mapsPerGroup * k);
+      const sums = multiplySaturating({ left, right, rows: places, columns: mapsPerGroup, k });
+      centre(sums, right, { zero, k, columns: mapsPerGroup });
+      hits += sums.pairs;
+      affected += sums.sums;
+      for (let place = 0; place < places; place++) {
+        for (let m = 0; m < mapsPerGroup; m++) {
+          const to = (n * maps + g * mapsPerGroup + m) * places + place;
+          exact[to] = sums.exact[place * mapsPerGroup + m]!;
+          saturated[to] = sums.saturated[place * mapsPerGroup + m]!;
+        }
+      }
+    }
+  }
+  const pairs = exact.length * Math.floor(k / 2);
+  const channelOf = (index: number): number => Math.floor(index / places) % maps;
+  return { shape: output, exact, saturated, pairs, hits, affected, channelOf };
+}
+
+/** A product with a constant matrix in both ways; `undefined` where onnxruntime multiplies otherwise. */
+function multiply(
+  operands: {
+    readonly a: Tensor;
+    readonly b: Tensor;
+    readonly zeroA: Tensor | undefined;
+    readonly zeroB: Tensor | undefined;
+  },
+  output: readonly number[],
+): Accumulated | undefined {
+  const { a, b, zeroA, zeroB } = operands;
+  const input = unsignedLevels(a);
+  if (input === undefined || b.dtype !== 'int8' || b.shape.length !== 2) return undefined;
+  const zeros = numbersOf(zeroA);
+  if (zeros.length !== 1 || numbersOf(zeroB).some((zero) => zero !== 0)) return undefined;
+  const [k = 1, columns = 1] = b.shape;
+  const rows = input.levels.length / k;
+  const right = new Int8Array(k * columns);
+  const data = b.data as Int8Array;
+  for (let index = 0; index < k; index++)
+    for (let column = 0; column < columns; column++)
+      right[column * k + index] = data[index * columns + column]!;
+  const sums = multiplySaturating({ left: input.levels, right, rows, columns, k });
+  centre(sums, right, { zero: zeros[0]! + input.shift, k, columns });
+  return {
+    shape: output,
+    exact: Float64Array.from(sums.exact),
+    saturated: Float64Array.from(sums.saturated),
+    pairs: sums.exact.length * Math.floor(k / 2),
+    hits: sums.pairs,
+    affected: sums.sums,
+    channelOf: (index) => index % columns,
+  };
+}
+
+/** Scales of the results of a node, by channel. */
+function scalesOf(input: Tensor, weight: Tensor): (channel: number) => number {
+  const [one, many] = [numbersOf(input)[0]!, numbersOf(weight)];
+  return (channel) => Math.fround(one * many[many.length === 1 ? 0 : channel]!);
+}
+
+function observe(
+  node: Node,
+  found: Accumulated,
+  { scale, observer }: { readonly scale: (channel: number) => number; readonly observer: SaturationObserver },
+): void {
+  let signal = 0;
+  let noise = 0;
+  for (let index = 0; index < found.exact.length; index++) {
+    const factor = scale(found.channelOf(index));
+    signal += (found.exact[index]! * factor) ** 2;
+    noise += ((found.exact[index]! - found.saturated[index]!) * factor) ** 2;
+  }
+  const { pairs, hits, affected } = found;
+  observer({
+    node: node.name,
+    pairs,
+    saturated: hits,
+    outputs: found.exact.length,
+    affected,
+    signal,
+    noise,
+  });
+}
+
+/** Rounds sums to the integers of the result, in float32 steps as runtimes do. */
+function requantize(
+  found: Accumulated,
+  target: {
+    readonly scale: (channel: number) => number;
+    readonly output: number;
+    readonly zero: Tensor;
+    readonly bias: Tensor | undefined;
+  },
+): Tensor {
+  const { zero, bias } = target;
+  const dtype: DType = zero.dtype;
+  const [low, high] = (dtypes[dtype].range ?? [0n, 0n]).map(Number) as [number, number];
+  const shift = numbersOf(zero)[0]!;
+  const biases = bias === undefined ? undefined : bias.toFloat64Array();
+  const levels = dtype === 'int8' ? new Int8Array(found.exact.length) : new Uint8Array(found.exact.length);
+  for (let index = 0; index < levels.length; index++) {
+    const channel = found.channelOf(index);
+    const sum = found.saturated[index]! + (biases?.[channel] ?? 0);
+    const factor = Math.fround(target.scale(channel) / target.output);
+    const level = roundHalfEven(Math.fround(sum * factor)) + shift;
+    levels[index] = Math.min(high, Math.max(low, level));
+  }
+  return Tensor.fromBytes(dtype, found.shape, new Uint8Array(levels.buffer));
+}
+
+/**
+ * Kernels of the integer operators that count what saturates, by operator, for the reference interpreter.
+ *
+ * @param handsOn whether the nodes behind see saturated results; else exact ones
+ */
+export function saturatingKernels(observer: SaturationObserver, handsOn: boolean): KernelTable {
+  const exactly = (name: string, context: KernelContext): Tensor =>
+    (referenceKernels[name] as ReferenceKernel)(context)[0] as Tensor;
+  const quantized =
+    (name: string): ReferenceKernel =>
+    (context) => {
+      const exact = exactly(name, context);
+      const found =
+        name === 'QLinearConv'
+          ? convolve(context, exact.shape)
+          : multiply(
+              {
+                a: context.tensor(0),
+                b: context.tensor(3),
+                zeroA: context.tensor(2),
+                zeroB: context.tensor(5),
+              },
+              exact.shape,
+            );
+      if (found === undefined) return [exact];
+      const scale = scalesOf(context.tensor(1), context.tensor(4));
+      observe(context.node, found, { scale, observer });
+      if (!handsOn || found.hits === 0) return [exact];
+      const bias = name === 'QLinearConv' ? context.optional(8) : undefined;
+      const output = numbersOf(context.tensor(6))[0]!;
+      return [requantize(found, { scale, output, zero: context.tensor(7), bias })];
+    };
+  return {
+    QLinearConv: quantized('QLinearConv'),
+    QLinearMatMul: quantized('QLinearMatMul'),
+    MatMulInteger: (context) => {
+      const exact = exactly('MatMulInteger', context);
+      const [a, b] = [context.tensor(0), context.tensor(1)];
+      const found = multiply({ a, b, zeroA: context.optional(2), zeroB: context.optional(3) }, exact.shape);
+      if (found === undefined) return [exact];
+      // Scales follow behind: within a row of one input scale they only weigh columns, all alike here.
+      observe(context.node, found, { scale: () => 1, observer });
+      return [handsOn ? Tensor.from('int32', exact.shape, Int32Array.from(found.saturated)) : exact];
+    },
+  };
+}
