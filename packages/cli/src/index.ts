@@ -20,5 +20,6 @@ export { type ModelFile, openModel } from './model-file.ts';
 export type { Objective } from './options.ts';
 export { run } from './program.ts';
 export type { CommandIO } from './terminal/io.ts';
+export { printSet } from './transformers-js/print-set.ts';
 export type { SetFile, SetReport, Verification } from './transformers-js/report.ts';
 export { type TransformersJsSetOptions, writeTransformersJsSet } from './transformers-js/write-set.ts';
