@@ -2,7 +2,9 @@ import { Command, CommanderError } from 'commander';
 import { addBench } from './commands/bench.ts';
 import { addCompress } from './commands/compress.ts';
 import type { CommandContext } from './commands/context.ts';
+import { addExplain } from './commands/explain.ts';
 import { addInspect } from './commands/inspect.ts';
+import { addPrune } from './commands/prune.ts';
 import { addQuantize } from './commands/quantize.ts';
 import { addSimplify } from './commands/simplify.ts';
 import { addVerify } from './commands/verify.ts';
@@ -20,7 +22,16 @@ function createProgram(context: CommandContext): Command {
       'after',
       '\nResults go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 bad usage.\n',
     );
-  for (const add of [addCompress, addInspect, addSimplify, addQuantize, addVerify, addBench])
+  for (const add of [
+    addCompress,
+    addInspect,
+    addExplain,
+    addSimplify,
+    addPrune,
+    addQuantize,
+    addVerify,
+    addBench,
+  ])
     add(program, context);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({

@@ -24,6 +24,8 @@ export interface LatencySearchOptions {
   readonly rounds?: number | undefined;
   /** Candidates that are measured at most; 8 by default. */
   readonly trials?: number | undefined;
+  /** Threads of the target; its own choice by default. */
+  readonly threads?: number | undefined;
   /** Sizes of symbols, for random inputs where there is no data. */
   readonly dims?: Readonly<Record<string, number>> | undefined;
   /** Where measurements are kept, so that a search that was stopped goes on. */
@@ -80,13 +82,16 @@ export async function searchLatency(
   },
 ): Promise<LatencyFound> {
   const { context, options, select } = tools;
-  const opened = await context.target?.open(context);
+  const { threads } = options;
+  const opened = await context.target?.open(context, threads === undefined ? {} : { threads });
   const backend = opened ?? context.backend;
   if (backend === undefined) throw errors.passNeeds('pruning/prune', ['target']);
   try {
     const feeds = await feedsFor(model, context, options);
     const shapes = Object.values(feeds).map((tensor) => tensor.shape.join('x'));
-    const place = [context.target?.name ?? backend.name, backend.version, shapes.join()].join('/');
+    const place = [context.target?.name ?? backend.name, backend.version, threads ?? 1, shapes.join()].join(
+      '/',
+    );
     const key = options.journal === undefined ? '' : `${await fingerprint(model, context.signal)}/${place}`;
     const measure = (plan: PruningPlan): Promise<number> =>
       remembered(options.journal, `latency/${key}/${removalsKey(plan.removals)}`, () =>

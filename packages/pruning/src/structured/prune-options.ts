@@ -24,6 +24,8 @@ export interface PruneLatencyOptions {
   readonly rounds?: number | undefined;
   /** Candidates that are measured at most; 8 by default. */
   readonly trials?: number | undefined;
+  /** Threads of the target; its own choice by default. */
+  readonly threads?: number | undefined;
 }
 
 /** Options of {@link prune}. */
@@ -106,6 +108,7 @@ export const pruneSchema: z.ZodType<PruneSettings, PruneOptions> = z
         batchSize: z.int().min(1).optional(),
         rounds: z.int().min(1).optional(),
         trials: z.int().min(1).optional(),
+        threads: z.int().min(1).optional(),
       })
       .optional(),
     journal: z.custom<SearchJournal>(isJournal, 'expected a journal').optional(),

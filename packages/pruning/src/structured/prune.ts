@@ -62,8 +62,7 @@ function selection(
  *
  * const context = { ...createRunContext(), backend: undefined, data: undefined, target: undefined, opset: standardOps };
  * const { plan } = await planPruning(await cnn(), { criterion: 'l2', ratio: 0.5 }, context);
- * plan.changes.map(({ group, before, after }) => `${group} ${before} ${after}`);
- * // => ['conv1 32 16', 'conv2 64 32', 'linear1 128 64']
+ * plan.changes.map(({ after }) => after); // => [16, 32, 64]
  * ```
  */
 export async function planPruning(

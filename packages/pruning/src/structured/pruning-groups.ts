@@ -170,8 +170,9 @@ function obstaclesOf(found: Found, protect: ReadonlySet<string>): readonly Obsta
  * import { cnn } from '@lithe/training';
  *
  * const groups = await pruningGroups(await cnn());
- * groups.map(({ name, units, prunable }) => `${name} ${units} ${prunable}`);
- * // => ['conv1 32 true', 'conv2 64 true', 'linear1 128 true', 'classifier 10 false']
+ * groups.map(({ name }) => name); // => ['conv1', 'conv2', 'linear1', 'classifier']
+ * groups.map(({ units }) => units); // => [32, 64, 128, 10]
+ * groups.map(({ prunable }) => prunable); // => [true, true, true, false]
  * ```
  */
 export async function pruningGroups(
