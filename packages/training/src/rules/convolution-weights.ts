@@ -128,7 +128,9 @@ function cut(sides: Sides, side: Side, axes: readonly number[], taps: readonly n
 
 function pad(emit: Emitter, value: Value, begin: readonly number[], end: readonly number[]): Value {
   const pads = [0, 0, ...begin, 0, 0, ...end];
-  return pads.some((rows) => rows !== 0) ? emit.op('Pad', [value, emit.ints(pads)]) : value;
+  if (pads.every((rows) => rows === 0)) return value;
+  // onnxruntime's WebGPU kernel reads the filling even where it is left out.
+  return emit.op('Pad', [value, emit.ints(pads), emit.scalar(0, value.dtype ?? 'float32')]);
 }
 
 /** `[N, C, H, …]` with the rows that each kernel position of the first axis meets: `[N, C, taps, rows, …]`. */
