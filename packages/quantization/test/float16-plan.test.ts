@@ -1,4 +1,13 @@
-import { attribute, dtypes, type Feeds, type Model, Tensor, toFloat16Bits, type Value } from '@lithe/core';
+import {
+  attribute,
+  dtypes,
+  type Feeds,
+  type Model,
+  Tensor,
+  tensorType,
+  toFloat16Bits,
+  type Value,
+} from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import { float16Compute } from '@lithe/quantization';
 import { describe, expect, it } from 'vitest';
@@ -63,6 +72,27 @@ describe('masks in float16', () => {
       }
     });
   }
+
+  it('are clamped on their way into a fused attention', async () => {
+    const n = net();
+    const x = n.input('x', [1, 4, 8]);
+    // Each token sees those before it and itself.
+    const triangle = Float32Array.from({ length: 16 }, (_, at) => (at % 4 > at >> 2 ? LOWEST : 0));
+    const fill = n.constant(Tensor.from('float32', [1, 1, 4, 4], triangle));
+    const bias = n.add('Mul', [fill, n.constant(scalar(1))]);
+    const node = n.graph.addNode({
+      opType: 'MultiHeadAttention',
+      domain: 'com.microsoft',
+      inputs: [x, x, x, null, null, bias],
+      attributes: { num_heads: attribute.int(2) },
+    });
+    const model = n.model(node.output());
+    model.opsetImports.set('com.microsoft', 1);
+    const { model: small, report } = await apply(model, float16Compute());
+    expect(codes(report)).toEqual([['ranges-not-measured', 'activations']]);
+    const feeds = { x: normal([1, 4, 8], 3) };
+    expect(sqnr(await runModel(model, feeds), await runModel(small, feeds))).toBeGreaterThan(50);
+  });
 
   it('are not taken for masks where they do not end in Softmax, or reach above the range', async () => {
     const n = net();
@@ -134,6 +164,22 @@ describe('casts of float16', () => {
     const [output] = Object.values(await runModel(small, feeds));
     // 2051 is not a float16.
     expect(output?.shape).toEqual([2051, 4]);
+  });
+
+  it('leave sequences and what makes and reads them in float32', async () => {
+    const n = net();
+    const x = n.input('x', [2, 4]);
+    const type = { kind: 'sequence', element: tensorType('float32', [2, 4]) } as const;
+    const list = n.graph.addNode({ opType: 'SequenceConstruct', inputs: [n.add('Relu', [x]), x] }, [
+      { type },
+    ]);
+    const model = n.model(n.add('ConcatFromSequence', [list.output()], { axis: attribute.int(0) }));
+    const { model: small, report } = await apply(model, float16Compute());
+    expect(new Set(codes(report).map(([code]) => code))).toEqual(
+      new Set(['ranges-not-measured', 'not-a-tensor']),
+    );
+    const feeds = { x: normal([2, 4], 4) };
+    expect(sqnr(await runModel(model, feeds), await runModel(small, feeds))).toBeGreaterThan(55);
   });
 
   it('go straight to float16 from whole numbers that were seen to be small, and not otherwise', async () => {

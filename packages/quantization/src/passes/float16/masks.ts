@@ -4,7 +4,8 @@ import { movingOperators } from './operators.ts';
 
 /**
  * What stands in float16 for a mask of -3.4e38 or minus infinity. Its exponential is 0 like theirs, and sums of three
- * masks and a score stay finite, which those of the lowest float16, -65504, would not.
+ * masks and a score stay finite, which those of the lowest float16, -65504, would not: a row where everything is hidden,
+ * which means nothing, must not become NaN.
  */
 export const MASK_VALUE = -16384;
 
@@ -30,13 +31,23 @@ const carriers: Readonly<Record<string, readonly number[]>> = {
   ScatterND: [0, 2],
 };
 
+/** Operators of `com.microsoft` that add a bias to scores and take their softmax. */
+const attention: ReadonlySet<string> = new Set([
+  'Attention',
+  'DecoderMaskedMultiHeadAttention',
+  'GroupQueryAttention',
+  'MultiHeadAttention',
+]);
+
 /** Whether a reader passes a mask on (`carry`), ends it harmlessly (`end`), or does anything else with it. */
 function readerOf(
   value: Value,
   use: { readonly node: Value['uses'][number]['node']; readonly index: number },
 ) {
   const { node, index } = use;
-  if (node.graph !== value.graph || node.domain !== '') return 'other';
+  if (node.graph !== value.graph) return 'other';
+  if (node.domain !== '')
+    return node.domain === 'com.microsoft' && attention.has(node.opType) ? 'end' : 'other';
   if (node.is('Softmax') || node.is('LogSoftmax')) return 'end';
   if (movingOperators.has(node.opType)) return 'carry';
   const inputs = carriers[node.opType];

@@ -69,6 +69,8 @@ function staysSingle(node: Node, options: HalfPlanOptions): Why | undefined {
   for (const [values, parameters] of sides) {
     for (const [index, value] of values.entries()) {
       if (value === null || value.name === '') continue;
+      if (value.type !== undefined && value.type.kind !== 'tensor')
+        return ['not-a-tensor', `"${value.name}" is no tensor`];
       if (value.type?.kind === 'tensor' ? value.dtype === undefined : value.type === undefined)
         return ['unknown-type', `the type of "${value.name}" is not known`];
       if (isFloat(value) && !takesHalf(parameters, index))
