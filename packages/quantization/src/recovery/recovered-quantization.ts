@@ -99,7 +99,12 @@ export async function quantizeRecovered(draft: Model, quantization: RecoveredQua
       `its own signal to noise would be ${localDb.toFixed(1)} dB, so that it stays float`,
     );
   }
-  if (quantizedLayers(reference, draft).length === 0) return;
+  if (quantizedLayers(reference, draft).length === 0) {
+    const reason =
+      'no weight is expanded by DequantizeLinear, or Cast and Mul, so that nothing can be recovered';
+    report.skip(draft.graph.name, 'no-layers', reason);
+    return;
+  }
   await recover({ reference, quantized: draft, settings, context, report, memory, pass });
   if (settings.fallback !== undefined) report.metric('fallbackLayers', fallback.size, 'layers');
 }
