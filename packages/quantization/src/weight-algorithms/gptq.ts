@@ -17,11 +17,12 @@ export interface GptqOptions {
   /** Share of the mean of H's diagonal that is added to it; 0.01 by default. */
   readonly damping?: number | undefined;
   /**
-   * Order in which input channels are rounded. `stored` (default), each block's scale found as it comes up, from the
-   * weights as they are by then. `energy`: those with the largest activations first, with scales found beforehand.
+   * Order in which input channels are rounded. `energy` (default): those with the largest activations first, with
+   * scales found beforehand. `stored`: as they lie in the weight, each block's scale found as it comes up, from the
+   * weights as they are by then. On a sentence encoder `energy` came 0.4 dB closer to the float model.
    */
   readonly order?: 'stored' | 'energy' | undefined;
-  /** How a block's scale is found; see `roundToNearest`. `range` by default. */
+  /** How a block's scale is found; see `roundToNearest`. `search` by default. */
   readonly scales?: 'range' | 'search' | undefined;
   /**
    * Whether a product is calibrated on what comes out of the quantized products before it. More exact, and the data
@@ -175,11 +176,11 @@ async function quantize(
  * ```ts
  * import { gptq, weightOnly } from '@lithe/quantization';
  *
- * weightOnly({ bits: 4, algorithm: gptq({ order: 'energy' }) }).name; // => 'quantization/weight-only'
+ * weightOnly({ bits: 4, algorithm: gptq({ sequential: true }) }).name; // => 'quantization/weight-only'
  * ```
  */
 export function gptq(options: GptqOptions = {}): WeightAlgorithm {
-  const { damping = 0.01, order = 'stored', scales = 'range', sequential = false } = options;
+  const { damping = 0.01, order = 'energy', scales = 'search', sequential = false } = options;
   if (!(damping > 0 && damping <= 1))
     throw errors.valueOutOfRange('The damping of gptq', damping, 'the numbers above 0 up to 1');
   const settings: Settings = { damping, order, scales, sequential };

@@ -1,9 +1,10 @@
 import { errors } from '@lithe/core';
+import { SMALLEST_SCALE } from '../parameters/affine.ts';
 import type { GroupParameters } from '../parameters/group-parameters.ts';
+import type { IntegerRange } from '../parameters/integer-range.ts';
 import { quantizeGroups } from '../parameters/kernels.ts';
 import { HALF_EVEN } from '../parameters/rounding.ts';
 import { blocksOf, rangeParameters } from './block-scales.ts';
-import { type PowerTable, powerTable } from './power-table.ts';
 import type { WeightAlgorithm, WeightMatrix } from './weight-algorithm.ts';
 
 /** Options of {@link hqq}. */
@@ -20,108 +21,135 @@ export interface HqqOptions {
 
 type Settings = { readonly [K in keyof HqqOptions]-?: number };
 
-/** Scratch of one run over the blocks of a matrix. */
-interface Solver {
-  readonly low: number;
-  readonly high: number;
-  readonly settings: Settings;
-  readonly table: PowerTable;
-  /** Integers of the block, less the zero point. */
-  readonly offsets: Float64Array;
-  /** The elements less the error that is left to the sparse term. */
-  readonly targets: Float64Array;
-}
+/** Entries of the table of powers for errors below one step. */
+const STEPS = 1024;
 
-/** A block's parameters with their error, `sum |w - (q - z) s|^p`. */
+/** Scale and zero point of a block with their error, `sum |w - (q - z) s|`. */
 interface Found {
   scale: number;
   zero: number;
   error: number;
 }
 
-function rounded(value: number): number {
-  return value + HALF_EVEN - HALF_EVEN;
-}
+/** Searches block after block; holds the scratch of one block. */
+class BlockSolver {
+  readonly #settings: Settings;
+  readonly #low: number;
+  readonly #high: number;
+  /** `x^p` at steps of `1 / STEPS`: a table is ten times as fast as `**` (measured: 2 against 23 ns). */
+  readonly #powers: Float64Array;
+  /** Integers of the block, less the zero point. */
+  readonly #offsets: Float64Array;
+  /** The elements in steps, less the error that is left to the sparse term. */
+  readonly #targets: Float64Array;
+  #block: Float32Array = new Float32Array(0);
 
-/** Error of one choice of scale and zero point, counted as the kernels round. */
-function errorOf(block: Float32Array, scale: number, zero: number, solver: Solver): number {
-  const { low, high, table } = solver;
-  let error = 0;
-  for (let index = 0; index < block.length; index++) {
-    let level = Math.fround(block[index]! / scale) + HALF_EVEN - HALF_EVEN + zero;
-    level = level > high ? high : level < low ? low : level;
-    error += table.of(Math.abs(block[index]! / scale - (level - zero)));
+  constructor(range: IntegerRange, blockSize: number, settings: Settings) {
+    this.#settings = settings;
+    this.#low = range.low;
+    this.#high = range.high;
+    this.#powers = Float64Array.from({ length: STEPS + 2 }, (_, index) => (index / STEPS) ** settings.norm);
+    this.#offsets = new Float64Array(blockSize);
+    this.#targets = new Float64Array(blockSize);
   }
-  return error * Math.abs(scale) ** solver.settings.norm;
-}
 
-function keepBetter(block: Float32Array, scale: number, zero: number, solver: Solver, found: Found): boolean {
-  if (!(Math.abs(scale) >= 2 ** -126)) return false;
-  const error = errorOf(block, scale, zero, solver);
-  if (!(error < found.error)) return false;
-  found.scale = scale;
-  found.zero = zero;
-  found.error = error;
-  return true;
-}
-
-/**
- * The two steps of an iteration that both searches share: rounds the block, and takes the sparse part of the error off
- * the elements. In steps of the block, so that beta means the same for weights of any size.
- */
-function shrink(block: Float32Array, scale: number, zero: number, beta: number, solver: Solver): void {
-  const { low, high, table, offsets, targets } = solver;
-  for (let index = 0; index < block.length; index++) {
-    const value = block[index]! / scale;
-    let level = rounded(value + zero);
-    level = level > high ? high : level < low ? low : level;
-    offsets[index] = level - zero;
-    const error = value - (level - zero);
-    const size = Math.abs(error);
-    // The paper's generalized soft threshold: sign(e) max(0, |e| - |e|^(p - 1) / beta).
-    const left = size === 0 ? 0 : size - table.of(size) / size / beta;
-    targets[index] = left <= 0 ? value : value - (error < 0 ? -left : left);
-  }
-}
-
-/** Moves the zero point, first anywhere, and takes the whole number next to where it ends. */
-function searchZero(block: Float32Array, solver: Solver, found: Found): void {
-  const { settings, low, high, offsets, targets } = solver;
-  const { scale } = found;
-  let zero = found.zero;
-  let best = found.error;
-  let beta = settings.beta;
-  for (let iteration = 0; iteration < settings.iterations; iteration++, beta *= settings.kappa) {
-    shrink(block, scale, zero, beta, solver);
-    let shift = 0;
-    for (let index = 0; index < block.length; index++) shift += offsets[index]! - targets[index]!;
-    zero += shift / block.length;
-    zero = zero > high ? high : zero < low ? low : zero;
-    const error = errorOf(block, scale, zero, solver);
-    if (!(error < best)) break;
-    best = error;
-  }
-  const below = Math.floor(zero);
-  for (const whole of [below, Math.min(high, below + 1)]) keepBetter(block, scale, whole, solver, found);
-}
-
-/** Moves the scale under a fixed zero point: least squares to the elements without their sparse errors. */
-function searchScale(block: Float32Array, solver: Solver, found: Found): void {
-  const { settings, offsets, targets } = solver;
-  let { scale } = found;
-  const { zero } = found;
-  let beta = settings.beta;
-  for (let iteration = 0; iteration < settings.iterations; iteration++, beta *= settings.kappa) {
-    shrink(block, scale, zero, beta, solver);
-    let product = 0;
-    let square = 0;
+  /**
+   * Rounds the block, takes the sparse part of the error off the elements, and gives the whole error. In steps of the
+   * block, so that beta means the same for weights of any size.
+   */
+  #round(scale: number, zero: number, beta: number): number {
+    const block = this.#block;
+    const offsets = this.#offsets;
+    const targets = this.#targets;
+    const powers = this.#powers;
+    const low = this.#low - zero;
+    const high = this.#high - zero;
+    const inverse = 1 / scale;
+    const { norm } = this.#settings;
+    let sum = 0;
     for (let index = 0; index < block.length; index++) {
-      product += targets[index]! * offsets[index]!;
-      square += offsets[index]! * offsets[index]!;
+      const value = block[index]! * inverse;
+      let level = value + zero + HALF_EVEN - HALF_EVEN - zero;
+      level = level > high ? high : level < low ? low : level;
+      const error = value - level;
+      const size = error < 0 ? -error : error;
+      let power: number;
+      if (size < 1) {
+        const at = size * STEPS;
+        const entry = at | 0;
+        const first = powers[entry]!;
+        power = first + (powers[entry + 1]! - first) * (at - entry);
+      } else power = size ** norm;
+      sum += size;
+      offsets[index] = level;
+      // The paper's generalized soft threshold: sign(e) max(0, |e| - |e|^(p - 1) / beta).
+      const left = size - power / (size * beta);
+      targets[index] = left > 0 ? value - (error < 0 ? -left : left) : value;
     }
-    if (square === 0) return;
-    scale = Math.fround((scale * product) / square);
-    if (!keepBetter(block, scale, zero, solver, found)) return;
+    return sum * Math.abs(scale);
+  }
+
+  #keep(scale: number, zero: number, found: Found): boolean {
+    if (!(Math.abs(scale) >= SMALLEST_SCALE)) return false;
+    const error = this.#round(scale, zero, this.#settings.beta);
+    if (!(error < found.error)) return false;
+    found.scale = scale;
+    found.zero = zero;
+    found.error = error;
+    return true;
+  }
+
+  /** Moves the zero point, first anywhere, and takes the better whole number beside where it ends. */
+  #searchZero(found: Found): void {
+    const { iterations, kappa } = this.#settings;
+    const { length } = this.#block;
+    const { scale } = found;
+    let { zero } = found;
+    let { beta } = this.#settings;
+    let least = Number.POSITIVE_INFINITY;
+    for (let iteration = 0; iteration < iterations; iteration++, beta *= kappa) {
+      const error = this.#round(scale, zero, beta);
+      if (!(error < least)) break;
+      least = error;
+      let shift = 0;
+      for (let index = 0; index < length; index++) shift += this.#offsets[index]! - this.#targets[index]!;
+      zero = Math.min(this.#high, Math.max(this.#low, zero + shift / length));
+    }
+    const below = Math.floor(zero);
+    for (const whole of [below, Math.min(this.#high, below + 1)]) {
+      const tried = { scale, zero: whole, error: Number.POSITIVE_INFINITY };
+      this.#keep(scale, whole, tried);
+      this.#searchScale(tried);
+      if (tried.error < found.error) Object.assign(found, tried);
+    }
+  }
+
+  /** Moves the scale under a fixed zero point: least squares to the elements without their sparse errors. */
+  #searchScale(found: Found): void {
+    const { iterations, kappa } = this.#settings;
+    let { beta } = this.#settings;
+    this.#round(found.scale, found.zero, beta);
+    for (let iteration = 0; iteration < iterations; iteration++, beta *= kappa) {
+      let product = 0;
+      let square = 0;
+      for (let index = 0; index < this.#block.length; index++) {
+        const offset = this.#offsets[index]!;
+        product += this.#targets[index]! * offset;
+        square += offset * offset;
+      }
+      if (square === 0) return;
+      if (!this.#keep(Math.fround((found.scale * product) / square), found.zero, found)) return;
+    }
+  }
+
+  /** Improves on the parameters of a block's whole range. */
+  solve(block: Float32Array, found: Found, zeroMoves: boolean): void {
+    this.#block = block;
+    const { scale, zero } = found;
+    found.error = Number.POSITIVE_INFINITY;
+    this.#keep(scale, zero, found);
+    if (zeroMoves) this.#searchZero(found);
+    else this.#searchScale(found);
   }
 }
 
@@ -130,23 +158,15 @@ function solve(matrix: WeightMatrix, settings: Settings): GroupParameters {
   const { data, outputs, inputs, blockSize, range } = matrix;
   const scales = parameters.scales.slice();
   const zeroPoints = parameters.zeroPoints?.slice();
-  const solver: Solver = {
-    low: range.low,
-    high: range.high,
-    settings,
-    table: powerTable(settings.norm),
-    offsets: new Float64Array(blockSize),
-    targets: new Float64Array(blockSize),
-  };
+  const solver = new BlockSolver(range, Math.min(blockSize, inputs), settings);
   const found: Found = { scale: 1, zero: 0, error: 0 };
   for (let row = 0, group = 0; row < outputs; row++) {
     for (let first = 0; first < inputs; first += blockSize, group++) {
-      const block = data.subarray(row * inputs + first, row * inputs + Math.min(inputs, first + blockSize));
+      const from = row * inputs + first;
+      const block = data.subarray(from, row * inputs + Math.min(inputs, first + blockSize));
       found.scale = scales[group]!;
       found.zero = zeroPoints === undefined ? parameters.middle : zeroPoints[group]!;
-      found.error = errorOf(block, found.scale, found.zero, solver);
-      if (zeroPoints !== undefined) searchZero(block, solver, found);
-      searchScale(block, solver, found);
+      solver.solve(block, found, zeroPoints !== undefined);
       scales[group] = found.scale;
       if (zeroPoints !== undefined) zeroPoints[group] = found.zero;
     }
@@ -160,12 +180,13 @@ function checked(name: string, value: number, fits: boolean, allowed: string): v
 
 /**
  * Half-quadratic quantization: chooses zero points and scales for a norm below 1, in which few large errors cost less
- * than many small ones. Needs no data and takes a few seconds for ten million weights.
+ * than many small ones. Needs no data.
  *
  * Where we differ from the paper: errors are measured in steps of the block, so that the outcome does not depend on the
  * magnitude of the weights; zero points are whole numbers, since a float one makes runtimes leave their fast kernels;
- * the scale is fitted as well, which is all that can move without zero points; and each block stops by itself. A block
- * never ends with a larger error than rounding to nearest gives it.
+ * the scale is fitted as well, which is all that can move without zero points; and each block stops by itself, as the
+ * authors' code does: when its mean absolute error no longer falls. That error is never larger than what rounding to
+ * nearest leaves.
  *
  * @throws {LitheError} VALUE_OUT_OF_RANGE when an option is not in its range
  * @see Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models", 2023
