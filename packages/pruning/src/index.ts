@@ -21,7 +21,7 @@ export {
   namedCriterion,
 } from './criteria/named-criterion.ts';
 export { randomScore } from './criteria/random.ts';
-export type { Normalizer, Reduction } from './criteria/reduce.ts';
+export { type Normalizer, normalizers, type Reduction, reductions } from './criteria/reduce.ts';
 export type { AxisOptions } from './structured/axis-model.ts';
 export {
   type AxisContext,

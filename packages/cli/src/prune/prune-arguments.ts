@@ -3,7 +3,9 @@ import {
   type CriterionName,
   criterionNames,
   type NamedCriterionOptions,
+  normalizers,
   type PruneOptions,
+  reductions,
   type Scope,
 } from '@lithe/pruning';
 import { crossEntropy } from '@lithe/training';
@@ -107,24 +109,10 @@ export function addPruneOptions(command: Command): Command {
       'output with scores before softmax, for the loss of taylor and fisher (default: the first)',
     )
     .addOption(
-      new Option('--reduction <name>', 'how the weights of a group make one score').choices([
-        'mean',
-        'sum',
-        'max',
-        'prod',
-        'first',
-      ]),
+      new Option('--reduction <name>', 'how the weights of a group make one score').choices(reductions),
     )
     .addOption(
-      new Option('--normalizer <name>', 'how scores of groups are made comparable').choices([
-        'none',
-        'mean',
-        'sum',
-        'max',
-        'standardization',
-        'gaussian',
-        'lamp',
-      ]),
+      new Option('--normalizer <name>', 'how scores of groups are made comparable').choices(normalizers),
     )
     .addOption(
       new Option(
