@@ -11,6 +11,7 @@ import { outputPath } from '../output-path.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { formatBytes, formatRatio, formatTable } from '../terminal/format.ts';
 import { createProgress } from '../terminal/io.ts';
+import { groupSkips } from '../terminal/skips.ts';
 import type { CommandContext } from './context.ts';
 
 interface SimplifyOptions {
@@ -62,9 +63,6 @@ export function transformResult(
 /** Prints the result of a transformation. */
 export function printTransform(result: TransformResult): string {
   const skipped = result.passes.flatMap((pass) => pass.skipped);
-  const codes = new Map<string, number>();
-  for (const skip of skipped)
-    codes.set(`${skip.code}: ${skip.reason}`, (codes.get(`${skip.code}: ${skip.reason}`) ?? 0) + 1);
   const rows = [
     ['', 'before', 'after', 'change'],
     [
@@ -89,7 +87,7 @@ export function printTransform(result: TransformResult): string {
       (pass) =>
         `${pass.pass}: ${pass.applied} place${pass.applied === 1 ? '' : 's'} changed, ${pass.skipped.length} left alone`,
     ),
-    ...[...codes].map(([reason, count]) => `  ${count} × ${reason}`),
+    ...groupSkips(skipped).map(({ text, count }) => `  ${count} × ${text}`),
     '',
   ].join('\n');
 }

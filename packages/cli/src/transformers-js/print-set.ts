@@ -6,6 +6,7 @@ import {
   formatRatio,
   formatTable,
 } from '../terminal/format.ts';
+import { groupSkips } from '../terminal/skips.ts';
 import type { SetFile, SetReport, Verification } from './report.ts';
 
 const dash = '–';
@@ -45,12 +46,9 @@ function rowsOf(file: SetFile, top1: boolean): string[][] {
 function leftAlone(files: readonly SetFile[]): string[] {
   const found = new Map<string, { count: number; readonly dtypes: string[] }>();
   for (const { dtype, passes } of files) {
-    const own = new Map<string, number>();
-    for (const { code, reason } of passes.flatMap(({ skipped }) => skipped))
-      own.set(`${code}: ${reason}`, (own.get(`${code}: ${reason}`) ?? 0) + 1);
-    for (const [why, count] of own) {
-      const known = found.get(why);
-      if (known === undefined) found.set(why, { count, dtypes: [dtype] });
+    for (const { text, count } of groupSkips(passes.flatMap(({ skipped }) => skipped))) {
+      const known = found.get(text);
+      if (known === undefined) found.set(text, { count, dtypes: [dtype] });
       else {
         known.count = Math.max(known.count, count);
         known.dtypes.push(dtype);
