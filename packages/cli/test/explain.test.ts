@@ -32,10 +32,8 @@ describe('lithe explain', () => {
       Float32Array.from({ length: 2048 }, (_, i) => (i % 13) - 6),
     );
     const x = builder.input('x', 'float32', [4, 32]);
-    const { model } = await optimize(
-      builder.model({ y: builder.op.MatMul(x, builder.constant('w', weight)) }),
-      [dynamicInt8()],
-    );
+    builder.output('y', builder.op.MatMul([x, builder.constant('w', weight)]));
+    const { model } = await optimize(await builder.build(), [dynamicInt8()]);
     writeFileSync(file, await writeOnnx(model));
     const { out } = await lithe('explain', file, '--all');
     expect(out).toContain('MatMulInteger');

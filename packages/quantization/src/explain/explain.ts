@@ -208,8 +208,8 @@ function countConversions(draft: FusionDraft, taken: ReadonlySet<Node>): readonl
  *
  * const builder = new GraphBuilder();
  * const x = builder.input('x', 'float32', [1, 4]);
- * const model = builder.model({ y: builder.op.Tanh(x) });
- * const { operators } = await explain(model, { target: nodeCpuTarget() });
+ * builder.output('y', builder.op.Tanh([x]));
+ * const { operators } = await explain(await builder.build(), { target: nodeCpuTarget() });
  * operators[0]?.code; // => 'no-kernel'
  * ```
  */
