@@ -31,6 +31,7 @@ export async function encoderSubject(sizes: {
     model,
     measure: `e-mails found by subject among ${sizes.mails}`,
     kind: 'transformer',
+    large: true,
     calibration,
     timed: calibration[0] as Feeds,
     evaluate: async (executable: Executable) => {

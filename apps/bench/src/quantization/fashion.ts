@@ -18,6 +18,7 @@ export async function fashionSubject(
     model: await loadTrainedModel(name),
     measure: `top-1 on ${sizes.images} images`,
     kind: 'convolutional',
+    large: false,
     calibration: Array.from({ length: sizes.calibration }, (_, index) => row(index)),
     timed: row(0),
     evaluate: async (executable: Executable) => {

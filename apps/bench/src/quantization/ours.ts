@@ -3,11 +3,14 @@ import { type Backend, type Model, optimize, type PassStep } from '@lithe/core';
 import { writeOnnx } from '@lithe/onnx';
 import {
   type CalibratorName,
+  crossLayerEqualization,
   dynamicInt8,
   foldableWeights,
   mixedPrecision,
+  smoothQuant,
   staticInt8,
   weightOnly,
+  withRecovery,
 } from '@lithe/quantization';
 import type { MadeFile } from './peers.ts';
 import { datasetOf, type Subject } from './subject.ts';
@@ -15,7 +18,7 @@ import { datasetOf, type Subject } from './subject.ts';
 interface Variant {
   readonly name: string;
   readonly kinds: readonly Subject['kind'][];
-  steps(): readonly PassStep[];
+  steps(subject: Subject): readonly PassStep[];
 }
 
 const both = ['convolutional', 'transformer'] as const;
@@ -25,37 +28,58 @@ const calibrators: readonly CalibratorName[] = ['min-max', 'moving-average', 'pe
 
 /** Every operator that has an integer form, whatever it does to speed: what the tools of others do. */
 const everything = { depthwise: true, conversionCost: 0 } as const;
+const perTensor = { ...everything, weightScales: 'per-tensor' } as const;
+const int4 = { bits: 4, blockSize: 32 } as const;
+
+const convolutionalVariants: readonly Omit<Variant, 'kinds'>[] = [
+  ...calibrators.map((calibrator) => ({
+    name: `static everything, ${calibrator}`,
+    steps: () => [staticInt8({ ...everything, calibrator })],
+  })),
+  {
+    name: 'static everything, 7-bit weights',
+    steps: () => [staticInt8({ ...everything, reducedRange: true })],
+  },
+  {
+    name: 'static everything, bias correction',
+    steps: () => [staticInt8({ ...everything, recovery: {} })],
+  },
+  { name: 'static everything, per tensor', steps: () => [staticInt8(perTensor)] },
+  {
+    name: 'static everything, per tensor, equalized, bias correction',
+    steps: () => [crossLayerEqualization(), staticInt8({ ...perTensor, recovery: {} })],
+  },
+  {
+    name: 'foldable int4 b32, AdaRound',
+    steps: () => [withRecovery((exclude) => foldableWeights({ bits: 4, exclude }), { adaRound: true })],
+  },
+];
+
+const transformerVariants: readonly Omit<Variant, 'kinds'>[] = [
+  { name: 'dynamic', steps: () => [dynamicInt8()] },
+  { name: 'static, SmoothQuant', steps: () => [smoothQuant(), staticInt8()] },
+  ...(['rtn', 'hqq', 'gptq', 'awq'] as const).map((algorithm) => ({
+    name: `int4 b32 ${algorithm}`,
+    steps: () => [weightOnly({ ...int4, algorithm })],
+  })),
+];
 
 const variants: readonly Variant[] = [
   { name: 'static, defaults', kinds: both, steps: () => [staticInt8()] },
-  ...calibrators.map(
-    (calibrator): Variant => ({
-      name: `static, ${calibrator}`,
-      kinds: both,
-      steps: () => [staticInt8({ calibrator })],
-    }),
-  ),
-  ...calibrators.map(
-    (calibrator): Variant => ({
-      name: `static everything, ${calibrator}`,
-      kinds: convolutional,
-      steps: () => [staticInt8({ ...everything, calibrator })],
-    }),
-  ),
   {
-    name: 'static everything, 7-bit weights',
-    kinds: convolutional,
-    steps: () => [staticInt8({ ...everything, reducedRange: true })],
+    name: 'static, layers that suffer in float',
+    kinds: both,
+    steps: () => [staticInt8({ recovery: { fallback: 'auto' } })],
   },
-  { name: 'dynamic', kinds: transformer, steps: () => [dynamicInt8()] },
+  ...convolutionalVariants.map((item) => ({ ...item, kinds: convolutional })),
+  ...transformerVariants.map((item) => ({ ...item, kinds: transformer })),
   { name: 'foldable int8', kinds: both, steps: () => [foldableWeights()] },
   { name: 'foldable int4 b32', kinds: both, steps: () => [foldableWeights({ bits: 4 })] },
   {
-    name: 'foldable mixed int8/int4, drift 0.01',
+    name: 'mixed foldable int8 and int4, drift 0.01',
     kinds: both,
-    steps: () => [mixedPrecision({ budget: { drift: 0.01 } })],
+    steps: ({ large }) => [mixedPrecision(large ? { samples: 8, minimumElements: 16_384, trials: 12 } : {})],
   },
-  { name: 'int4 b32 rtn', kinds: transformer, steps: () => [weightOnly({ bits: 4, blockSize: 32 })] },
 ];
 
 /** Lithe's files of a simplified model, by every technique. */
@@ -71,7 +95,7 @@ export async function ourFiles(
     const started = performance.now();
     let file: Uint8Array | string;
     try {
-      const { model } = await optimize(float, steps(), {
+      const { model } = await optimize(float, steps(subject), {
         backend: settings.backend,
         data,
         target: nodeCpuTarget(),

@@ -86,6 +86,7 @@ export async function recognizerSubject(sizes: {
     model: await readOnnx(new Uint8Array(await readFile(path.join(assets, 'ch_PP-OCRv4_rec_infer.onnx')))),
     measure: `characters read right in ${sizes.lines} lines`,
     kind: 'convolutional',
+    large: true,
     calibration: Array.from({ length: sizes.calibration }, (_, index) => row(train, index)),
     timed: row(train, 0),
     evaluate: async (executable: Executable) => {

@@ -22,6 +22,8 @@ export interface Subject {
   readonly timed: Feeds;
   /** Which of our ways are tried beside those that every model gets. */
   readonly kind: 'convolutional' | 'transformer';
+  /** Whether it has so many layers that each is not tried on 64 samples. */
+  readonly large: boolean;
   /** Runs a model on held-out samples. */
   evaluate(executable: Executable): Promise<Evaluation>;
 }
