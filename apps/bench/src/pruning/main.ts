@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { type Backend, type Model, measureLatency, modelCost, optimize } from '@lithe/core';
+import { type Backend, inferShapes, type Model, measureLatency, modelCost, optimize } from '@lithe/core';
 import { loadOnnx, saveOnnx } from '@lithe/onnx/node';
 import { type CriterionName, prune } from '@lithe/pruning';
 import { simplify } from '@lithe/simplify';
@@ -129,11 +129,13 @@ class PruningRun {
     const held = await fashionMnist('test');
     const before = await accuracyOn(dense, backend, held);
     const small = await this.pruned(0);
-    const cost = (model: Model): { macs: number; parameters: number } => {
-      const { macs, parameters } = modelCost(model, { dims: { N: 1 } });
+    const cost = async (model: Model): Promise<{ macs: number; parameters: number }> => {
+      const copy = model.clone();
+      await inferShapes(copy);
+      const { macs, parameters } = modelCost(copy, { dims: { N: 1 } });
       return { macs, parameters };
     };
-    const [whole, part] = [cost(dense), cost(small)];
+    const [whole, part] = [await cost(dense), await cost(small)];
     const speedup = await this.#speedup(dense, small);
     const lines = [
       `${this.#name}, ${criterion}, ${percent(ratio)} of the channels: original ${percent(before)} of 10,000 held-out images`,
@@ -149,6 +151,7 @@ class PruningRun {
       }),
     ];
     process.stdout.write(`${lines.join('\n')}\n`);
+    await mkdir(folder, { recursive: true });
     await writeFile(
       path.join(folder, `${this.#name}-${criterion}-${ratio}.json`),
       JSON.stringify({ before, whole, part, speedup, seeds }, null, 2),
