@@ -103,7 +103,7 @@ interface Runner {
   readonly least: number;
   step?: () => Promise<number>;
   spent: number;
-  failure?: string;
+  failure?: string | undefined;
 }
 
 async function takeStep(runner: Runner, request: PeerRequest): Promise<void> {
