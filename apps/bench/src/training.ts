@@ -89,9 +89,10 @@ class Torch {
   readonly #child;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(python: string, threads: number) {
+  constructor(python: string, threads: number, cpu: boolean) {
     const script = fileURLToPath(new URL('training.py', import.meta.url));
-    this.#child = spawn(python, [script, String(threads)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const args = [script, String(threads), ...(cpu ? ['cpu'] : [])];
+    this.#child = spawn(python, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
@@ -127,12 +128,21 @@ async function feedsOf(subject: Subject, learningRate: string): Promise<Feeds> {
   };
 }
 
+/** Milliseconds of a step: the median by the clock, or the mean by the processor time of this process. */
+async function ownTime(executable: Executable, feeds: Feeds, runs: number, cpu: boolean): Promise<number> {
+  if (!cpu) return median([...(await executable.time(feeds, { runs, warmup: 1 }))]);
+  const before = process.cpuUsage();
+  await executable.time(feeds, { runs, warmup: 0 });
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000 / runs;
+}
+
 async function compare(
   subject: Subject,
   executable: Executable,
   feeds: Feeds,
   torch: Torch,
-  rounds: number,
+  { rounds, cpu }: { readonly rounds: number; readonly cpu: boolean },
 ): Promise<Row> {
   const first = await executable.time(feeds, { runs: 2, warmup: 2 });
   await torch.time(subject.name, 4);
@@ -141,7 +151,7 @@ async function compare(
   const other: number[] = [];
   const ratios: number[] = [];
   for (let round = 0; round < rounds; round++) {
-    const own = median([...(await executable.time(feeds, { runs, warmup: 1 }))]);
+    const own = await ownTime(executable, feeds, runs, cpu);
     const theirs = median((await torch.time(subject.name, runs + 1)).slice(1));
     lithe.push(own);
     other.push(theirs);
@@ -161,7 +171,8 @@ async function compare(
 /**
  * Times one training step (forward, backward, update) in onnxruntime-node beside PyTorch on the CPU, same networks,
  * batches and threads, in rounds that take turns. `--python` names an interpreter that has torch, `--threads` and
- * `--rounds` are numbers, `--profile` shows operators instead, `--json` prints an object, a word picks one model.
+ * `--rounds` are numbers, `--cpu` compares processor time instead of the clock (one thread, on a machine that others use),
+ * `--profile` shows operators instead, `--json` prints an object, a word picks one model.
  */
 export async function main(args: readonly string[]): Promise<number> {
   const option = (name: string, fallback: string): string => {
@@ -171,7 +182,8 @@ export async function main(args: readonly string[]): Promise<number> {
   const threads = Number(option('threads', '2'));
   const rounds = Number(option('rounds', '15'));
   const profiling = args.includes('--profile');
-  const torch = profiling ? undefined : new Torch(option('python', 'python3'), threads);
+  const cpu = args.includes('--cpu');
+  const torch = profiling ? undefined : new Torch(option('python', 'python3'), threads, cpu);
   const about = await torch?.read();
   const backend = await onnxruntimeNode({ threads });
   const rows: Row[] = [];
@@ -194,7 +206,7 @@ export async function main(args: readonly string[]): Promise<number> {
         const percent = Number(((100 * spent) / microseconds).toFixed(1));
         if (percent >= 1) shares.push({ model: subject.name, op, percent, nodes: list.length });
       }
-    } else rows.push(await compare(subject, executable, feeds, torch, rounds));
+    } else rows.push(await compare(subject, executable, feeds, torch, { rounds, cpu }));
     await executable.dispose();
   }
   torch?.end();
