@@ -1,6 +1,7 @@
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import { arrayDataset, type Backend, compareOutputs, type Feeds, type Model, Tensor } from '@lithe/core';
 import { foldableWeights, mixedPrecision, type PrecisionFormat, sensitivity } from '@lithe/quantization';
+import { accuracyOn, fashionMnist, loadTrainedModel } from '@lithe-internal/models';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { net } from './net.ts';
 import { apply, contextOf, normal } from './support.ts';
@@ -218,6 +219,21 @@ describe('mixed precision', () => {
     expect(report.skipped.map(({ target, code }) => [target, code])).toEqual(
       names.map((name) => [name, 'sensitive']),
     );
+  });
+
+  it('stores a trained network in less than int8 takes, within its budget', { timeout: 60_000 }, async () => {
+    const model = await loadTrainedModel('fashion-mobilenet-v2');
+    const images = await fashionMnist('train', 64);
+    const context = contextOf({ backend, data: arrayDataset({ inputs: { x: images.x } }) });
+    const options = { budget: { drift: 0.01 }, minimumElements: 1024, trials: 10 };
+    const { model: mixed, report } = await apply(model, mixedPrecision(options), context);
+    const { model: int8 } = await apply(model, foldableWeights({ minimumElements: 1024 }), context);
+    expect(report.metrics['drift']?.value).toBeLessThanOrEqual(0.01);
+    expect(report.metrics['costAfter']?.value).toBe(weightBytes(mixed));
+    expect(weightBytes(mixed)).toBeLessThan(0.85 * weightBytes(int8));
+    const held = await fashionMnist('test', 1000);
+    const [before, after] = [await accuracyOn(model, backend, held), await accuracyOn(mixed, backend, held)];
+    expect(after).toBeGreaterThan(before - 0.01);
   });
 
   it('computes layers in integers where that is the format', async () => {

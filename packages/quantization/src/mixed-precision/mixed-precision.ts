@@ -166,6 +166,12 @@ function formatsOf(assignment: NamedAssignment, trials: PrecisionTrials): Assign
   return formats;
 }
 
+/** Infinity has no form in JSON: no noise at all, or results that are not finite. */
+function cell(value: number): number | string {
+  if (Number.isFinite(value)) return value;
+  return value === Number.POSITIVE_INFINITY ? 'infinite' : 'not finite';
+}
+
 function report(trials: PrecisionTrials, layers: readonly LayerSensitivity[], found: Search): ReportBuilder {
   const builder = new ReportBuilder();
   const unit = trials.compare.measure === 'kl-divergence' ? 'nats' : 'ratio';
@@ -186,7 +192,13 @@ function report(trials: PrecisionTrials, layers: readonly LayerSensitivity[], fo
       { name: 'SQNR', unit: 'dB' },
       { name: 'saved', unit: 'cost' },
     ],
-    rows: layers.map(({ layer, format, drift, sqnrDb, saved }) => [layer, format, drift, sqnrDb, saved]),
+    rows: layers.map(({ layer, format, drift, sqnrDb, saved }) => [
+      layer,
+      format,
+      cell(drift),
+      cell(sqnrDb),
+      saved,
+    ]),
   });
   const { formats } = trials;
   const points = pareto(found.points);
@@ -201,8 +213,8 @@ function report(trials: PrecisionTrials, layers: readonly LayerSensitivity[], fo
     ],
     rows: points.map(({ cost, drift, sqnrDb, accuracy, assignment }) => [
       cost,
-      drift,
-      sqnrDb,
+      cell(drift),
+      cell(sqnrDb),
       ...(accuracy === undefined ? [] : [accuracy]),
       ...formats.map(({ name }) => [...assignment.values()].filter((format) => format === name).length),
     ]),
@@ -211,7 +223,7 @@ function report(trials: PrecisionTrials, layers: readonly LayerSensitivity[], fo
   builder.metric('costBefore', trials.cost, 'cost');
   builder.metric('costAfter', chosen?.cost ?? trials.cost, 'cost');
   builder.metric('drift', chosen?.drift ?? 0, unit);
-  builder.metric('sqnr', chosen?.sqnrDb ?? Number.POSITIVE_INFINITY, 'dB');
+  if (chosen !== undefined && Number.isFinite(chosen.sqnrDb)) builder.metric('sqnr', chosen.sqnrDb, 'dB');
   if (chosen?.accuracy !== undefined) builder.metric('accuracy', chosen.accuracy, '');
   builder.metric('trials', found.points.length - 1, 'models');
   return builder;
