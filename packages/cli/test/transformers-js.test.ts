@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { env, ModelRegistry, pipeline } from '@huggingface/transformers';
@@ -141,6 +150,31 @@ describe('lithe quantize --preset transformers-js', () => {
     expect(files(folder)).toEqual(['model.onnx', 'model_q4.onnx']);
   });
 
+  it('takes the models of a folder, and leaves out the files of sets', async () => {
+    const folder = at('several', 'onnx');
+    mkdirSync(folder, { recursive: true });
+    const model = await writeRandomEncoder(at('several'));
+    for (const name of ['encoder_model.onnx', 'text_model.onnx', 'text_model_q4.onnx'])
+      copyFileSync(model, path.join(folder, name));
+    const call = await lithe(
+      'quantize',
+      folder,
+      '--preset',
+      'transformers-js',
+      ...quick,
+      '--dtypes',
+      'fp16',
+      '--json',
+    );
+    expect(call).toMatchObject({ code: 0 });
+    const reports = JSON.parse(call.out) as readonly SetReport[];
+    expect(reports.map((one) => path.basename(one.model))).toEqual(['encoder_model.onnx', 'text_model.onnx']);
+    expect(files(folder).filter((name) => name.includes('fp16'))).toEqual([
+      'encoder_model_fp16.onnx',
+      'text_model_fp16.onnx',
+    ]);
+  });
+
   it('does not write what drifts too far, says so, and ends with code 1', async () => {
     const model = await writeRandomEncoder(at('strict'));
     const call = await lithe(
@@ -196,6 +230,7 @@ describe('lithe quantize --preset transformers-js', () => {
       [model, '--preset', 'transformers-js', '--verify-in', 'toaster'],
       [model, '--preset', 'transformers-js', '-o', 'set.onnx'],
       [at('encoder', 'onnx', 'model_q4.onnx'), '--preset', 'transformers-js'],
+      [root, '--preset', 'transformers-js'],
     ];
     for (const args of wrong) {
       const call = await lithe('quantize', ...args);

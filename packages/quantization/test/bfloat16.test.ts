@@ -46,11 +46,9 @@ describe('bfloat16 storage', () => {
     const { model: small, report } = await apply(model, bfloat16Storage());
     expect(report.skipped).toEqual([]);
     const feeds = { x: normal([3, 32], 5) };
-    expect(await runModel(small, feeds)).toEqual(
-      Object.fromEntries(
-        Object.values(await runModel(model, feeds)).map((tensor) => [small.graph.outputs[0]?.name, tensor]),
-      ),
-    );
+    const [expected] = Object.values(await runModel(model, feeds));
+    const [actual] = Object.values(await runModel(small, feeds));
+    expect([...(actual?.toFloat64Array() ?? [])]).toEqual([...(expected?.toFloat64Array() ?? [0])]);
   });
 
   it('leaves a weight that would become infinite', async () => {

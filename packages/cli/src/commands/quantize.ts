@@ -38,6 +38,7 @@ Examples:
   lithe quantize model.onnx --scheme foldable-int8
   lithe quantize model.onnx --scheme static-int8 --calibrate ./images -o model.int8.onnx
   lithe quantize model.onnx --preset transformers-js -o my-model/onnx
+  lithe quantize my-model/onnx --preset transformers-js --dtypes q8,q4f16
   lithe quantize model.onnx --preset transformers-js --dtypes q8,q4 --calibrate tokens.npz --verify-in node-cpu,wasm
 `;
 
@@ -49,7 +50,7 @@ export function addQuantize(program: Command, context: CommandContext): void {
     .description(
       'Quantizes a model by one scheme, or makes a set of files by a preset. `lithe compress` tries several schemes and keeps what pays.',
     )
-    .argument('<model>', 'ONNX file')
+    .argument('<model>', 'ONNX file; with a preset also a folder of them')
     .addOption(
       new Option('--scheme <name>', 'how to quantize: one of the schemes below').choices(
         Object.keys(schemes),
@@ -97,10 +98,11 @@ async function quantize(
     );
   }
   if (options.preset !== undefined) {
-    const report = await quantizePreset(path, options, io, progress);
-    if (options.json === true) printJson(io, report);
-    else io.out.write(printSet(report));
-    return report.files.some(({ state }) => state === 'refused') ? exitCodes.failed : exitCodes.done;
+    const reports = await quantizePreset(path, options, io, progress);
+    if (options.json === true) printJson(io, reports.length === 1 ? reports[0] : reports);
+    else io.out.write(reports.map(printSet).join('\n'));
+    const refused = reports.some(({ files }) => files.some(({ state }) => state === 'refused'));
+    return refused ? exitCodes.failed : exitCodes.done;
   }
   const result = await quantizeScheme(path, options as QuantizeOptions & { scheme: string }, io, progress);
   progress.stop();

@@ -1,4 +1,6 @@
+import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { transformersJsSuffixes } from '@lithe/quantization';
 import { UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
@@ -31,14 +33,49 @@ function folderFor(path: string, output: string | undefined): string {
   return basename(folder) === 'onnx' ? folder : join(folder, 'onnx');
 }
 
-/** Writes the set that `--preset transformers-js` asks for. */
+/** Whether a file is one of those that a set is made of, by its name. */
+const isVariant = (name: string): boolean =>
+  Object.values(transformersJsSuffixes).some((suffix) => suffix !== '' && name.endsWith(`${suffix}.onnx`));
+
+/** The float32 models at a path: the file, or those of a folder. */
+async function modelsAt(path: string): Promise<readonly string[]> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory() !== true) return [path];
+  const names = (await readdir(path)).filter((name) => name.endsWith('.onnx') && !isVariant(name)).sort();
+  if (names.length === 0) throw new UsageError(`The folder "${path}" holds no float32 model (*.onnx).`);
+  return names.map((name) => join(path, name));
+}
+
+/** Writes the sets that `--preset transformers-js` asks for, one for each model. */
 export async function quantizePreset(
   path: string,
   options: PresetCall,
   io: CommandIO,
   progress: Progress,
-): Promise<SetReport> {
+): Promise<readonly SetReport[]> {
   checkTaken('--preset transformers-js', presetTakes, options);
+  const models = await modelsAt(path);
+  if (models.length > 1 && options.calibrate !== undefined)
+    throw new UsageError(
+      '--calibrate has the inputs of one model: give the models of the folder one by one.',
+    );
+  const reports: SetReport[] = [];
+  for (const model of models) {
+    const report = await quantizeModel(model, options, io, progress);
+    reports.push(report);
+    progress.stop();
+    for (const warning of report.warnings) progress.warn(warning);
+  }
+  return reports;
+}
+
+/** Writes the set of one model. */
+async function quantizeModel(
+  path: string,
+  options: PresetCall,
+  io: CommandIO,
+  progress: Progress,
+): Promise<SetReport> {
   const output = folderFor(path, options.output);
   const names: readonly TargetName[] = options.verifyIn ?? [
     ...new Set<TargetName>(['node-cpu', options.target]),
@@ -48,7 +85,7 @@ export async function quantizePreset(
   const targets = await Promise.all(names.map(createTarget));
   const { dtypes, modelType, blockSize, perChannel, algorithm, accuracyLevel, keepOperators } = options;
   const { embeddings, reduceRange, asymmetric } = options;
-  const report = await writeTransformersJsSet(file, {
+  return writeTransformersJsSet(file, {
     output,
     targets,
     data: inputs.data,
@@ -77,7 +114,4 @@ export async function quantizePreset(
       q8: options.q8 ?? (options.target === 'webgpu' ? 'foldable' : 'dynamic'),
     },
   });
-  progress.stop();
-  for (const warning of report.warnings) progress.warn(warning);
-  return report;
 }

@@ -4,6 +4,7 @@ import {
   type Backend,
   createRunContext,
   type Dataset,
+  errors,
   type Model,
   optimize,
   type RunContext,
@@ -21,7 +22,6 @@ import { simplify } from '@lithe/simplify';
 import { passSummaries, temporaryFolder } from '../compress/build.ts';
 import { writeResult } from '../compress/output.ts';
 import type { PassSummary } from '../compress/report.ts';
-import { UsageError } from '../exit-codes.ts';
 import type { ModelFile } from '../model-file.ts';
 import { realPath } from '../output-path.ts';
 import { modelTypeOf, noteExternalData, repositoryOf, writeQuantizeConfig } from './model-folder.ts';
@@ -90,8 +90,10 @@ function baseNameOf(path: string): string {
   const base = basename(path).replace(/\.onnx$/i, '');
   const suffix = Object.values(transformersJsSuffixes).find((one) => one !== '' && base.endsWith(one));
   if (suffix !== undefined) {
-    throw new UsageError(
-      `"${basename(path)}" is named like a file of the set that is to be made ("${suffix}"). Give the float32 model.`,
+    throw errors.optionsInvalid(
+      'the transformers.js set',
+      [`"${basename(path)}" is named like a file of the set that is to be made ("${suffix}").`],
+      'Give the float32 model.',
     );
   }
   return base;
@@ -187,7 +189,7 @@ async function writeConfiguration(
  * runtime could verify, or that drifts over the limit, is not written. The input is never overwritten: where it is the
  * set's float32 file, it stays as it is.
  *
- * @throws {UsageError} when the model is named like one of the variants
+ * @throws {LitheError} OPTIONS_INVALID when the model is named like one of the variants, or there are no targets
  * @throws {LitheError} BACKEND_UNAVAILABLE when a target's runtime is missing; BACKEND_FAILED when it refuses the original
  */
 export async function writeTransformersJsSet(
@@ -198,7 +200,8 @@ export async function writeTransformersJsSet(
   const base = baseNameOf(file.path);
   const { targets, threads = 1, data, random } = options;
   const first = targets[0];
-  if (first === undefined) throw new UsageError('A runtime to verify in is needed.');
+  if (first === undefined)
+    throw errors.optionsInvalid('the transformers.js set', ['No runtime to verify in was given.']);
   const modelType = options.preset?.modelType ?? (await modelTypeOf(file.path));
   const temporary = await temporaryFolder();
   try {

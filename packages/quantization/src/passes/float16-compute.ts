@@ -4,9 +4,6 @@ import { observe } from '../calibration/observe.ts';
 import { minMaxObserver } from '../calibration/observers.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { calibrationStats } from '../calibration/stats-schema.ts';
-import { findWeights } from '../weights/find-weights.ts';
-import { halfFit } from '../weights/half-weight.ts';
-import { float32Data } from '../weights/lazy-parts.ts';
 import { convertToHalf } from './float16/convert.ts';
 import { beyondRange, MASK_VALUE } from './float16/masks.ts';
 import { float32Operators } from './float16/operators.ts';
@@ -99,18 +96,6 @@ function judge(stats: CalibrationStats | undefined, masked: ReadonlySet<string>,
   return { dangerous, exact };
 }
 
-/** Numbers of weights that are not 0 and become the smallest float16 number instead of vanishing. */
-async function countVanishing(draft: Model, context: PassContext): Promise<number> {
-  let vanishing = 0;
-  for (const { value, source } of findWeights(draft, 1, new ReportBuilder())) {
-    context.signal.throwIfAborted();
-    vanishing += halfFit(
-      float32Data(await source.load(context.signal), `constant "${value.name}"`),
-    ).vanishing;
-  }
-  return vanishing;
-}
-
 /**
  * Computes in float16: weights, activations and arithmetic, the format that is fast on GPUs. The model's inputs and
  * outputs stay float32, with casts at the edges, unless `io` says otherwise. Each value is cast once at most.
@@ -141,7 +126,7 @@ export const float16Compute: Pass<Float16ComputeOptions, Float16ComputeSettings>
     const report = new ReportBuilder();
     const { opset, signal } = context;
     await inferShapes(draft, { opset, signal, strict: false });
-    const { oversized, masks, masked } = await beyondRange(draft, signal);
+    const { oversized, masks, masked, vanishing } = await beyondRange(draft, signal);
     const stats = await rangesFor(draft, settings, context);
     if (stats === undefined) {
       report.skip(
@@ -161,7 +146,7 @@ export const float16Compute: Pass<Float16ComputeOptions, Float16ComputeSettings>
     };
     const single = planHalf(draft.graph, plan, keepsIo);
     for (const [node, why] of single) report.skip(node.name, ...why);
-    report.metric('elementsRaisedFromZero', await countVanishing(draft, context), 'elements');
+    report.metric('elementsRaisedFromZero', vanishing, 'elements');
     report.metric('activationsMeasured', Object.keys(stats?.tensors ?? {}).length, 'values');
     const converted = convertToHalf(draft.graph, { single, masks, keepsIo });
     for (const [op, count] of converted) report.apply(`compute ${count} ${op} in float16`);

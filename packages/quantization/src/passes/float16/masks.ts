@@ -1,4 +1,5 @@
 import { constantOf, type Graph, type Model, type TensorSource, type Value } from '@lithe/core';
+import { halfFit } from '../../weights/half-weight.ts';
 import { float32Data } from '../../weights/lazy-parts.ts';
 import { movingOperators } from './operators.ts';
 
@@ -20,6 +21,8 @@ export interface BeyondRange {
   readonly masks: ReadonlySet<string>;
   /** Names of values that masks flow through on their way to `Softmax`: their lower end says nothing. */
   readonly masked: ReadonlySet<string>;
+  /** Elements of all constants that are not 0 and would round to it. */
+  readonly vanishing: number;
 }
 
 /** Operators that a mask may pass, by the inputs it may come in at; all inputs where none are listed. */
@@ -92,15 +95,16 @@ function* floatConstants(graph: Graph): IterableIterator<readonly [Value, Tensor
 }
 
 /** How the elements of a constant lie to the range of float16. */
-function beyond(data: Float32Array): 'none' | 'below' | 'both' {
-  let below = false;
-  for (let index = 0; index < data.length; index++) {
-    const value = data[index]!;
-    if (Math.abs(value) < LARGEST) continue;
-    if (!(value < 0)) return 'both';
-    below = true;
-  }
-  return below ? 'below' : 'none';
+interface Fit {
+  readonly where: 'none' | 'below' | 'both';
+  readonly vanishing: number;
+}
+
+function fitOf(data: Float32Array): Fit {
+  const { beyond, vanishing } = halfFit(data);
+  if (beyond === 0) return { where: 'none', vanishing };
+  const above = data.some((value) => !(value < LARGEST));
+  return { where: above ? 'both' : 'below', vanishing };
 }
 
 /** Looks at every float32 constant of a model once. */
@@ -108,11 +112,13 @@ export async function beyondRange(model: Model, signal: AbortSignal): Promise<Be
   const oversized = new Set<string>();
   const masks = new Set<string>();
   const masked = new Set<string>();
+  let vanishing = 0;
   for (const [value, source] of floatConstants(model.graph)) {
     signal.throwIfAborted();
-    const where = beyond(float32Data(await source.load(signal), `constant "${value.name}"`));
-    if (where === 'none') continue;
-    const path = where === 'below' ? pathOf(value) : undefined;
+    const fit = fitOf(float32Data(await source.load(signal), `constant "${value.name}"`));
+    vanishing += fit.vanishing;
+    if (fit.where === 'none') continue;
+    const path = fit.where === 'below' ? pathOf(value) : undefined;
     if (path === undefined) {
       oversized.add(value.name);
       continue;
@@ -120,5 +126,5 @@ export async function beyondRange(model: Model, signal: AbortSignal): Promise<Be
     masks.add(value.name);
     for (const one of path) masked.add(one.name);
   }
-  return { oversized, masks, masked };
+  return { oversized, masks, masked, vanishing };
 }
