@@ -48,8 +48,10 @@ function perChannel(emit: Emitter, vector: Value, rank: number): Value {
  * slope x + offset with a slope and an offset per channel, in one pass over `[N, C, …]`: batch normalization in
  * inference form with mean 0 and variance 1. (A product and a sum take two passes; measured in onnxruntime.)
  */
-function channelLine(emit: Emitter, x: Value, slope: Value, offset: Value): Value {
-  const channels = Number(x.shape?.[1]);
+function channelLine(context: GradientContext, x: Value, slope: Value, offset: Value): Value {
+  const { emit } = context;
+  const channels = x.shape?.[1] ?? slope.shape?.[0];
+  if (typeof channels !== 'number') return context.unsupported('the number of its channels is not known');
   const zeros = emit.floats([channels], new Float32Array(channels), x.dtype);
   const ones = emit.floats([channels], new Float32Array(channels).fill(1), x.dtype);
   return emit.op('BatchNormalization', [x, slope, offset, zeros, ones], { epsilon: 0 });
@@ -88,7 +90,7 @@ const batchNormalization: GradientRule = (context, gradient) => {
       const factor = emit.mul(context.input(1), inverse);
       const slope = emit.neg(emit.mul(factor, emit.mul(inverse, emit.div(byScale, count))));
       const offset = emit.neg(emit.mul(factor, emit.div(byBias, count)));
-      const line = channelLine(emit, centered, slope, offset);
+      const line = channelLine(context, centered, slope, offset);
       return emit.add(emit.mul(gradient, perChannel(emit, factor, rank)), line);
     };
     return [

@@ -27,7 +27,8 @@ function lower(graph: Graph, node: Node): void {
   const { epsilon, momentum } = attributesOf(node, standardOpDefs.BatchNormalization);
   const [x, scale, bias, mean, variance] = node.inputs as readonly [Value, Value, Value, Value, Value];
   const dtype = x.dtype ?? 'float32';
-  const channels = Number(scale.shape?.[0]);
+  // The running statistics are constants of the model, so that their size is known.
+  const channels = Number(mean.shape?.[0]);
   const later = Array.from({ length: (x.shape?.length ?? 2) - 2 }, (_, index) => index + 2);
   const op = (
     opType: string,
