@@ -21,7 +21,7 @@ const options: z.ZodType<ActivationCheckpointingSettings, ActivationCheckpointin
 });
 
 /**
- * Activation checkpointing of a training graph as a pass: less memory for about a third more time, the same numbers bit
+ * Activation checkpointing of a training graph as a pass: less memory for a third more arithmetic, the same numbers bit
  * for bit. See {@link checkpointActivations}; `trainingStep` and `fit` have it as an option.
  *
  * @example

@@ -77,7 +77,7 @@ export interface TrainingStepOptions {
    */
   readonly inputShapes?: Readonly<Record<string, readonly Dim[]>> | undefined;
   /**
-   * Computes activations again in the backward part instead of holding them: much less memory, about a third more time, the
+   * Computes activations again in the backward part instead of holding them: much less memory, a third more arithmetic, the
    * same numbers. `true` chooses the segments; none by default. See {@link checkpointActivations}.
    */
   readonly checkpointing?: boolean | CheckpointingOptions | undefined;
