@@ -11,7 +11,7 @@ interface Row {
   readonly model: string;
   readonly batch: number;
   readonly library: string;
-  /** Median of the steps; the first is left out where there are several. */
+  /** Median of the steps; the first, which compiles, is left out where there are several. */
   readonly milliseconds: number | string;
   readonly steps: number;
   /** Its time over that of Lithe in onnxruntime-node in the same round, median. */
@@ -137,8 +137,8 @@ async function compare(
       losses: [],
       times: [],
       spent: 0,
-      // With a batch of one's own the losses of two steps are compared; else one step of a slow library is enough.
-      least: options.batch === undefined ? 1 : 2,
+      // Two, of which the first compiles; one of the slowest library, unless a batch of one's own makes it affordable.
+      least: options.batch === undefined && peer.name === 'tfjs cpu' ? 1 : 2,
       ...(options.batch === undefined && left.has(`${peer.name} ${model}`)
         ? { failure: 'left out: many minutes a step; see --batch' }
         : {}),
@@ -150,7 +150,7 @@ async function compare(
   return runners.map(({ peer, losses, times, failure }): Row => {
     const ratios = times.map((time, round) => time / (own?.times[round] ?? Number.NaN));
     const later = (values: readonly number[]): readonly number[] =>
-      values.length > 2 ? values.slice(1) : values;
+      values.length > 1 ? values.slice(1) : values;
     const difference = Math.max(
       ...losses.slice(0, 2).map((loss, step) => Math.abs(loss - (own?.losses[step] ?? 0))),
     );
