@@ -182,7 +182,7 @@ export async function measureLayers(trials: PrecisionTrials): Promise<readonly L
  * const builder = new GraphBuilder();
  * const x = builder.input('x', 'float32', ['N', 16]);
  * const weight = Float32Array.from({ length: 16 * 32 }, (_, index) => Math.sin(index * index));
- * builder.output('y', builder.op.MatMul(x, builder.constant(Tensor.from('float32', [16, 32], weight))));
+ * builder.output('y', builder.op.MatMul([x, Tensor.from('float32', [16, 32], weight)]));
  * const data = arrayDataset({ inputs: { x: Tensor.from('float32', [2, 16], new Float32Array(32).fill(0.5)) } });
  * const report = await sensitivity(await builder.build(), data, { backend: referenceBackend() });
  * report.layers.map(({ format }) => format); // => ['foldable-int8', 'foldable-int4']
