@@ -24,6 +24,7 @@ const weightBytes = side * side * 4;
 const formats: Readonly<Record<string, () => PassStep>> = {
   'nbits-4': () => weightOnly({ bits: 4 }),
   'nbits-8': () => weightOnly({ bits: 8 }),
+  'nbits-4-hqq': () => weightOnly({ bits: 4, symmetric: false, algorithm: 'hqq' }),
   'foldable-8': () => foldableWeights({ bits: 8 }),
   'foldable-4': () => foldableWeights({ bits: 4 }),
   float16: () => float16Storage(),

@@ -223,7 +223,9 @@ describe('embedding tables', () => {
       contextOf({ backend, data: feeds }),
     );
     expect(operators(model)).toMatchObject({ GatherBlockQuantized: 1, MatMulNBits: 2 });
-    expect(report.applied[0]).toContain('the copy of the product');
+    expect(report.applied.join()).toContain('the copy of the product');
+    // Six tokens say little of sums of 64.
+    expect(report.applied.join()).toContain('damping was raised');
     expect(sqnr(await runModel(language(true), ids), await runModel(model, ids))).toBeGreaterThan(11);
   });
 

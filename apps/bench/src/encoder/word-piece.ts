@@ -18,7 +18,7 @@ function* wordsOf(text: string): IterableIterator<string> {
     .toLowerCase()
     .normalize('NFD')
     .replaceAll(/\p{Mn}/gu, '')
-    .replaceAll(/[\0\ufffd]/gu, '');
+    .replaceAll(/(?!\s)[\p{C}\ufffd]/gu, '');
   // Ideographs, punctuation and the ASCII symbols are words of their own.
   for (const [word] of plain.matchAll(
     /[\p{Script=Han}\p{P}$+<=>^`|~]|[^\s\p{C}\p{Script=Han}\p{P}$+<=>^`|~]+/gu,

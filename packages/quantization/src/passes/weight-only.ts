@@ -40,6 +40,11 @@ function chooseTables(
   if (embeddings === 'float') return [];
   const chosen: TableChoice[] = [];
   for (const table of tablesOf(draft, settings.minimumElements)) {
+    const kept = table.nodes.find(({ name }) => settings.exclude.includes(name));
+    if (kept !== undefined) {
+      report.skip(kept.name, 'excluded', 'it was excluded by name');
+      continue;
+    }
     const product = plans.find(({ weight, transposed }) => weight === table.weight && transposed);
     const width = table.source.shape[1]!;
     if (product !== undefined && width % blockSize === 0) {

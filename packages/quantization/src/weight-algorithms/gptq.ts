@@ -25,8 +25,8 @@ export interface GptqOptions {
   /** How a block's scale is found; see `roundToNearest`. `search` by default. */
   readonly scales?: 'range' | 'search' | undefined;
   /**
-   * Whether a product is calibrated on what comes out of the quantized products before it. More exact, and the data
-   * runs once for each input that products share. `false` by default.
+   * Whether a product is calibrated on what comes out of the quantized products before it. The data runs once for each
+   * input that products share, and a float copy of the weights is held. `false` by default.
    */
   readonly sequential?: boolean | undefined;
 }

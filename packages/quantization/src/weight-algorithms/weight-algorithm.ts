@@ -50,7 +50,7 @@ export interface QuantizedMatrix {
    * algorithm knows both. For the report.
    */
   readonly error?: { readonly own: number; readonly roundToNearest: number } | undefined;
-  /** What the user should know, as full sentences. */
+  /** What the user should know, as full sentences: they go into the report. */
   readonly notes?: readonly string[] | undefined;
 }
 

@@ -162,6 +162,7 @@ class Calibration {
   readonly #float: Model;
   #own = 0;
   #nearest = 0;
+  #total = 0;
 
   constructor(draft: Model, options: CalibratedOptions, tools: WeightTools) {
     this.#draft = draft;
@@ -175,6 +176,7 @@ class Calibration {
     const { backend, data } = context;
     if (backend === undefined || data === undefined) throw errors.internal('calibration without a backend');
     const sequential = algorithm.sequential === true;
+    this.#total = groups.reduce((sum, { requests }) => sum + requests.length, 0);
     const chunks = sequential ? groups.map((group) => [group]) : momentChunks(groups, memoryBytes);
     for (const chunk of chunks as readonly (readonly Group[])[]) {
       const moments = await collectMoments(this.#float, chunk, { backend, data, samples, context });
@@ -194,11 +196,12 @@ class Calibration {
     for (const request of group.requests) {
       context.signal.throwIfAborted();
       const { plan } = request;
-      context.progress({ task: 'quantize', done: this.results.size, total: 0, label: plan.weight.name });
+      const done = this.results.size;
+      context.progress({ task: 'quantize', done, total: this.#total, label: plan.weight.name });
       const matrix = await matrixOf(request, context.signal);
       const input = factors === undefined ? { ...matrix, moments: used } : multiplied(matrix, factors, used);
       const found = await algorithm.quantize(input, this.#tools);
-      for (const note of found.notes ?? []) report.skip(plan.weight.name, 'note', note);
+      for (const note of found.notes ?? []) report.apply(note);
       this.#own += found.error?.own ?? 0;
       this.#nearest += found.error?.roundToNearest ?? 0;
       this.results.set(plan, () => Promise.resolve(found));
