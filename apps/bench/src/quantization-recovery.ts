@@ -176,6 +176,7 @@ function trialsOf(curve: readonly number[]): readonly Trial[] {
     ...staticTrials('int8 per tensor + equalization', 'float', perTensor, cle),
     { name: 'unbalanced, float', from: 'unbalanced', steps: () => [] },
     ...staticTrials('unbalanced, int8 per channel', 'unbalanced', {}),
+    ...staticTrials('unbalanced, int8 per channel + equalization', 'unbalanced', {}, cle),
     ...staticTrials('unbalanced, int8 per tensor', 'unbalanced', perTensor),
     ...staticTrials('unbalanced, int8 per tensor + equalization', 'unbalanced', perTensor, cle),
     ...staticTrials(
