@@ -113,7 +113,7 @@ export async function main(args: readonly string[]): Promise<number> {
     const rows: Record<string, string | number>[] = [];
     let float: Embeddings | undefined;
     for (const { dtype, state, size } of report.files) {
-      if (state === 'refused') continue;
+      if (state === 'refused' || state === 'skipped') continue;
       const embeddings = await embed('minilm', dtype, mails);
       float ??= embeddings;
       rows.push({

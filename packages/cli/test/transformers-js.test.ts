@@ -15,7 +15,7 @@ import { nodeCpuTarget } from '@lithe/backend-onnxruntime';
 import { openModel, type SetReport, writeTransformersJsSet } from '@lithe/cli';
 import { randomDataset, Tensor } from '@lithe/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { lithe, litheWith } from './lithe.ts';
+import { lithe, litheWith, models } from './lithe.ts';
 import { writeRandomEncoder } from './small-encoder.ts';
 
 const root = mkdtempSync(path.join(tmpdir(), 'lithe-transformers-'));
@@ -173,6 +173,25 @@ describe('lithe quantize --preset transformers-js', () => {
       'encoder_model_fp16.onnx',
       'text_model_fp16.onnx',
     ]);
+  });
+
+  it('leaves out what would be the float model under another name', async () => {
+    const call = await lithe(
+      ...[
+        'quantize',
+        models.voice,
+        '--preset',
+        'transformers-js',
+        '-o',
+        at('voice'),
+        '--dtypes',
+        'fp16,bnb4',
+      ],
+      ...['--shape', 'input=1x576', '--shape', 'state=2x1x128', '--value', 'sr=16000', ...quick],
+    );
+    expect(call.code).toBe(0);
+    expect(call.out).toContain('bnb4 was left out: nothing in the model can be stored that way');
+    expect(files(at('voice'))).toEqual(['quantize_config.json', 'silero_vad_fp16.onnx']);
   });
 
   it('does not write what drifts too far, says so, and ends with code 1', async () => {

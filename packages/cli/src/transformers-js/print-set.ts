@@ -30,7 +30,8 @@ function cellsOf(verification: Verification, top1: boolean): string[] {
 
 function rowsOf(file: SetFile, top1: boolean): string[][] {
   const { size } = file;
-  const name = file.state === 'refused' ? `(${basename(file.path)})` : basename(file.path);
+  const name =
+    file.state === 'refused' || file.state === 'skipped' ? `(${basename(file.path)})` : basename(file.path);
   const own = [
     file.dtype,
     name,
@@ -84,6 +85,7 @@ export function printSet(report: SetReport): string {
     ({ name, runtime, threads }) => `${name} (${runtime}, ${threads} thread${threads === 1 ? '' : 's'})`,
   );
   const refused = report.files.filter(({ state }) => state === 'refused');
+  const skipped = report.files.filter(({ state }) => state === 'skipped');
   const kept = report.files.filter(({ state }) => state === 'kept');
   const unverified = report.files.flatMap(({ dtype, verifications }) =>
     verifications.flatMap((one) =>
@@ -102,6 +104,7 @@ export function printSet(report: SetReport): string {
     '',
     ...(kept.length === 0 ? [] : ['fp32 is the model that was given; it was left as it is.']),
     ...unverified,
+    ...skipped.map(({ dtype, reason }) => `${dtype} was left out: ${reason ?? ''}`),
     ...refused.map(({ dtype, reason }) => `${dtype} was NOT written: ${reason ?? ''}`),
     ...(float.length === 0 ? [] : ['left as it was:', ...float]),
     ...report.configuration.map((path) => `wrote ${path}`),

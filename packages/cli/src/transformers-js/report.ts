@@ -38,8 +38,8 @@ export interface SetFile {
   readonly verifications: readonly Verification[];
   /** What its passes did. */
   readonly passes: readonly PassSummary[];
-  /** `written`; `kept`: it is the input; `refused`: see `reason`. */
-  readonly state: 'written' | 'kept' | 'refused';
+  /** `written`; `kept`: it is the input; `skipped`: it would be the float model; `refused`: see `reason`. */
+  readonly state: 'written' | 'kept' | 'skipped' | 'refused';
   /** Why it was not written, as a clause. */
   readonly reason?: string | undefined;
 }

@@ -69,6 +69,8 @@ interface Built {
   readonly failure?: string;
   /** Whether it is the model that was given. */
   readonly given?: boolean;
+  /** Whether its passes found nothing to change: it would be the float model under another name. */
+  readonly unchanged?: boolean;
 }
 
 interface Work {
@@ -114,13 +116,16 @@ async function build(
   try {
     const run = { ...options, backend, data: options.data, check: 'off' as const };
     const result = await optimize(simplified, file.steps, run);
+    const passes = passSummaries(result.report);
+    if (file.steps.length > 0 && result.report.steps.every(({ changed }) => !changed))
+      return { file, path, passes, unchanged: true };
     const fileBytes = options.fileBytes ?? FILE_BYTES;
     const saved = await saveOnnx(result.model, join(temporary, name), {
       signal: context.signal,
       externalDataAbove: fileBytes,
       externalFileBytes: fileBytes,
     });
-    return { file, path, files: saved.files, bytes: saved.bytes, passes: passSummaries(result.report) };
+    return { file, path, files: saved.files, bytes: saved.bytes, passes };
   } catch (error) {
     context.signal.throwIfAborted();
     const failure = `it could not be made: ${error instanceof Error ? error.message : String(error)}`;
@@ -148,6 +153,11 @@ async function place(work: Work, built: Built, verifications: readonly Verificat
     const size = { before: file.bytes, after: file.bytes, ratio: 1 };
     return { ...common, size, dataFiles: file.files.length - 1, state: 'kept' };
   }
+  if (built.unchanged === true) {
+    const reason =
+      'nothing in the model can be stored that way: it would be the float model under another name';
+    return { ...common, dataFiles: 0, state: 'skipped', reason };
+  }
   if (built.files === undefined || built.bytes === undefined)
     return { ...common, dataFiles: 0, state: 'refused', reason: built.failure };
   const size = { before: file.bytes, after: built.bytes, ratio: file.bytes / built.bytes };
@@ -165,7 +175,7 @@ async function writeConfiguration(
   warnings: string[],
 ): Promise<string[]> {
   const repository = repositoryOf(work.options.output);
-  const there = files.filter(({ state }) => state !== 'refused');
+  const there = files.filter(({ state }) => state === 'written' || state === 'kept');
   const counts = Object.fromEntries(
     there.filter(({ dataFiles }) => dataFiles > 0).map((file) => [basename(file.path), file.dataFiles]),
   );
@@ -186,7 +196,8 @@ async function writeConfiguration(
 /**
  * Writes the dtype variants of a float32 model by the names that transformers.js loads, with `quantize_config.json`
  * above them. Each file is run beside the float model in every target first; a file that a runtime refuses, that no
- * runtime could verify, or that drifts over the limit, is not written. The input is never overwritten: where it is the
+ * runtime could verify, or that drifts over the limit, is not written, and neither is one that would not differ from the
+ * float model. The input is never overwritten: where it is the
  * set's float32 file, it stays as it is.
  *
  * @throws {LitheError} OPTIONS_INVALID when the model is named like one of the variants, or there are no targets
