@@ -45,8 +45,6 @@ export interface DynamicContext {
   readonly range: IntegerRange;
   /** How matrices become integers. */
   readonly product: ProductForm;
-  /** Whether weights use 7 bits. */
-  readonly reducedRange: boolean;
   /** Weights with fewer elements stay float. */
   readonly minimumElements: number;
   /** Quantized activations, by graph: a subgraph may run or not, so each graph has its own. */

@@ -28,7 +28,8 @@ export function quantizeConvolution(node: Node, context: DynamicContext, report:
   }
   const quantized = quantizedWeight(source, {
     granularity: granularity.perTensor(),
-    range: integerRange('uint8', { extent: context.reducedRange ? 'reduced' : 'full' }),
+    // All 8 bits, whatever the processor: only products with signed weights saturate 16 bits.
+    range: integerRange('uint8'),
     scheme: 'asymmetric',
     what: `weight "${weight.name}"`,
   });

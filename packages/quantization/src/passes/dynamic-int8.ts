@@ -151,7 +151,6 @@ export const dynamicInt8: Pass<DynamicInt8Options, Options> = definePass({
     const report = new ReportBuilder();
     const signed = integerRange('int8', { extent: options.reducedRange ? 'reduced' : 'narrow' });
     const context: DynamicContext = {
-      reducedRange: options.reducedRange,
       minimumElements: options.minimumElements,
       range: signed,
       product: {
