@@ -143,7 +143,7 @@ const scaling: WeightAlgorithm = {
 };
 
 describe('scaled activations', () => {
-  it('leave the products what they are, in a normalization that nothing else reads and before others', async () => {
+  it('leave the products what they are, in a normalization and in products before that nothing else reads', async () => {
     for (const step of [
       weightOnly({ bits: 8, algorithm: scaling, accuracyLevel: 1 }),
       foldableWeights({ algorithm: scaling }),
@@ -151,7 +151,26 @@ describe('scaled activations', () => {
       const { model: small, report } = await apply(layers(), step, context);
       expect(sqnr(await runModel(layers(), unseen), await runModel(small, unseen))).toBeGreaterThan(32);
       const divided = report.applied.filter((text) => text.startsWith('divide'));
-      expect(divided.map((text) => text.includes('in its normalization'))).toEqual([true, false]);
+      expect(divided.map((text) => text.includes('in what it is computed from'))).toEqual([true, true]);
+      expect(operators(small)['Mul'] ?? 0).toBe(step.name.includes('foldable') ? 4 : 0);
+    }
+  });
+
+  it('go through a gate into the product beside it, and by a Mul where products are done one after the other', async () => {
+    const n = net();
+    const x = n.input('x', ['rows', 64]);
+    const gate = n.add('Sigmoid', [n.add('MatMul', [x, n.weight([64, 48])])]);
+    const up = n.add('Add', [n.add('MatMul', [x, n.weight([64, 48])]), n.weight([48])]);
+    const model = n.model(n.add('MatMul', [n.add('Mul', [gate, up]), n.weight([48, 32])]));
+    for (const [sequential, muls] of [
+      [false, 2],
+      [true, 3],
+    ] as const) {
+      const step = weightOnly({ bits: 8, algorithm: { ...scaling, sequential }, accuracyLevel: 1 });
+      const { model: small } = await apply(model, step, context);
+      // One Mul is the gate, one divides the graph's input.
+      expect(operators(small)['Mul']).toBe(muls);
+      expect(sqnr(await runModel(model, unseen), await runModel(small, unseen))).toBeGreaterThan(32);
     }
   });
 
@@ -166,6 +185,13 @@ describe('scaled activations', () => {
     );
     expect(operators(small)).toMatchObject({ Mul: 1, LayerNormalization: 1, MatMulNBits: 1 });
     expect(sqnr(await runModel(model, unseen), await runModel(small, unseen))).toBeGreaterThan(32);
+  });
+
+  it('are refused when they are not positive, or not one for each channel', async () => {
+    for (const factors of [new Float32Array(64), new Float32Array(3).fill(1)]) {
+      const step = weightOnly({ algorithm: { ...scaling, scaleInputs: async () => factors } });
+      await expect(apply(layers(), step, context)).rejects.toMatchObject({ code: 'OPTIONS_INVALID' });
+    }
   });
 
   it('are left alone where a weight is read by something else too', async () => {

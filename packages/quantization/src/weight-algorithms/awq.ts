@@ -58,8 +58,8 @@ function factorsOf(magnitudes: Float64Array, power: number): Float32Array {
  * Activation-aware weight quantization: input channels with large activations get larger weights before rounding, and
  * the activations are divided by the same factors, so that their relative errors shrink. How much larger is searched:
  * the mean magnitude of the channel to a power from 0 to 1, the one with the least error of the products on calibration
- * data. The division goes into a normalization or bias before the products where nothing else reads it, and into a
- * `Mul` of its own otherwise.
+ * data. The division goes into what the activations are computed from (a normalization, a bias, products before, also
+ * through `Relu` and gates) where nothing else reads that, and into a `Mul` of its own otherwise.
  *
  * @throws {LitheError} VALUE_OUT_OF_RANGE when the number of steps is not a whole number from 1 to 1000
  * @see Lin et al., "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration", MLSys 2024,

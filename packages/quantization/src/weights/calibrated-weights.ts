@@ -160,6 +160,10 @@ class Calibration {
   readonly #tools: WeightTools;
   /** The float model; in sequential runs its weights are replaced as they are quantized. */
   readonly #float: Model;
+  /** Weights that one product reads, by that product. */
+  readonly #byProduct = new Map<Node, WeightPlan>();
+  /** What output channels are to be divided by. */
+  readonly #outputs = new Map<WeightPlan, Float32Array>();
   #own = 0;
   #nearest = 0;
   #total = 0;
@@ -177,7 +181,14 @@ class Calibration {
     if (backend === undefined || data === undefined) throw errors.internal('calibration without a backend');
     const sequential = algorithm.sequential === true;
     this.#total = groups.reduce((sum, { requests }) => sum + requests.length, 0);
-    const chunks = sequential ? groups.map((group) => [group]) : momentChunks(groups, memoryBytes);
+    // From the end to the start, so that a product before can still take in factors; unless it must be done by then.
+    const chunks = sequential
+      ? groups.map((group) => [group])
+      : momentChunks([...groups].reverse(), memoryBytes);
+    for (const { requests } of groups) {
+      for (const { plan } of requests)
+        if (plan.products.length === 1) this.#byProduct.set(plan.products[0]!.node, plan);
+    }
     for (const chunk of chunks as readonly (readonly Group[])[]) {
       const moments = await collectMoments(this.#float, chunk, { backend, data, samples, context });
       for (const group of chunk) await this.#group(group, moments.get(group.key) as InputMoments, sequential);
@@ -198,7 +209,7 @@ class Calibration {
       const { plan } = request;
       const done = this.results.size;
       context.progress({ task: 'quantize', done, total: this.#total, label: plan.weight.name });
-      const matrix = await matrixOf(request, context.signal);
+      const matrix = await this.#matrix(request);
       const input = factors === undefined ? { ...matrix, moments: used } : multiplied(matrix, factors, used);
       const found = await algorithm.quantize(input, this.#tools);
       for (const note of found.notes ?? []) report.apply(note);
@@ -210,9 +221,30 @@ class Calibration {
     }
   }
 
+  /** Divides output channels of a product's weight, when it is read nowhere else and not quantized yet. */
+  #divider(node: Node, channels: number): ((factors: Float32Array) => void) | undefined {
+    const plan = this.#byProduct.get(node);
+    // One output channel that is broadcast cannot be divided by many factors.
+    if (plan === undefined || plan.n !== channels || this.results.has(plan) || this.#outputs.has(plan))
+      return undefined;
+    if (plan.weight.uses.some((use) => use.node !== node)) return undefined;
+    return (factors) => this.#outputs.set(plan, factors);
+  }
+
+  async #matrix(request: WeightRequest): Promise<WeightMatrix> {
+    const matrix = await matrixOf(request, this.#options.context.signal);
+    const factors = this.#outputs.get(request.plan);
+    if (factors === undefined) return matrix;
+    const { inputs } = matrix;
+    return {
+      ...matrix,
+      data: matrix.data.map((value, at) => value / factors[Math.floor(at / inputs)]!),
+    };
+  }
+
   /** The factors that the algorithm asks for, once the activations are divided by them. */
   async #factors(group: Group, moments: InputMoments): Promise<Float32Array | undefined> {
-    const { algorithm, context, report } = this.#options;
+    const { algorithm, report } = this.#options;
     if (algorithm.scaleInputs === undefined) return undefined;
     for (const { plan } of group.requests) {
       const readers = new Set(plan.products.map(({ node }) => node));
@@ -226,21 +258,27 @@ class Calibration {
       return undefined;
     }
     const matrices: WeightMatrix[] = [];
-    for (const request of group.requests)
-      matrices.push({ ...(await matrixOf(request, context.signal)), moments });
+    for (const request of group.requests) matrices.push({ ...(await this.#matrix(request)), moments });
     const factors = await algorithm.scaleInputs({ matrices, moments }, this.#tools);
     if (factors === undefined) return undefined;
+    const wrong = factors.find((factor) => !(factor > 0 && factor < Number.POSITIVE_INFINITY));
+    if (factors.length !== group.k || wrong !== undefined) {
+      const found =
+        wrong === undefined ? `${factors.length} factors for ${group.k} channels` : `the factor ${wrong}`;
+      throw errors.optionsInvalid(`weight algorithm "${algorithm.name}"`, [`It gave ${found}.`]);
+    }
     for (const name of group.names) {
       const value = this.#draft.graph.value(name) as Value;
       const readers: Node[] = [];
       const products = new Set(group.requests.flatMap(({ plan }) => plan.products.map(({ node }) => node)));
       for (const node of this.#draft.graph.nodes())
         if (products.has(node) && node.input(0) === value) readers.push(node);
-      const place = await divideInput(value, readers, factors);
+      const targets = { product: (node: Node) => this.#divider(node, group.k) };
+      const place = await divideInput(value, readers, { factors, targets });
       report.apply(
         place === 'mul'
           ? `divide "${name}" by factors of its channels before ${readers.length} products`
-          : `divide "${name}" by factors of its channels in its normalization`,
+          : `divide "${name}" by factors of its channels in what it is computed from`,
       );
     }
     return factors;
