@@ -44,9 +44,17 @@ function sqnrOf(expected: readonly Feeds[], actual: readonly Feeds[]): number {
 }
 
 interface Compiled {
-  readonly made: MadeFile;
+  readonly made: MadeFile & { readonly file: Uint8Array };
   readonly executable: Executable;
-  readonly evaluation: Evaluation;
+  readonly row: Row;
+}
+
+/** Takes in files one by one, the float model first. */
+export interface FileComparison extends AsyncDisposable {
+  /** Runs a file on the held-out samples. */
+  add(made: MadeFile): Promise<void>;
+  /** Times all files, and gives what was found. */
+  finish(): Promise<readonly Row[]>;
 }
 
 async function nodeTimes(
@@ -59,60 +67,75 @@ async function nodeTimes(
   return report.entries.map(({ medianMs }) => medianMs);
 }
 
-/** Runs the files on held-out samples and times them; the first one is the float model. */
-export async function compareFiles(
-  subject: Subject,
-  files: readonly MadeFile[],
-  settings: CompareSettings,
-): Promise<readonly Row[]> {
+function withLatency(
+  row: Row,
+  times: {
+    readonly node: readonly [number, number];
+    readonly page: readonly [PageLatency, PageLatency] | undefined;
+  },
+): Row {
+  const [float, own] = times.node;
+  const found = { ...row, node: rounded(float / own, 2), nodeMs: rounded(own, 3) };
+  if (times.page === undefined) return found;
+  const [pageFloat, page] = times.page;
+  if (typeof page === 'string') return { ...found, failure: `in the browser: ${page}` };
+  return {
+    ...found,
+    wasmMs: rounded(page, 3),
+    ...(typeof pageFloat === 'string' ? {} : { wasm: rounded(pageFloat / page, 2) }),
+  };
+}
+
+/** Compares files that are made of one model. */
+export function fileComparison(subject: Subject, settings: CompareSettings): FileComparison {
   const { backend, rounds } = settings;
   const compiled: Compiled[] = [];
   const failures: Row[] = [];
-  const failed = (made: MadeFile, failure: string): void => {
-    failures.push({ model: subject.name, file: made.name, seconds: rounded(made.seconds, 1), failure });
+  let float: Evaluation | undefined;
+  const note = (row: Row, list: Row[] = []): void => {
+    list.push(row);
+    process.stderr.write(`${JSON.stringify(row)}\n`);
   };
-  try {
-    for (const made of files) {
-      if (typeof made.file === 'string') {
-        failed(made, made.file);
-        continue;
-      }
+  return {
+    add: async (made) => {
+      const about = { model: subject.name, file: made.name, seconds: rounded(made.seconds, 1) };
+      const { file } = made;
+      if (typeof file === 'string') return note({ ...about, failure: file }, failures);
       let executable: Executable | undefined;
       try {
-        executable = await backend.compile({ kind: 'onnx', file: made.file });
-        compiled.push({ made, executable, evaluation: await subject.evaluate(executable) });
+        executable = await backend.compile({ kind: 'onnx', file });
+        const evaluation = await subject.evaluate(executable);
+        const row: Row = {
+          ...about,
+          kilobytes: rounded(file.length / 1000, 0),
+          accuracy: rounded(100 * evaluation.accuracy, 2),
+          ...(float === undefined ? {} : { sqnrDb: rounded(sqnrOf(float.outputs, evaluation.outputs), 1) }),
+        };
+        float ??= evaluation;
+        compiled.push({ made: { ...made, file }, executable, row });
+        note(row);
       } catch (error) {
         await executable?.dispose();
-        failed(made, String(error));
+        note({ ...about, failure: String(error) }, failures);
       }
-    }
-    const node = rounds > 0 ? await nodeTimes(compiled, subject, rounds) : [];
-    const bytes = compiled.map(({ made }) => made.file as Uint8Array);
-    const wasm: readonly PageLatency[] =
-      rounds > 0 && settings.browser
-        ? await browserLatency(bytes, subject.timed, { rounds, folder: settings.folder })
-        : [];
-    const float = compiled[0]?.evaluation.outputs ?? [];
-    const rows = compiled.map(({ made, evaluation }, index): Row => {
-      const page = wasm[index];
-      return {
-        model: subject.name,
-        file: made.name,
-        kilobytes: rounded((made.file as Uint8Array).length / 1000, 0),
-        accuracy: rounded(100 * evaluation.accuracy, 2),
-        sqnrDb: index === 0 ? undefined : rounded(sqnrOf(float, evaluation.outputs), 1),
-        ...(node.length === 0
-          ? {}
-          : { node: rounded(node[0]! / node[index]!, 2), nodeMs: rounded(node[index]!, 3) }),
-        ...(typeof page === 'number'
-          ? { wasm: rounded((wasm[0] as number) / page, 2), wasmMs: rounded(page, 3) }
-          : {}),
-        seconds: rounded(made.seconds, 1),
-        ...(typeof page === 'string' ? { failure: `in the browser: ${page}` } : {}),
-      };
-    });
-    return [...rows, ...failures];
-  } finally {
-    for (const { executable } of compiled) await executable.dispose();
-  }
+    },
+    finish: async () => {
+      if (rounds === 0 || compiled.length === 0) return [...compiled.map(({ row }) => row), ...failures];
+      const node = await nodeTimes(compiled, subject, rounds);
+      const files = compiled.map(({ made }) => made.file);
+      const pages = settings.browser
+        ? await browserLatency(files, subject.timed, { rounds, folder: settings.folder })
+        : undefined;
+      const rows = compiled.map(({ row }, index) =>
+        withLatency(row, {
+          node: [node[0]!, node[index]!],
+          page: pages === undefined ? undefined : [pages[0]!, pages[index]!],
+        }),
+      );
+      return [...rows, ...failures];
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const { executable } of compiled) await executable.dispose();
+    },
+  };
 }

@@ -7,7 +7,7 @@ import { optimize } from '@lithe/core';
 import { writeOnnx } from '@lithe/onnx';
 import { simplify } from '@lithe/simplify';
 import { howToGetMiniLm } from '../encoder/minilm.ts';
-import { compareFiles, type Row } from './compare.ts';
+import { fileComparison, type Row } from './compare.ts';
 import { encoderSubject } from './encoder.ts';
 import { fashionSubject } from './fashion.ts';
 import { ourFiles } from './ours.ts';
@@ -108,21 +108,19 @@ export async function main(args: readonly string[]): Promise<number> {
       const subject = await make();
       measures[subject.name] = subject.measure;
       const { model: float } = await optimize(subject.model, [simplify()], { check: 'off' });
-      const ours = await ourFiles(subject, float, { backend, only: values.only });
-      const peers = await peerFiles(subject, {
-        pythons,
-        folder: path.join(folder, name),
-        only: values.only,
-        seconds: 900,
-      });
-      Object.assign(versions, peers.versions);
-      const files = [{ name: 'float', file: await writeOnnx(float), seconds: 0 }, ...ours, ...peers.files];
-      const found = await compareFiles(subject, files, {
+      const own = path.join(folder, name);
+      await using comparison = fileComparison(subject, {
         backend,
-        folder: path.join(folder, name),
+        folder: own,
         rounds: Number(values.rounds),
         browser: values.browser,
       });
+      await comparison.add({ name: 'float', file: await writeOnnx(float), seconds: 0 });
+      const { only } = values;
+      for await (const made of ourFiles(subject, float, { backend, only })) await comparison.add(made);
+      const peers = peerFiles(subject, { pythons, folder: own, only, seconds: 900, versions });
+      for await (const made of peers) await comparison.add(made);
+      const found = await comparison.finish();
       rows.push(...found);
       process.stderr.write(`\n${table(found)}\n`);
     }

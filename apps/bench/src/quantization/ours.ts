@@ -83,13 +83,12 @@ const variants: readonly Variant[] = [
 ];
 
 /** Lithe's files of a simplified model, by every technique. */
-export async function ourFiles(
+export async function* ourFiles(
   subject: Subject,
   float: Model,
   settings: { readonly backend: Backend; readonly only: string },
-): Promise<readonly MadeFile[]> {
+): AsyncGenerator<MadeFile> {
   const data = datasetOf(subject.calibration, 'calibration samples');
-  const files: MadeFile[] = [];
   for (const { name, kinds, steps } of variants) {
     if (!kinds.includes(subject.kind) || !`Lithe ${name}`.includes(settings.only)) continue;
     const started = performance.now();
@@ -105,11 +104,6 @@ export async function ourFiles(
     } catch (error) {
       file = String(error);
     }
-    const seconds = (performance.now() - started) / 1000;
-    files.push({ name: `Lithe ${name}`, file, seconds });
-    process.stderr.write(
-      `${subject.name}: Lithe ${name} ${typeof file === 'string' ? `failed: ${file}` : `${seconds.toFixed(1)} s`}\n`,
-    );
+    yield { name: `Lithe ${name}`, file, seconds: (performance.now() - started) / 1000 };
   }
-  return files;
 }

@@ -201,19 +201,16 @@ export interface PeerSettings {
   readonly only: string;
   /** Seconds that one tool may take for all its variants of one model. */
   readonly seconds: number;
+  /** Receives what the tools say of their versions. */
+  readonly versions: Record<string, string>;
 }
 
 /** Has the tools of others quantize a model, with the same samples. */
-export async function peerFiles(
-  subject: Subject,
-  settings: PeerSettings,
-): Promise<{ readonly files: readonly MadeFile[]; readonly versions: Readonly<Record<string, string>> }> {
+export async function* peerFiles(subject: Subject, settings: PeerSettings): AsyncGenerator<MadeFile> {
   const model = path.join(settings.folder, 'float.onnx');
   await mkdir(settings.folder, { recursive: true });
   await writeFile(model, await forPeers(subject.model));
   const samples = await writeSamples(subject.calibration, path.join(settings.folder, 'samples'));
-  const files: MadeFile[] = [];
-  const versions: Record<string, string> = {};
   for (const [tool, python] of Object.entries(settings.pythons)) {
     const asked = variants
       .filter((item) => item.tool === tool && item.kinds.includes(subject.kind))
@@ -229,17 +226,13 @@ export async function peerFiles(
       const last = result.stdout.trim().split('\n').at(-1) ?? '';
       const report = last.startsWith('{') ? (JSON.parse(last) as PeerReport) : undefined;
       const seconds = report?.seconds[item.name] ?? (performance.now() - started) / 1000;
-      Object.assign(versions, report?.versions);
+      Object.assign(settings.versions, report?.versions);
       const failure =
         report === undefined
           ? `ended with status ${result.status ?? 'none'}: ${result.stderr.trim().split('\n').at(-1) ?? ''}`
           : report.failures[item.name];
       const file = failure ?? (await readFile(item.out).then((bytes) => new Uint8Array(bytes), String));
-      files.push({ name: item.name, file, seconds });
-      process.stderr.write(
-        `${subject.name}: ${item.name} ${typeof file === 'string' ? `failed: ${file}` : `${seconds.toFixed(1)} s`}\n`,
-      );
+      yield { name: item.name, file, seconds };
     }
   }
-  return { files, versions };
 }
