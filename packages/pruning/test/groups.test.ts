@@ -155,6 +155,37 @@ describe('pruningGroups', () => {
     expect(one.shape).toEqual([1, 4, 4, 4]);
   });
 
+  it('tries out whether sizes that are computed follow a cut', async () => {
+    // Height and width change places, and their sizes are not known: no constant can say it.
+    const groupOf = async (channels: 'constant' | 'computed'): Promise<PruningGroup | undefined> => {
+      const b = new GraphBuilder('net');
+      const x = b.input('x', 'float32', ['N', 3, 'H', 'W']);
+      const y = conv(b, x, 3, 6);
+      const size = (axis: number): Value => b.op.Shape([y], { start: axis, end: axis + 1 });
+      const count = channels === 'constant' ? ints(6) : size(1);
+      const turned = b.op.Reshape([y, b.op.Concat([size(0), count, size(3), size(2)], { axis: 0 })]);
+      b.output('y', conv(b, turned, 6, 2));
+      return (await pruningGroups(await b.build()))[0];
+    };
+    expect((await groupOf('computed'))?.prunable).toBe(true);
+    const stuck = await groupOf('constant');
+    expect(stuck?.prunable).toBe(false);
+    expect(stuck?.obstacles[0]?.reason).toContain('simplify the model first');
+  });
+
+  it('refuses to protect what is not there', async () => {
+    await expect(pruningGroups(await cnn(), { protect: ['conv9'] })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    });
+  });
+
+  it('takes no memory for axes of absurd length', async () => {
+    const b = new GraphBuilder('net');
+    const x = b.input('x', 'float32', [1, 3, 2 ** 31, 2 ** 31]);
+    b.output('y', conv(b, b.op.Relu([conv(b, x, 3, 6)]), 6, 2));
+    expect((await pruningGroups(await b.build()))[0]?.prunable).toBe(true);
+  });
+
   it('leaves the model as it was', async () => {
     const model = await cnn();
     const before = model.revision;

@@ -199,6 +199,14 @@ describe('prune', () => {
       { colour: 'red' },
     ])
       expect(() => prune(options as PruneOptions)).toThrow(/Options of pass "pruning\/prune"/);
+    for (const options of [
+      { ratios: { conv9: 0.5 } },
+      { criterion: fixed({ conv1: [1], conv2: [1], linear1: [1] }) },
+      { criterion: fixed({ conv1: Array<number>(32).fill(Number.NaN) }) },
+    ])
+      await expect(planPruning(model, options, contextOf())).rejects.toMatchObject({
+        code: 'OPTIONS_INVALID',
+      });
     await expect(planPruning(model, { criterion: 'taylor' }, contextOf())).rejects.toMatchObject({
       code: 'OPTIONS_INVALID',
     });

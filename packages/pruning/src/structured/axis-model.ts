@@ -6,6 +6,7 @@ import {
   type Dim,
   elementsOf,
   type Graph,
+  type InferReport,
   inferShapes,
   isInteger,
   type Model,
@@ -17,11 +18,13 @@ import {
   type Value,
 } from '@lithe/core';
 import { type AxisContext, type AxisFlow, type AxisRule, barrier } from './axis-rule.ts';
-import { coordinatesOf } from './axis-view.ts';
+import { windowCoordinates, windowIn } from './axis-view.ts';
 import { standardAxisRules } from './standard-axis-rules.ts';
 
 /** Most elements of a constant that is read for sizes, axes and indices. */
 const MAX_INTEGERS = 4096;
+/** Longest axis that is followed, far beyond any layer: a file that claims more must not take memory for it. */
+const MAX_LENGTH = 2 ** 22;
 
 /** What a model is looked at with. */
 export interface AxisOptions {
@@ -49,7 +52,9 @@ export interface BoundEnd {
   readonly slot: Slot;
   /** Where it stands at the node. */
   readonly key: string;
-  /** Coordinate of each index; -1 where it takes no part. */
+  /** First index that takes part. */
+  readonly from: number;
+  /** Coordinate of each index from there on; -1 where one takes no part. */
   readonly coordinates: Int32Array;
 }
 
@@ -79,10 +84,17 @@ export interface BoundFlow {
   readonly named: ReadonlyMap<string, string | undefined>;
 }
 
+/** Sizes that are all numbers, whatever the model is fed: as good as a constant. */
+function numbersOf(sizes: readonly Dim[] | undefined): readonly number[] | undefined {
+  return sizes?.every((size) => typeof size === 'number') === true ? (sizes as readonly number[]) : undefined;
+}
+
 /** Where an axis stands at a node, as a key. */
 export function endKey(side: 'input' | 'output', index: number, axis: number): string {
   return `${side === 'input' ? 'i' : 'o'}${index}:${axis}`;
 }
+
+const oldForm = barrier('it is in a form of an older opset');
 
 /** A model with its shapes inferred and the flow of each node at hand. Made anew after every edit. */
 export class AxisModel {
@@ -92,26 +104,34 @@ export class AxisModel {
   readonly graph: Graph;
   /** Operators that are known. */
   readonly opset: OpSet;
-  readonly #rules: TraitTable<AxisRule>;
+  /** Nodes that contradict their operators, as sentences. */
+  readonly problems: readonly string[];
+  /** Names of nodes without a definition, or in a form of an older opset. */
+  readonly #unknown = new Set<string>();
+  /** How axes flow through operators. */
+  readonly rules: TraitTable<AxisRule>;
   readonly #sizes: ReadonlyMap<Value, readonly Dim[]>;
   readonly #integers = new Map<Value, readonly number[]>();
   readonly #flows = new Map<Node, BoundFlow>();
   readonly #static = new Map<Value, boolean>();
   readonly #slots = new Map<Value, (Slot | undefined)[]>();
 
-  private constructor(model: Model, options: AxisOptions, sizes: ReadonlyMap<Value, readonly Dim[]>) {
+  private constructor(model: Model, options: AxisOptions, report: InferReport) {
+    const { sizes, problems, unknown } = report;
     this.model = model;
+    this.problems = problems;
+    for (const { nodes } of unknown) for (const name of nodes) this.#unknown.add(name);
     this.graph = model.graph;
     this.opset = options.opset ?? standardOps;
-    this.#rules = options.rules ?? standardAxisRules;
+    this.rules = options.rules ?? standardAxisRules;
     this.#sizes = sizes;
   }
 
   /** Infers shapes, in place, and reads the constants that carry sizes. */
   static async of(model: Model, options: AxisOptions = {}): Promise<AxisModel> {
     const opset = options.opset ?? standardOps;
-    const { sizes } = await inferShapes(model, { opset, signal: options.signal, strict: false });
-    const axes = new AxisModel(model, options, sizes);
+    const report = await inferShapes(model, { opset, signal: options.signal, strict: false });
+    const axes = new AxisModel(model, options, report);
     await axes.#load(options.signal);
     return axes;
   }
@@ -127,13 +147,13 @@ export class AxisModel {
     }
   }
 
-  /** The axis of a value; `undefined` when its length is not a number. */
+  /** The axis of a value; `undefined` when its length is not a number, or absurd. */
   slot(value: Value, axis: number): Slot | undefined {
     let slots = this.#slots.get(value);
     if (slots === undefined) {
       const shape = constantOf(value)?.shape ?? value.shape ?? [];
       slots = shape.map((length, index) =>
-        typeof length === 'number' ? { value, axis: index, length } : undefined,
+        typeof length === 'number' && length <= MAX_LENGTH ? { value, axis: index, length } : undefined,
       );
       this.#slots.set(value, slots);
     }
@@ -173,7 +193,8 @@ export class AxisModel {
 
   /** The rule of a node; a barrier where none is known. */
   ruleOf(node: Node): AxisRule {
-    const rule = this.#rules.get(node);
+    if (node.domain === '' && this.#unknown.has(node.name)) return oldForm;
+    const rule = this.rules.get(node);
     if (rule !== undefined && rule !== 'none') return rule;
     return barrier(
       rule === 'none'
@@ -201,7 +222,7 @@ export class AxisModel {
       },
       integers: (index) => {
         const value = node.input(index);
-        return value === null ? undefined : this.#integers.get(value);
+        return value === null ? undefined : (this.#integers.get(value) ?? numbersOf(this.#sizes.get(value)));
       },
       isStatic: (index) => {
         const value = node.input(index);
@@ -238,8 +259,9 @@ export class AxisModel {
           if (!named.has(key)) named.set(key, problem);
           continue;
         }
-        const coordinates = coordinatesOf(end.view, slot.length);
-        if (slot.length > 1) ends.push({ slot, key, coordinates });
+        const [from] = windowIn(end.view, slot.length);
+        const coordinates = windowCoordinates(end.view, slot.length);
+        if (slot.length > 1) ends.push({ slot, key, from, coordinates });
         else if ((coordinates[0] ?? -1) >= 0) last.push(coordinates[0] as number);
       }
       let size = 0;

@@ -61,6 +61,11 @@ export interface AxisFlow {
   readonly roles?: Readonly<Record<number, WeightRole>> | undefined;
   /** Why the axes that are not named must stay, as a clause. */
   readonly fixed?: string | undefined;
+  /**
+   * Whether sizes that the node is given are computed while the model runs and cannot be written anew: whether they
+   * follow a cut is tried out before a group counts as prunable.
+   */
+  readonly isComputed?: boolean | undefined;
 }
 
 /** What an axis rule sees of a node. */

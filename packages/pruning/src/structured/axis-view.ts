@@ -23,6 +23,30 @@ export type AxisView =
       readonly coordinates: readonly number[];
     };
 
+/** The indices of an axis that take part in a view: the first one, and how many. */
+export function windowIn(
+  view: AxisView | undefined,
+  length: number,
+): readonly [start: number, count: number] {
+  if (view?.kind !== 'block') return [0, length];
+  const start = Math.min(view.start ?? 0, length);
+  return [start, Math.min(view.length ?? length, length - start)];
+}
+
+/** Coordinates of the indices that take part, in order. */
+export function windowCoordinates(view: AxisView | undefined, length: number): Int32Array {
+  const [, count] = windowIn(view, length);
+  const coordinates = new Int32Array(count);
+  if (view?.kind === 'list') {
+    for (let index = 0; index < count; index++) coordinates[index] = view.coordinates[index] ?? -1;
+    return coordinates;
+  }
+  const inner = view?.inner ?? 1;
+  const size = view?.size ?? Math.ceil(count / inner);
+  for (let index = 0; index < count; index++) coordinates[index] = Math.floor(index / inner) % size;
+  return coordinates;
+}
+
 /**
  * The coordinate of each index of an axis: `floor((index - start) / inner) mod size` for a block.
  *
@@ -41,15 +65,7 @@ export type AxisView =
  */
 export function coordinatesOf(view: AxisView | undefined, length: number): Int32Array {
   const coordinates = new Int32Array(length).fill(-1);
-  if (view?.kind === 'list') {
-    for (let index = 0; index < length; index++) coordinates[index] = view.coordinates[index] ?? -1;
-    return coordinates;
-  }
-  const { start = 0, inner = 1 } = view ?? {};
-  const end = Math.min(length, start + (view?.length ?? length));
-  const size = view?.size ?? Math.ceil((end - start) / inner);
-  for (let index = start; index < end; index++)
-    coordinates[index] = Math.floor((index - start) / inner) % size;
+  coordinates.set(windowCoordinates(view, length), windowIn(view, length)[0]);
   return coordinates;
 }
 

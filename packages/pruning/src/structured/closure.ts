@@ -169,12 +169,12 @@ class Walk {
   /** Coordinates of a tie that indices in play have. */
   #marked(tie: BoundTie): Uint8Array {
     const marked = new Uint8Array(tie.size);
-    for (const { slot, coordinates } of tie.ends) {
+    for (const { slot, from, coordinates } of tie.ends) {
       const active = this.#states.get(slot)?.active;
       if (active === undefined) continue;
-      for (let index = 0; index < coordinates.length; index++) {
-        const coordinate = coordinates[index] as number;
-        if (coordinate >= 0 && active[index] === 1) marked[coordinate] = 1;
+      for (let place = 0; place < coordinates.length; place++) {
+        const coordinate = coordinates[place] as number;
+        if (coordinate >= 0 && active[from + place] === 1) marked[coordinate] = 1;
       }
     }
     return marked;
@@ -184,16 +184,17 @@ class Walk {
     const marked = this.#marked(tie);
     const representative = new Int32Array(tie.size).fill(-1);
     let used = false;
-    for (const { slot, coordinates } of tie.ends) {
+    for (const { slot, from, coordinates } of tie.ends) {
       let state = this.#states.get(slot);
       if (state === undefined) {
         if (!coordinates.some((coordinate) => coordinate >= 0 && marked[coordinate] === 1)) continue;
         state = this.#state(slot);
       }
       const { active, base } = state;
-      for (let index = 0; index < coordinates.length; index++) {
-        const coordinate = coordinates[index] as number;
+      for (let place = 0; place < coordinates.length; place++) {
+        const coordinate = coordinates[place] as number;
         if (coordinate < 0 || marked[coordinate] === 0) continue;
+        const index = from + place;
         used = true;
         if (active[index] === 0) {
           active[index] = 1;

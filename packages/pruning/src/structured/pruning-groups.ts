@@ -1,9 +1,10 @@
-import { constantOf, type Model, type Node, type Value } from '@lithe/core';
+import { constantOf, errors, isLitheError, type Model, type Node, type Value } from '@lithe/core';
 import { AxisModel, type AxisOptions, type BoundFlow, endKey, type Slot } from './axis-model.ts';
 import type { WeightRole } from './axis-rule.ts';
 import { type Closure, closureOf, type Obstacle } from './closure.ts';
 import { CutCost } from './cut-cost.ts';
 import { type GroupWeight, keptIndices, type PruningGroup, shapesAfter } from './pruning-group.ts';
+import { removeAll } from './remove-units.ts';
 import { unshareVectors } from './unshare-vectors.ts';
 
 /** How {@link pruningGroups} looks. */
@@ -162,7 +163,8 @@ function obstaclesOf(found: Found, protect: ReadonlySet<string>): readonly Obsta
  * unit costs. Groups that cannot be pruned are listed as well, with what is in the way. The model is not changed. Cost
  * is about linear in nodes times channels; no weight is loaded.
  *
- * @throws {LitheError} MODEL_INVALID, LIMIT_EXCEEDED when shapes cannot be inferred at all
+ * @throws {LitheError} OPTIONS_INVALID when `protect` names what is not there; MODEL_INVALID, LIMIT_EXCEEDED when shapes
+ *   cannot be inferred at all
  * @see Fang, Ma, Song, Mi and Wang, "DepGraph: Towards Any Structural Pruning", CVPR 2023
  * @example
  * ```ts
@@ -181,12 +183,16 @@ export async function pruningGroups(
 ): Promise<readonly PruningGroup[]> {
   const copy = model.clone();
   unshareVectors(copy);
-  return groupsOf(await AxisModel.of(copy, options), options);
+  return await groupsOf(await AxisModel.of(copy, options), options);
 }
 
 /** {@link pruningGroups} of a model that was looked at already. */
-export function groupsOf(axes: AxisModel, options: GroupOptions = {}): readonly PruningGroup[] {
+export async function groupsOf(
+  axes: AxisModel,
+  options: GroupOptions = {},
+): Promise<readonly PruningGroup[]> {
   const protect = new Set(options.protect);
+  checkNames(axes, options.protect ?? []);
   const first = findClosures(axes, 0);
   const hasChoice = first.some(({ closure }) => closure.hasChoice);
   const others = hasChoice ? [1, 2].map((preference) => findClosures(axes, preference)) : [];
@@ -205,7 +211,8 @@ export function groupsOf(axes: AxisModel, options: GroupOptions = {}): readonly 
       if (!chosen.some((other) => sameCut(other.closure, found.closure))) chosen.push(found);
     }
   }
-  const groups = chosen.map((found) => groupOf(axes, found, tools));
+  const groups: PruningGroup[] = [];
+  for (const found of chosen) groups.push(await confirmed(axes, found, groupOf(axes, found, tools)));
   if (attention !== 'both') return groups;
   return groups.map((group, index) => ({
     ...group,
@@ -215,6 +222,36 @@ export function groupsOf(axes: AxisModel, options: GroupOptions = {}): readonly 
         : [],
     ),
   }));
+}
+
+/** Tries a cut out where sizes are computed while the model runs: they may follow it, or not. */
+async function confirmed(axes: AxisModel, { closure }: Found, group: PruningGroup): Promise<PruningGroup> {
+  const computed = [...closure.nodes].find((node) => axes.flow(node).flow.isComputed === true);
+  const unit = Array.from({ length: group.units }, (_, index) => index).find(
+    (index) => !group.pinned.has(index),
+  );
+  if (computed === undefined || !group.prunable || unit === undefined) return group;
+  try {
+    await removeAll(axes.model.clone(), [{ group, units: [unit] }], axes);
+    return group;
+  } catch (error) {
+    if (!isLitheError(error, 'MODEL_INVALID')) throw error;
+    const reason = `${computed.op}: its sizes are computed in a way that does not follow a cut; simplify the model first`;
+    const obstacle = { code: 'operator', target: computed.name, reason } as const;
+    return { ...group, prunable: false, obstacles: [obstacle] };
+  }
+}
+
+/** A name that nothing has protects nothing: a slip of the pen would go unnoticed. */
+function checkNames(axes: AxisModel, names: readonly string[]): void {
+  const known = new Set([...axes.graph.nodes()].map((node) => node.name));
+  const missing = names.filter((name) => !known.has(name) && axes.graph.value(name) === undefined);
+  if (missing.length > 0) {
+    const problems = missing.map(
+      (name) => `"protect" names "${name}", which is no node or value of the main graph.`,
+    );
+    throw errors.optionsInvalid('pruningGroups', problems);
+  }
 }
 
 /** The way to cut by default: attention by heads or by their width, as asked for; anything else by what is finest. */

@@ -77,7 +77,7 @@ export class ScoredModel {
     const copy = model.clone();
     unshareVectors(copy);
     const axes = await AxisModel.of(copy, { ...options, opset: context.opset, signal: context.signal });
-    const all = groupsOf(axes, options);
+    const all = await groupsOf(axes, options);
     const skipped: Skip[] = [];
     for (const { name, obstacles } of all) {
       for (const { code, reason, target } of obstacles.slice(0, 1))
@@ -91,6 +91,7 @@ export class ScoredModel {
     const scored: ScoredGroup[] = [];
     for (const [place, group] of groups.entries()) {
       const own = scores[place];
+      if (own !== undefined) checkScores(criterion, group, own);
       if (own !== undefined) scored.push({ group, scores: own });
       else {
         const reason = `criterion "${criterion.name}" says nothing about it`;
@@ -102,6 +103,14 @@ export class ScoredModel {
 
   /** What is lost at a ratio. */
   plan(options: SelectOptions): PruningPlan {
+    const known = new Set(this.groups.flatMap(({ group }) => [group.name, ...group.layers]));
+    const missing = Object.keys(options.ratios ?? {}).filter((name) => !known.has(name));
+    if (missing.length > 0) {
+      const problems = missing.map(
+        (name) => `"ratios" names "${name}", which is no group or layer that can be pruned.`,
+      );
+      throw errors.optionsInvalid('prune', problems);
+    }
     const removals = selectUnits(this.groups, options);
     const saved = this.#cost.saved(shapesAfter(keptIndices(this.#model, removals)));
     const { total } = this.#cost;
@@ -154,4 +163,11 @@ export class ScoredModel {
     }
     return { ...best, met: true };
   }
+}
+
+function checkScores({ name }: Criterion, group: PruningGroup, scores: Float64Array): void {
+  if (scores.length === group.units && scores.every(Number.isFinite)) return;
+  throw errors.optionsInvalid(`criterion "${name}"`, [
+    `It must give ${group.units} finite numbers for group "${group.name}", one per unit.`,
+  ]);
 }

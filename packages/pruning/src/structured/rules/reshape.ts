@@ -34,7 +34,11 @@ const unmatched = 'the axes before and after it do not nest';
 function reshapeFlow(context: AxisContext): AxisFlow {
   const [before, after] = [context.shape(0), context.outputShape(0)];
   if (before === undefined || after === undefined) return unknownRank;
-  return { ...reshapeTies(before, after), fixed: unmatched };
+  const isComputed =
+    context.node.is('Reshape') &&
+    context.integers(1) === undefined &&
+    reshapeTarget(context, after, after) === undefined;
+  return { ...reshapeTies(before, after), fixed: unmatched, isComputed };
 }
 
 /** Lengths of all axes of output 0 after the cut; `null` where one is not a number. */
@@ -46,36 +50,44 @@ const isCut = (edit: AxisEdit): boolean =>
   (edit.outputShape(0) ?? []).some((_, axis) => edit.kept('output', 0, axis) !== undefined);
 
 /**
- * Writes the target anew: numbers where they are known; a 0 copies a dim of the input, and one dim at most may be left
- * open. A target that cannot be written so is computed from sizes, and follows them.
+ * A reshape's target for an output of these dims: numbers where they are known; a 0 copies a dim of the input, and one
+ * dim at most may be left open.
+ *
+ * @param shape dims before the cut, to compare with those of the input
+ * @returns `undefined` when a target cannot say it: it is computed from sizes then, and may follow them
  */
-function rewriteReshape(edit: AxisEdit): void {
-  if (!isCut(edit)) return;
-  const after = shapeAfter(edit);
-  const target = edit.integers(1);
-  if (target !== undefined) {
-    edit.setIntegers(
-      1,
-      target.map((size, axis) =>
-        size > 0 && edit.kept('output', 0, axis) !== undefined ? (after[axis] as number) : size,
-      ),
-    );
-    return;
-  }
-  const [before, shape] = [edit.shape(0) ?? [], edit.outputShape(0) ?? []];
+function reshapeTarget(
+  context: AxisContext,
+  after: readonly Dim[],
+  shape: readonly Dim[],
+): readonly number[] | undefined {
+  const before = context.shape(0) ?? [];
+  const allowsZero = context.attributes(standardOpDefs.Reshape).allowzero;
   let open = false;
   const sizes: number[] = [];
-  const allowsZero = edit.attributes(standardOpDefs.Reshape).allowzero;
   for (const [axis, dim] of after.entries()) {
     if (typeof dim === 'number') sizes.push(dim);
     else if (!allowsZero && sameDim(before[axis] ?? null, shape[axis] ?? null) === true) sizes.push(0);
-    else if (open) return;
+    else if (open) return undefined;
     else {
       open = true;
       sizes.push(-1);
     }
   }
-  edit.setIntegers(1, sizes);
+  return sizes;
+}
+
+function rewriteReshape(edit: AxisEdit): void {
+  if (!isCut(edit)) return;
+  const after = shapeAfter(edit);
+  const given = edit.integers(1);
+  const target =
+    given === undefined
+      ? reshapeTarget(edit, after, edit.outputShape(0) ?? [])
+      : given.map((size, axis) =>
+          size > 0 && edit.kept('output', 0, axis) !== undefined ? (after[axis] as number) : size,
+        );
+  if (target !== undefined) edit.setIntegers(1, target);
 }
 
 /** Axes that a target stretches from 1 may be cut, when the target can say so. */
@@ -89,22 +101,30 @@ function expandFlow(context: AxisContext): AxisFlow {
     if (at < 0 || before[at] === 1) ties.push(tie(outputAxis(0, axis)));
     else if (before[at] === dim) ties.push(tie(inputAxis(0, at), outputAxis(0, axis)));
   });
-  return { ties, fixed: 'the size it is stretched to is not known' };
+  const isComputed = expandTarget(context, after, after) === undefined;
+  return { ties, fixed: 'the size it is stretched to is not known', isComputed };
+}
+
+/** A target that stretches to these dims; `undefined` when it cannot say so. A 1 keeps what is there. */
+function expandTarget(
+  context: AxisContext,
+  after: readonly Dim[],
+  shape: readonly Dim[],
+): readonly number[] | undefined {
+  const before = context.shape(0) ?? [];
+  const sizes: number[] = [];
+  for (const [axis, dim] of after.entries()) {
+    const own = before[axis - shape.length + before.length] ?? null;
+    if (typeof dim === 'number') sizes.push(dim);
+    else if (sameDim(own, shape[axis] ?? null) === true) sizes.push(1);
+    else return undefined;
+  }
+  return sizes;
 }
 
 function rewriteExpand(edit: AxisEdit): void {
-  if (!isCut(edit)) return;
-  const before = edit.shape(0) ?? [];
-  const shape = edit.outputShape(0) ?? [];
-  const sizes: number[] = [];
-  for (const [axis, dim] of shapeAfter(edit).entries()) {
-    const own = before[axis - shape.length + before.length] ?? null;
-    if (typeof dim === 'number') sizes.push(dim);
-    // A target of 1 keeps what is there.
-    else if (sameDim(own, shape[axis] ?? null) === true) sizes.push(1);
-    else return;
-  }
-  edit.setIntegers(1, sizes);
+  const target = isCut(edit) ? expandTarget(edit, shapeAfter(edit), edit.outputShape(0) ?? []) : undefined;
+  if (target !== undefined) edit.setIntegers(1, target);
 }
 
 function rewriteConstantOfShape(edit: AxisEdit): void {
@@ -153,6 +173,7 @@ export const reshapeAxes: AxisRules<ReshapeOp> = {
         isCuttable(dim) ? [tie(outputAxis(0, axis))] : [],
       ),
       fixed: 'its length is not known',
+      isComputed: (context.outputShape(0) ?? []).some((dim) => typeof dim !== 'number'),
     }),
     rewrite: rewriteConstantOfShape,
   },
