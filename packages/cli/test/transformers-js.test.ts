@@ -7,6 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,6 +15,7 @@ import { env, ModelRegistry, pipeline } from '@huggingface/transformers';
 import { nodeCpuTarget } from '@lithe/backend-onnxruntime';
 import { openModel, type SetReport, writeTransformersJsSet } from '@lithe/cli';
 import { randomDataset, Tensor } from '@lithe/core';
+import { writeNpz } from '@lithe/data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lithe, litheWith, models } from './lithe.ts';
 import { writeRandomEncoder } from './small-encoder.ts';
@@ -173,6 +175,35 @@ describe('lithe quantize --preset transformers-js', () => {
       'encoder_model_fp16.onnx',
       'text_model_fp16.onnx',
     ]);
+  });
+
+  it('takes ranges, drift and latency on inputs that are given', async () => {
+    const model = await writeRandomEncoder(at('real'));
+    const int64s = (value: (index: number) => number): Tensor =>
+      Tensor.from(
+        'int64',
+        [6, 12],
+        BigInt64Array.from({ length: 72 }, (_, index) => BigInt(value(index))),
+      );
+    const inputs = {
+      input_ids: int64s((index) => 5 + ((index * 7) % 80)),
+      // The last tokens of every other sample are padding.
+      attention_mask: int64s((index) => (index % 24 < 20 ? 1 : 0)),
+      token_type_ids: int64s(() => 0),
+    };
+    writeFileSync(at('tokens.npz'), await writeNpz(inputs));
+    const call = await lithe(
+      ...['quantize', model, '--preset', 'transformers-js', '--dtypes', 'fp16,q8', ...quick, '--json'],
+      ...['--calibrate', at('tokens.npz'), '--no-reduce-range'],
+    );
+    expect(call).toMatchObject({ code: 0 });
+    const made = JSON.parse(call.out) as SetReport;
+    expect(made.data).toMatchObject({ random: false, samples: 4 });
+    expect(made.files.map(({ state }) => state)).toEqual(['written', 'written']);
+    // With ranges at hand nothing keeps this model in float32.
+    expect(made.files[0]?.passes.flatMap(({ skipped }) => skipped)).toEqual([]);
+    const [fp16] = made.files[0]?.verifications ?? [];
+    expect(fp16?.state === 'measured' ? fp16.drift.sqnrDb : 0).toBeGreaterThan(50);
   });
 
   it('leaves out what would be the float model under another name', async () => {
