@@ -15,6 +15,7 @@ import {
 } from '@lithe/core';
 import { readOnnx } from '@lithe/onnx';
 import { type Explanation, explain, formatExplanation, staticInt8 } from '@lithe/quantization';
+import { fashionMnist, loadTrainedModel } from '@lithe-internal/models';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { net } from './net.ts';
 import { randomQuantized } from './random-quantized.ts';
@@ -99,6 +100,25 @@ describe.each(readers)('%s', (file, size, dot) => {
     expect(explanation.integer).toBeGreaterThan(5);
     expect(await differences(quantized, explanation)).toEqual([]);
   });
+});
+
+const trained = ['fashion-cnn', 'fashion-mobilenet-v2', 'fashion-resnet'] as const;
+
+describe.each(trained)('%s, trained', (name) => {
+  it.each([{}, { activations: 'int8' as const }, { conversionCost: 0, depthwise: false }])(
+    'runs in integers where it was foretold, quantized with %o',
+    async (options) => {
+      const model = await loadTrainedModel(name);
+      const { x } = await fashionMnist('train', 16);
+      const input = model.graph.inputs[0]?.name ?? '';
+      const context = contextOf({ backend, data: fixedData([{ [input]: x }]), target });
+      const { model: quantized } = await apply(model, staticInt8(options), context);
+      const explanation = await explain(quantized, { target });
+      expect(await differences(quantized, explanation)).toEqual([]);
+      // No convolution that was left in float is quantized by the runtime itself.
+      expect(explanation.operators.filter(({ code }) => code === 'weights-by-runtime')).toEqual([]);
+    },
+  );
 });
 
 describe('an explanation', () => {
