@@ -79,8 +79,8 @@ class PruningRun {
 
   async pruned(seed: number): Promise<Model> {
     const { criterion, ratio } = this.#settings;
-    const step = prune({ criterion, ratio, criterionOptions: criterion === 'random' ? { seed } : {} });
-    return (await optimize(await loadTrainedModel(this.#name), [step])).model;
+    const step = prune({ criterion, ratio });
+    return (await optimize(await loadTrainedModel(this.#name), [step], { seed })).model;
   }
 
   async seed(seed: number): Promise<Seed> {
