@@ -47,6 +47,7 @@ export {
   type InitializedStudent,
   type InitializeOptions,
   initializeFrom,
+  type WeightLeft,
 } from './students/initialize-from.ts';
 export { findTaps, suggestTaps, type TapSuggestion } from './taps.ts';
 export {

@@ -13,6 +13,14 @@ export interface InitializeOptions {
   readonly slices?: 'spread' | 'first' | undefined;
 }
 
+/** A weight that was not taken over. */
+export interface WeightLeft {
+  /** Name of the student's weight. */
+  readonly name: string;
+  /** Why, as a clause. */
+  readonly reason: string;
+}
+
 /** A student with weights of its teacher. */
 export interface InitializedStudent {
   /** The student: a copy. */
@@ -20,7 +28,7 @@ export interface InitializedStudent {
   /** Names of the student's weights that were taken over. */
   readonly taken: readonly string[];
   /** Names of those that were not, and why. */
-  readonly left: readonly { readonly name: string; readonly reason: string }[];
+  readonly left: readonly WeightLeft[];
 }
 
 /**
@@ -48,7 +56,7 @@ export async function initializeFrom(
 ): Promise<InitializedStudent> {
   const model = student.clone();
   const taken: string[] = [];
-  const left: { readonly name: string; readonly reason: string }[] = [];
+  const left: WeightLeft[] = [];
   for (const value of model.graph.initializers) {
     const { name, initializer } = value;
     if (initializer === undefined || !isFloat(initializer.dtype)) continue;
