@@ -14,12 +14,18 @@ import {
   tensorType,
 } from '@lithe/core';
 import { readOnnx } from '@lithe/onnx';
-import { type Explanation, explain, formatExplanation, staticInt8 } from '@lithe/quantization';
+import {
+  type Explanation,
+  explain,
+  formatExplanation,
+  integerOperators,
+  staticInt8,
+} from '@lithe/quantization';
 import { fashionMnist, loadTrainedModel } from '@lithe-internal/models';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { net } from './net.ts';
 import { randomQuantized } from './random-quantized.ts';
-import { apply, contextOf, fixedData } from './support.ts';
+import { apply, contextOf, fixedData, runModel } from './support.ts';
 import { textImage } from './text-image.ts';
 
 const target = nodeCpuTarget();
@@ -120,6 +126,26 @@ describe.each(trained)('%s, trained', (name) => {
     },
   );
 });
+
+it.each(['uint8', 'int8'] as const)(
+  'WASM computes %s activations in integers as foretold: bit for bit what explicit integer operators give',
+  async (activations) => {
+    // It shows no graph of its own; floats between the same conversions would round otherwise here and there.
+    const model = await loadTrainedModel('fashion-resnet');
+    const { x } = await fashionMnist('train', 8);
+    const feeds = { [model.graph.inputs[0]?.name ?? '']: x };
+    const wasm = wasmTarget();
+    const context = contextOf({ backend, data: fixedData([feeds]), target: wasm });
+    const { model: pairs } = await apply(model, staticInt8({ activations, conversionCost: 0 }), context);
+    const { operators: all } = await explain(pairs, { target: wasm });
+    expect(all.filter(({ op, runs }) => op === 'Conv' && runs !== 'integer')).toEqual([]);
+    const { model: integers } = await apply(pairs, integerOperators({ microsoftOperators: true }));
+    expect([...integers.graph.nodes()].filter(({ opType }) => opType === 'Conv')).toEqual([]);
+    const answer = async (made: Model): Promise<readonly number[]> =>
+      Object.values(await runModel(made, feeds, 'wasm')).flatMap((tensor) => [...tensor.toFloat64Array()]);
+    expect(await answer(pairs)).toEqual(await answer(integers));
+  },
+);
 
 describe('an explanation', () => {
   const pair = (n: ReturnType<typeof net>, value: ReturnType<typeof n.weight>, zero: number) => {
