@@ -25,7 +25,7 @@ export interface DynamicInt8Options {
   readonly reducedRange?: boolean | undefined;
   /**
    * Integers of the matrices: `int8` (default) symmetric, `uint8` with zero points. Processors without VNNI saturate
-   * signed weights only, so unsigned ones keep all 8 bits under {@link reducedRange}.
+   * signed weights only, so unsigned ones keep all 8 bits under {@link DynamicInt8Options.reducedRange}.
    */
   readonly weights?: 'int8' | 'uint8' | undefined;
   /** Whether a matrix has a scale per column (default) or one scale. */
