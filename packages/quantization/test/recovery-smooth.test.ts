@@ -21,8 +21,8 @@ afterAll(async () => {
   await backend.dispose();
 });
 
-const tokens = Array.from({ length: 6 }, (_, index): Feeds => ({ x: normal([1, 16, 32], 30 + index) }));
-const unseen: Feeds = { x: normal([1, 16, 32], 77) };
+const tokens = Array.from({ length: 24 }, (_, index): Feeds => ({ x: normal([1, 16, 32], 30 + index) }));
+const unseen: Feeds = { x: normal([1, 16, 32], 777) };
 const context = () => contextOf({ backend, data: fixedData(tokens) });
 
 /** Scales of a normalization, a few of them far larger than the others. */

@@ -6,7 +6,7 @@ import { groupParameters } from '../../parameters/group-parameters.ts';
 import { integerRange } from '../../parameters/integer-range.ts';
 import { dequantizeGroups, quantizeGroups } from '../../parameters/kernels.ts';
 import { HALF_EVEN } from '../../parameters/rounding.ts';
-import type { SeenActivations } from './activations.ts';
+import type { ChannelExtremes } from './activations.ts';
 
 /** Weights of a group side by side, `[channels, outputs]`, and what its activations are like. */
 export interface SmoothProblem {
@@ -16,8 +16,10 @@ export interface SmoothProblem {
   readonly channels: number;
   /** Columns of {@link weights}. */
   readonly outputs: number;
-  /** What was seen. */
-  readonly seen: SeenActivations;
+  /** What scales and ranges follow from. */
+  readonly extremes: ChannelExtremes;
+  /** What the error is measured on, `[rows, channels]`. */
+  readonly rows: Float32Array<ArrayBuffer>;
 }
 
 /** Scales below this would blow a channel up that is nearly never used. */
@@ -42,7 +44,7 @@ function rowMagnitudes(data: Float32Array, columns: number): Float64Array {
  *   equation 4
  */
 export function smoothingScales(problem: SmoothProblem, alpha: number): Float64Array {
-  const { minimum, maximum } = problem.seen;
+  const { minimum, maximum } = problem.extremes;
   const weights = rowMagnitudes(problem.weights, problem.outputs);
   let logarithms = 0;
   let used = 0;
@@ -62,16 +64,16 @@ export function smoothingScales(problem: SmoothProblem, alpha: number): Float64A
 }
 
 /** Rounds the activations, divided by the scales, as one uint8 scale for the tensor does. */
-function roundedRows(seen: SeenActivations, scales: Float64Array): Float32Array<ArrayBuffer> {
+function roundedRows({ extremes, rows }: SmoothProblem, scales: Float64Array): Float32Array<ArrayBuffer> {
   let [low, high] = [0, 0];
   for (let channel = 0; channel < scales.length; channel++) {
-    low = Math.min(low, seen.minimum[channel]! / scales[channel]!);
-    high = Math.max(high, seen.maximum[channel]! / scales[channel]!);
+    low = Math.min(low, extremes.minimum[channel]! / scales[channel]!);
+    high = Math.max(high, extremes.maximum[channel]! / scales[channel]!);
   }
   const { scale, zeroPoint } = asymmetricParameters(low, high, integerRange('uint8'));
-  const out = new Float32Array(seen.rows.length);
+  const out = new Float32Array(rows.length);
   for (let at = 0, channel = 0; at < out.length; at++) {
-    const level = seen.rows[at]! / (scales[channel]! * scale) + HALF_EVEN - HALF_EVEN + zeroPoint;
+    const level = rows[at]! / (scales[channel]! * scale) + HALF_EVEN - HALF_EVEN + zeroPoint;
     out[at] = (Math.min(255, Math.max(0, level)) - zeroPoint) * scale;
     channel = channel + 1 === scales.length ? 0 : channel + 1;
   }
@@ -126,7 +128,7 @@ export async function smoothJudge(backend: Backend, signal: AbortSignal): Promis
   const expected = async (problem: SmoothProblem): Promise<Tensor> => {
     const known = products.get(problem);
     if (known !== undefined) return known;
-    const { rows } = problem.seen;
+    const { rows } = problem;
     const zeros = new Float32Array((rows.length / problem.channels) * problem.outputs);
     const results = await executable.run(
       {
@@ -142,7 +144,7 @@ export async function smoothJudge(backend: Backend, signal: AbortSignal): Promis
   return {
     error: async (problem, scales) => {
       const ones = scales ?? new Float64Array(problem.channels).fill(1);
-      const inputs = feeds(problem, roundedRows(problem.seen, ones), roundedWeights(problem, ones));
+      const inputs = feeds(problem, roundedRows(problem, ones), roundedWeights(problem, ones));
       const results = await executable.run(
         { ...inputs, y: await expected(problem) },
         { signal, outputs: ['error'] },

@@ -188,7 +188,9 @@ async function smoothAll(
     if (found === undefined) continue;
     const weights = await weightsOf(group, signal);
     const { channels } = group;
-    const problem: SmoothProblem = { weights, channels, outputs: weights.length / channels, seen: found };
+    const outputs = weights.length / channels;
+    const { rows: kept } = found;
+    const problem: SmoothProblem = { weights, channels, outputs, extremes: found.others, rows: kept };
     const chosen = await searchAlpha(judge, problem, alphasOf(settings));
     const against = reasonAgainst(group, chosen, settings);
     rows.push([labelOf(group), chosen.alpha ?? 'none', 10 * Math.log10(chosen.before / chosen.after)]);
@@ -197,7 +199,7 @@ async function smoothAll(
       continue;
     }
     const alpha = settings.alpha === 'auto' ? (chosen.alpha ?? 0) : settings.alpha;
-    await applyScales(group, smoothingScales(problem, alpha), signal);
+    await applyScales(group, smoothingScales({ ...problem, extremes: found.all }, alpha), signal);
     const how = group.fold === undefined ? 'with a Mul' : 'folded';
     report.apply(`smooth ${labelOf(group)}, alpha ${alpha.toFixed(2)}, ${how}`);
   }
