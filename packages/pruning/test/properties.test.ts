@@ -42,7 +42,7 @@ describe.each(subjects)('$name', ({ make, feeds }) => {
 });
 
 describe('random networks of concatenations, splits, slices, shuffles, pads and groups', () => {
-  const seeds = Array.from({ length: 24 }, (_, seed) => seed);
+  const seeds = Array.from({ length: 16 }, (_, seed) => seed);
 
   it('say the same without channels that were zero, whichever group is cut', async () => {
     let cut = 0;
@@ -54,7 +54,7 @@ describe('random networks of concatenations, splits, slices, shuffles, pads and 
         cut++;
       }
     }
-    expect(cut).toBeGreaterThan(100);
+    expect(cut).toBeGreaterThan(80);
   });
 
   it('are sound and smaller after any groups were cut together', async () => {

@@ -54,8 +54,8 @@ describe.each(subjects)('$name', ({ file, feeds }) => {
     const model = await read(file);
     await checkShrinks(model, { feeds, seed: 1 });
     const { model: simple } = await optimize(model, [simplify()]);
-    await checkShrinks(simple, { feeds, seed: 2 });
-    await checkShrinks(simple, { feeds, seed: 3 }, { attention: 'width' });
+    await checkShrinks(simple, { feeds, seed: 2 }, { attention: 'width' });
+    await checkShrinks(simple, { feeds, seed: 3 });
   });
 
   it('says the same without channels that were zero', async () => {
@@ -63,7 +63,7 @@ describe.each(subjects)('$name', ({ file, feeds }) => {
     const all = await prunable(model);
     expect(all.length).toBeGreaterThan(20);
     const exact = all.filter((group) => group.inexact.length === 0);
-    for (let index = 0; index < exact.length; index += 4)
+    for (let index = 0; index < exact.length; index += 7)
       await checkZeros(model, exact[index] as (typeof exact)[number], { feeds, seed: index });
   });
 });
