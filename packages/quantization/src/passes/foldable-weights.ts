@@ -15,16 +15,12 @@ import { z } from 'zod';
 import { integerRange } from '../parameters/integer-range.ts';
 import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
 import { algorithmWeight, lazyMatrix, sumBlock } from '../weights/algorithm-weight.ts';
-import {
-  dataFree,
-  quantizedWeights,
-  type WeightRequest,
-  type WeightResult,
-} from '../weights/calibrated-weights.ts';
+import { quantizedWeights } from '../weights/calibrated-weights.ts';
 import { type FloatWeight, findWeights } from '../weights/find-weights.ts';
 import { productPlans } from '../weights/product-plans.ts';
 import { type QuantizedWeight, quantizedWeight, type WeightSpec } from '../weights/quantized-weight.ts';
 import { type ConstantBuilder, replaceConstant } from '../weights/replace-constant.ts';
+import { dataFree, type WeightRequest, type WeightResult } from '../weights/weight-request.ts';
 import {
   channelGranularity,
   channelScaleShape,

@@ -1,14 +1,10 @@
 import { definePass, type Model, type Pass, type PassContext, ReportBuilder, type Value } from '@lithe/core';
 import { integerRange } from '../parameters/integer-range.ts';
 import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
-import {
-  dataFree,
-  quantizedWeights,
-  type WeightRequest,
-  type WeightResult,
-} from '../weights/calibrated-weights.ts';
+import { quantizedWeights } from '../weights/calibrated-weights.ts';
 import { findWeights } from '../weights/find-weights.ts';
 import { productPlans, type WeightPlan } from '../weights/product-plans.ts';
+import { dataFree, type WeightRequest, type WeightResult } from '../weights/weight-request.ts';
 import {
   type StoredWeight,
   storeWeight,

@@ -1,9 +1,9 @@
 import { elementsOf, Tensor, type TensorSource } from '@lithe/core';
 import { fromRows, type RowForm, toRows } from '../parameters/row-form.ts';
 import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
-import { lazyResult, type WeightResult } from './calibrated-weights.ts';
 import { float32Data, lazyParts } from './lazy-parts.ts';
 import { integerTensor, type WeightSpec } from './quantized-weight.ts';
+import { lazyResult, type WeightResult } from './weight-request.ts';
 import type { WeightRole } from './weight-role.ts';
 
 /** A stored weight as rows along which its sums run. */

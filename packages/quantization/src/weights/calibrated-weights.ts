@@ -8,10 +8,8 @@ import {
   type Value,
 } from '@lithe/core';
 import { groupLayout } from '../parameters/group-layout.ts';
-import type { GroupScheme } from '../parameters/group-parameters.ts';
-import type { IntegerRange } from '../parameters/integer-range.ts';
 import { dequantizeGroups } from '../parameters/kernels.ts';
-import { fromRows, toRows } from '../parameters/row-form.ts';
+import { fromRows } from '../parameters/row-form.ts';
 import { roundToNearest } from '../weight-algorithms/round-to-nearest.ts';
 import type {
   InputMoments,
@@ -20,27 +18,12 @@ import type {
   WeightMatrix,
   WeightTools,
 } from '../weight-algorithms/weight-algorithm.ts';
-import { backendTools, plainTools } from './error-tool.ts';
+import { backendTools } from './error-tool.ts';
 import { collectMoments, type MomentsInput, momentChunks } from './input-moments.ts';
-import { float32Data } from './lazy-parts.ts';
 import type { WeightPlan } from './product-plans.ts';
 import { replaceConstant } from './replace-constant.ts';
 import { divideInput } from './scale-inputs.ts';
-
-/** A weight and the integers it is to have. */
-export interface WeightRequest {
-  /** The weight. */
-  readonly plan: WeightPlan;
-  /** Neighbours along K that share a scale. */
-  readonly blockSize: number;
-  /** Integers that may be used. */
-  readonly range: IntegerRange;
-  /** Where the zero point lies. */
-  readonly scheme: GroupScheme;
-}
-
-/** Gives a weight in integers: computed when it is asked for, or held since it was calibrated. */
-export type WeightResult = (signal?: AbortSignal) => Promise<QuantizedMatrix>;
+import { lazily, matrixOf, type WeightRequest, type WeightResult } from './weight-request.ts';
 
 /** How {@link quantizedWeights} works. */
 export interface CalibratedOptions {
@@ -61,38 +44,6 @@ export interface CalibratedOptions {
 /** Weights whose products read the same values. */
 interface Group extends MomentsInput {
   readonly requests: readonly WeightRequest[];
-}
-
-async function matrixOf(request: WeightRequest, signal: AbortSignal | undefined): Promise<WeightMatrix> {
-  const { plan, blockSize, range, scheme } = request;
-  const { k, n, transposed, source, weight } = plan;
-  const what = `weight "${weight.name}"`;
-  const data = float32Data(await source.load(signal), what);
-  const rows = toRows(data, { matrices: 1, rows: k, columns: n, transposed: !transposed });
-  return { data: rows, outputs: n, inputs: k, blockSize, range, scheme, what };
-}
-
-/** Weights whose elements are read as they are, not only in sums: what makes up for errors in sums is wrong there. */
-export function dataFree(algorithm: WeightAlgorithm): WeightAlgorithm {
-  return algorithm.needs === 'weights' && algorithm.scaleInputs === undefined
-    ? algorithm
-    : roundToNearest({ scales: 'search' });
-}
-
-/** A matrix that is quantized, without data, each time it is asked for. */
-export function lazyResult(
-  algorithm: WeightAlgorithm,
-  matrix: (signal: AbortSignal | undefined) => Promise<WeightMatrix>,
-): WeightResult {
-  return async (signal) => {
-    const tools = plainTools(signal ?? new AbortController().signal);
-    return algorithm.quantize(await matrix(signal), tools);
-  };
-}
-
-/** A weight that is quantized each time it is asked for. */
-function lazily(request: WeightRequest, algorithm: WeightAlgorithm): WeightResult {
-  return lazyResult(algorithm, (signal) => matrixOf(request, signal));
 }
 
 /** Groups the weights whose products all lie in the main graph; the others are in `rest`. */

@@ -3,11 +3,11 @@ import { replaceNode } from '../../graph/replace-node.ts';
 import { type IntegerRange, integerRange } from '../../parameters/integer-range.ts';
 import type { IntegerArray } from '../../parameters/kernels.ts';
 import { fromRows, type RowForm } from '../../parameters/row-form.ts';
-import type { WeightResult } from '../../weights/calibrated-weights.ts';
 import { lazyParts } from '../../weights/lazy-parts.ts';
 import type { WeightPlan } from '../../weights/product-plans.ts';
 import { integerTensor } from '../../weights/quantized-weight.ts';
 import { removeConstant, replaceConstant } from '../../weights/replace-constant.ts';
+import type { WeightResult } from '../../weights/weight-request.ts';
 import type { Table } from './embeddings.ts';
 
 /** How a weight is stored for the standard operator. */

@@ -1,8 +1,8 @@
 import { Tensor, type TensorSource } from '@lithe/core';
 import { packLevels } from '../../parameters/nbits.ts';
 import type { QuantizedMatrix } from '../../weight-algorithms/weight-algorithm.ts';
-import type { WeightResult } from '../../weights/calibrated-weights.ts';
 import { lazyParts } from '../../weights/lazy-parts.ts';
+import type { WeightResult } from '../../weights/weight-request.ts';
 
 /** Sizes and form of a weight in blocks. */
 export interface BlockForm {
