@@ -108,9 +108,18 @@ export {
   type FoldableWeightsSettings,
   foldableWeights,
 } from './passes/foldable-weights.ts';
-export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
 export { type IntegerOperatorsOptions, integerOperators } from './passes/integer-operators.ts';
+export { type NormalFloat4Options, normalFloat4 } from './passes/normal-float4.ts';
 export type { Resolved } from './passes/resolved.ts';
+export type { ActivationType, StaticInt8Options, StaticInt8Settings } from './passes/static/settings.ts';
+export { staticInt8 } from './passes/static-int8.ts';
+export { type TableRowsOptions, tableRows } from './passes/table-rows.ts';
+export type {
+  AlgorithmOptions,
+  WeightOnlyOptions,
+  WeightOnlySettings,
+} from './passes/weight-only/options.ts';
+export { weightOnly } from './passes/weight-only.ts';
 export {
   type BytesProduct,
   multiplySaturating,
@@ -123,15 +132,6 @@ export {
   type SaturationReport,
   simulateSaturation,
 } from './portability/simulate.ts';
-export type { ActivationType, StaticInt8Options, StaticInt8Settings } from './passes/static/settings.ts';
-export { staticInt8 } from './passes/static-int8.ts';
-export { type TableRowsOptions, tableRows } from './passes/table-rows.ts';
-export type {
-  AlgorithmOptions,
-  WeightOnlyOptions,
-  WeightOnlySettings,
-} from './passes/weight-only/options.ts';
-export { weightOnly } from './passes/weight-only.ts';
 export {
   type TransformersJsDType,
   type TransformersJsFile,
