@@ -84,7 +84,13 @@ export interface LossSurroundings {
 }
 
 /** Makes the context that losses are built with. */
-export function lossContext({ graph, emit, opsetImports, step, addState }: LossSurroundings): BuiltLossContext {
+export function lossContext({
+  graph,
+  emit,
+  opsetImports,
+  step,
+  addState,
+}: LossSurroundings): BuiltLossContext {
   const parameters: Value[] = [];
   const detached = new Set<Value>();
   return {
