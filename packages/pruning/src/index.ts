@@ -67,3 +67,21 @@ export {
   type SensitivityOptions,
 } from './structured/sensitivity.ts';
 export { standardAxisRules } from './structured/standard-axis-rules.ts';
+export type { InputStatistics } from './unstructured/input-statistics.ts';
+export { type ParsedPattern, parsePattern, type SparsityPattern } from './unstructured/pattern.ts';
+export { type SparseGptOptions, sparseGpt } from './unstructured/sparse-gpt.ts';
+export type { SparseLayer } from './unstructured/sparse-layer.ts';
+export { type LayerSparsity, type SparsifyReport, sparsify } from './unstructured/sparsify.ts';
+export type {
+  SparsifyOptions,
+  SparsifySettings,
+  SparsityCriterionName,
+} from './unstructured/sparsify-options.ts';
+export type {
+  ScoredWeight,
+  SolvedWeight,
+  SparsityCriterion,
+  SparsityRequest,
+  SparsityScope,
+} from './unstructured/sparsity-criterion.ts';
+export { givenScores, wandaWeights, weightMagnitude } from './unstructured/weight-criteria.ts';

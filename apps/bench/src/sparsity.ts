@@ -1,0 +1,90 @@
+/**
+ * What zeros buy: accuracy of one-shot sparsity on a trained network, compressed size, and the speed of onnxruntime-node
+ * with dense weights and with zeros, in turns. `node tools/ts.mjs apps/bench/src/sparsity.ts [accuracy|speed] [network]`.
+ */
+import process from 'node:process';
+import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
+import { arrayDataset, type Backend, type Model, optimize, Tensor } from '@lithe/core';
+import { type SparsifyOptions, sparsify } from '@lithe/pruning';
+import { accuracyOn, fashionMnist, loadTrainedModel, type TrainedName } from '@lithe-internal/models';
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((left, right) => left - right)[Math.floor(values.length / 2)] as number;
+
+async function accuracy(backend: Backend, network: TrainedName): Promise<void> {
+  const model = await loadTrainedModel(network);
+  const { x } = await fashionMnist('train', 128);
+  const input = model.graph.inputs[0]?.name as string;
+  const data = arrayDataset({ inputs: { [input]: x } });
+  const test = await fashionMnist('test');
+  print(`${network}: dense ${(100 * (await accuracyOn(model, backend, test))).toFixed(2)} %`);
+  const wanted: SparsifyOptions[] = [
+    ...[0.5, 0.8, 0.9].map((ratio) => ({ ratio })),
+    { pattern: '2:4' },
+    { pattern: '1:4' },
+  ];
+  for (const options of wanted) {
+    const title = options.pattern ?? `${100 * (options.ratio ?? 0)} %`;
+    for (const criterion of ['l1', 'wanda', 'sparse-gpt'] as const) {
+      const started = process.hrtime.bigint();
+      const result = await optimize(model, [sparsify({ ...options, criterion, batchSize: 32 })], {
+        backend,
+        data,
+      });
+      const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+      const { metrics } = result.report.steps[0] as (typeof result.report.steps)[number];
+      const [before, after] = [
+        metrics['compressed before']?.value ?? 0,
+        metrics['compressed after']?.value ?? 0,
+      ];
+      const share = 100 * (await accuracyOn(result.model, backend, test));
+      print(
+        `${title.padEnd(6)} ${criterion.padEnd(10)} accuracy ${share.toFixed(2)} %  zeros ${(100 * (metrics['sparsity']?.value ?? 0)).toFixed(1)} %  deflate ${(after / before).toFixed(3)}x  ${seconds.toFixed(1)} s`,
+      );
+    }
+    if (options.pattern === undefined) {
+      const { model: global } = await optimize(model, [sparsify({ ...options, scope: 'global' })]);
+      print(
+        `${title.padEnd(6)} l1 global  accuracy ${(100 * (await accuracyOn(global, backend, test))).toFixed(2)} %`,
+      );
+    }
+  }
+}
+
+async function speed(backend: Backend, network: TrainedName, rounds = 31): Promise<void> {
+  const dense = await loadTrainedModel(network);
+  const { x } = await fashionMnist('test', 64);
+  const input = dense.graph.inputs[0]?.name as string;
+  const candidates: [string, Model][] = [['dense', dense]];
+  for (const ratio of [0.5, 0.9])
+    candidates.push([`${100 * ratio} % zeros`, (await optimize(dense, [sparsify({ ratio })])).model]);
+  candidates.push(['2:4', (await optimize(dense, [sparsify({ pattern: '2:4' })])).model]);
+  candidates.push(['dense again', dense.clone()]);
+  const ready = await Promise.all(candidates.map(([, model]) => backend.compile(model)));
+  const feeds = { [input]: Tensor.from('float32', x.shape, x.data) };
+  const times = candidates.map((): number[] => []);
+  for (let round = 0; round < rounds; round++)
+    for (const [index, executable] of ready.entries())
+      times[index]?.push(median([...(await executable.time(feeds, { runs: 3, warmup: 1 }))]));
+  for (const executable of ready) await executable.dispose();
+  for (const [index, [title]] of candidates.entries()) {
+    const ratios = (times[index] as number[]).map((time, round) => time / (times[0] as number[])[round]!);
+    print(
+      `${network} batch 64, ${title}: ${median(ratios).toFixed(3)}x the time of dense (median of ${rounds} turns)`,
+    );
+  }
+}
+
+/** Runs the parts that are named. */
+export async function main(args: readonly string[]): Promise<void> {
+  const [part = 'all', network = 'fashion-cnn'] = args;
+  const backend = await onnxruntimeNode({ threads: 1 });
+  try {
+    if (part !== 'speed') await accuracy(backend, network as TrainedName);
+    if (part !== 'accuracy') await speed(backend, network as TrainedName);
+  } finally {
+    await backend.dispose();
+  }
+}
