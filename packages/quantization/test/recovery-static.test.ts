@@ -304,7 +304,7 @@ describe('recovery of static int8', () => {
     const [before, after] = [await runModel(plain.model, unseen), await runModel(recovered.model, unseen)];
     expect(sqnr(expected, after)).toBeGreaterThan(sqnr(expected, before) + 2);
     expect(operators(recovered.model)).toEqual(operators(plain.model));
-    expect(recovered.report.applied.at(-2)).toMatch(/learn the rounding of [3-6] weights/);
+    expect(recovered.report.applied.at(-1)).toMatch(/learn the rounding of [3-6] weights/);
     const rows = recovered.report.tables?.['layers']?.rows as readonly (readonly [string, string, number])[];
     const errors = rows.map(([, , local]) => local).toSorted((left, right) => left - right);
     const suffering = withRecovery(make, {

@@ -31,7 +31,8 @@ export interface FallbackOptions {
 export interface RecoveryOptions {
   /**
    * What rounding shifts the mean of each channel by is taken off its bias. `fast` (default): each layer alone, in one
-   * run of the float model. `empirical`: layer after layer, on the inputs that the layers before it then give. `none`.
+   * run of the float model. `empirical`: layer after layer, on the inputs that the layers before it then give. `none`:
+   * the default with `adaRound`, which brings means back itself (measured: 23.1 dB alone, 21.9 dB with `fast` behind it).
    */
   readonly biasCorrection?: 'fast' | 'empirical' | 'none' | undefined;
   /** With `empirical`: bring the deviation of each channel back too, where weights have a scale per channel. Off by default. */
@@ -93,7 +94,7 @@ const fallback = z.strictObject({
 /** Schema of {@link RecoveryOptions}. */
 export const recoveryOptions: z.ZodType<RecoverySettings, RecoveryOptions> = z
   .strictObject({
-    biasCorrection: z.enum(['fast', 'empirical', 'none']).default('fast'),
+    biasCorrection: z.enum(['fast', 'empirical', 'none']).optional(),
     matchVariance: z.boolean().default(false),
     adaRound: z.union([z.boolean(), adaRound]).default(false),
     fallback: z.union([z.enum(['none', 'auto']), fallback]).default('none'),
@@ -106,6 +107,7 @@ export const recoveryOptions: z.ZodType<RecoverySettings, RecoveryOptions> = z
     const found = whole === 'none' ? undefined : { ...whole, outputSqnrDb: whole.outputSqnrDb };
     return {
       ...given,
+      biasCorrection: given.biasCorrection ?? (given.adaRound === false ? 'fast' : 'none'),
       adaRound:
         given.adaRound === true ? adaRound.parse({}) : given.adaRound === false ? undefined : given.adaRound,
       fallback: found,
