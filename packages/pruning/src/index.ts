@@ -22,6 +22,16 @@ export {
 } from './criteria/named-criterion.ts';
 export { randomScore } from './criteria/random.ts';
 export { type Normalizer, normalizers, type Reduction, reductions } from './criteria/reduce.ts';
+export {
+  type LeastSquaresRefitOptions,
+  leastSquaresRefit,
+  type RefitLayer,
+  type RefitOptions,
+  type RefitReport,
+  type RefitResult,
+  type RefitSettings,
+  refit,
+} from './recovery/refit.ts';
 export type { AxisOptions } from './structured/axis-model.ts';
 export {
   type AxisContext,

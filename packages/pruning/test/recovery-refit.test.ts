@@ -1,0 +1,185 @@
+import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
+import {
+  arrayDataset,
+  type Backend,
+  GraphBuilder,
+  type Model,
+  optimize,
+  Tensor,
+  type Value,
+} from '@lithe/core';
+import { transformerEncoder } from '@lithe/training';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { leastSquaresRefit, prune, pruningGroups, refit, removeUnits } from '../src/index.ts';
+import { drift, normal, runModel, tokens } from './support.ts';
+
+let backend: Backend;
+beforeAll(async () => {
+  backend = await onnxruntimeNode({ threads: 1 });
+});
+afterAll(() => backend.dispose());
+
+const imagesOf = (count: number, seed = 3): Tensor<'float32'> => normal([count, 2, 7, 7], seed);
+
+/** Sets a channel of the first layer to a multiple of another. */
+function dependent(weight: Tensor<'float32'>, to: number, from: number, factor: number): Tensor<'float32'> {
+  const data = weight.data.slice();
+  const row = data.length / (weight.shape[0] as number);
+  for (let index = 0; index < row; index++) data[to * row + index] = factor * data[from * row + index]!;
+  return Tensor.from('float32', weight.shape, data);
+}
+
+interface NetOptions {
+  /** Attributes of the convolution that is refitted. */
+  readonly second?: object;
+  readonly groups?: number;
+}
+
+/** Two convolutions and a classifier; channel 3 of the first is twice channel 1. */
+async function dependentNet({ second = {}, groups = 1 }: NetOptions = {}): Promise<Model> {
+  const b = new GraphBuilder('net');
+  const x = b.input('x', 'float32', ['N', 2, 7, 7]);
+  const constant = (name: string, shape: readonly number[], seed: number): Value =>
+    b.constant(name, normal(shape, seed, 0.4));
+  const first = dependent(normal([4, 2, 3, 3], 1, 0.4), 3, 1, 2);
+  let y = b.op.Relu([b.op.Conv([x, b.constant('w1', first)], { pads: [1, 1, 1, 1] })]);
+  y = b.op.Relu([
+    b.op.Conv([y, constant('w2', [6, 4 / groups, 3, 3], 2), constant('b2', [6], 5)], {
+      group: groups,
+      ...second,
+    }),
+  ]);
+  y = b.op.Flatten([b.op.GlobalAveragePool([y])]);
+  b.output('y', b.op.Gemm([y, constant('w3', [6, 3], 4)]));
+  return b.build();
+}
+
+async function withoutUnit(model: Model, layer: string, units: readonly number[]): Promise<Model> {
+  const draft = model.clone();
+  const groups = await pruningGroups(draft);
+  const group = groups.find(({ weights }) =>
+    weights.some(({ value, direction }) => value === layer && direction === 'out'),
+  );
+  if (group === undefined) throw new Error(`nothing prunes ${layer}`);
+  await removeUnits(draft, group, units);
+  return draft;
+}
+
+/** Squared difference as a share of the variance of what is expected, each column about its mean. */
+function residualShare(expected: Tensor, actual: Tensor): number {
+  const [rows, columns] = expected.shape as [number, number];
+  const [left, right] = [expected.toFloat64Array(), actual.toFloat64Array()];
+  let [error, variance] = [0, 0];
+  for (let column = 0; column < columns; column++) {
+    let mean = 0;
+    for (let row = 0; row < rows; row++) mean += left[row * columns + column]! / rows;
+    for (let row = 0; row < rows; row++) {
+      error += (left[row * columns + column]! - right[row * columns + column]!) ** 2;
+      variance += (left[row * columns + column]! - mean) ** 2;
+    }
+  }
+  return error / variance;
+}
+
+describe('least-squares refit', () => {
+  it.each([
+    ['a plain convolution', {}],
+    ['strides and pads', { second: { strides: [2, 2], pads: [1, 1, 0, 2] } }],
+    ['dilations', { second: { dilations: [2, 2], pads: [2, 2, 2, 2] } }],
+    ['SAME_UPPER', { second: { strides: [2, 2], auto_pad: 'SAME_UPPER' } }],
+  ] as const)('gives back what a removed channel did that others tell: %s', async (_, options) => {
+    const original = await dependentNet(options);
+    const pruned = await withoutUnit(original, 'w1', [3]);
+    const feeds = { x: imagesOf(4, 11) };
+    const expected = await runModel(original, feeds);
+    expect(drift(expected, await runModel(pruned, feeds))).toBeGreaterThan(0.05);
+    const data = arrayDataset({ inputs: { x: imagesOf(48) } });
+    const { model, report } = await refit(pruned, original, { data, backend, ridge: 1e-9 });
+    // Other images than those that were fitted.
+    expect(drift(expected, await runModel(model, feeds))).toBeLessThan(1e-4);
+    expect(report.layers[0]?.before).toBeGreaterThan(0.01);
+    expect(report.layers[0]?.after).toBeLessThan(1e-6);
+  });
+
+  it('reports the error that onnxruntime gives on the same inputs', async () => {
+    const original = await dependentNet();
+    const pruned = await withoutUnit(original, 'w2', [0, 4]);
+    const feeds = { x: imagesOf(64) };
+    const { model, report } = await refit(pruned, original, {
+      data: arrayDataset({ inputs: feeds }),
+      backend,
+    });
+    const expected = (await runModel(original, feeds))['y'] as Tensor;
+    const error = async (of: Model): Promise<number> =>
+      residualShare(expected, (await runModel(of, feeds))['y'] as Tensor);
+    expect(report.layers).toHaveLength(1);
+    expect(report.layers[0]?.before).toBeCloseTo(await error(pruned), 4);
+    expect(report.layers[0]?.after).toBeCloseTo(await error(model), 4);
+    expect(await error(model)).toBeLessThan(0.5 * (await error(pruned)));
+  });
+
+  it('fits each group of a convolution by itself, then the product behind it', async () => {
+    const original = await dependentNet({ groups: 2, second: { pads: [1, 1, 1, 1] } });
+    const pruned = await withoutUnit(original, 'w1', [0]);
+    const data = arrayDataset({ inputs: { x: imagesOf(64) } });
+    const { model, report } = await refit(pruned, original, { data, backend });
+    expect(report.layers).toHaveLength(2);
+    for (const { before, after } of report.layers) expect(after).toBeLessThan(0.5 * before);
+    const feeds = { x: imagesOf(16, 12) };
+    const expected = await runModel(original, feeds);
+    const before = drift(expected, await runModel(pruned, feeds));
+    expect(drift(expected, await runModel(model, feeds))).toBeLessThan(0.8 * before);
+  });
+
+  it('never makes a layer worse on its data, as a step behind pruning', async () => {
+    const original = await transformerEncoder({ depth: 1, width: 16, heads: 2, vocabulary: 20, classes: 3 });
+    const data = arrayDataset({ inputs: { tokens: tokens([24, 64], 4, 20) } });
+    const { report } = await optimize(original, [prune({ ratio: 0.5 }), leastSquaresRefit({ original })], {
+      data,
+      backend,
+    });
+    const layers = report.steps[1]?.tables?.['layers']?.rows ?? [];
+    expect(layers.length).toBeGreaterThan(3);
+    for (const [layer, before, after] of layers)
+      expect(Number(after), String(layer)).toBeLessThanOrEqual(Number(before));
+    expect(report.steps[1]?.applied.length).toBeGreaterThan(2);
+  });
+
+  it('keeps to the weights, and says so, where there are fewer positions than inputs', async () => {
+    const original = await dependentNet();
+    const pruned = await withoutUnit(original, 'w1', [0]);
+    const data = arrayDataset({ inputs: { x: imagesOf(2) } });
+    const { report } = await refit(pruned, original, { data, backend, positions: 4 });
+    expect(report.layers[0]).toMatchObject({ positions: 8, ridge: 0.01 });
+    expect(report.layers[0]?.after).toBeLessThan(report.layers[0]?.before ?? 0);
+  });
+
+  it('leaves a model alone that was not pruned', async () => {
+    const original = await dependentNet();
+    const data = arrayDataset({ inputs: { x: imagesOf(2) } });
+    const { report } = await refit(original, original, { data, backend });
+    expect(report).toMatchObject({ changed: false, layers: [], skipped: [] });
+  });
+
+  it('says which layers it cannot refit', async () => {
+    const original = await dependentNet();
+    const pruned = await withoutUnit(original, 'w1', [0]);
+    const cut = await withoutUnit(pruned, 'w2', [1]);
+    const value = cut.graph.value('w2');
+    if (value?.initializer === undefined) throw new Error('w2 is missing');
+    const other = (await value.initializer.load()) as Tensor<'float32'>;
+    const doubled = other.data.map((number) => 2 * number);
+    cut.graph.setInitializer(value, Tensor.from('float32', other.shape, doubled));
+    const data = arrayDataset({ inputs: { x: imagesOf(4) } });
+    const { report } = await refit(cut, original, { data, backend });
+    expect(report.skipped.map(({ code }) => code)).toContain('weights-changed');
+  });
+
+  it('stops when it is told to', async () => {
+    const original = await dependentNet();
+    const pruned = await withoutUnit(original, 'w1', [0]);
+    const data = arrayDataset({ inputs: { x: imagesOf(4) } });
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(refit(pruned, original, { data, backend, signal })).rejects.toThrow('enough');
+  });
+});
