@@ -94,7 +94,10 @@ export async function pruneFile(path: string, output: string | null, tools: Tool
     log: { warn: progress.warn },
   });
   const file = await openModel(path, io.signal);
-  const inputs = await openInputs(file.model, options.calibrate, options);
+  const inputs =
+    output === null && looksAtWeightsAlone(options)
+      ? undefined
+      : await openInputs(file.model, options.calibrate, options);
   const target = await createTarget(options.target);
   const backend = await target.open(context, { threads: options.threads });
   try {
@@ -103,16 +106,31 @@ export async function pruneFile(path: string, output: string | null, tools: Tool
     const { model } = await optimize(file.model, steps, { signal: io.signal });
     const journal = options.journal === undefined ? undefined : await fileJournal(options.journal);
     progress.phase(options.targetLatency === undefined ? 'choosing what goes' : 'measuring candidates');
-    const pass: PassContext = { ...context, backend, data: inputs.data, target, opset: standardOps };
+    const pass: PassContext = { ...context, backend, data: inputs?.data, target, opset: standardOps };
     const planned = await planPruning(model, { ...pruneOptions(options, model), journal }, pass);
     const base = describe(path, planned, { options, target, backend, inputs });
-    if (output === null) return base;
+    if (output === null || inputs === undefined) return base;
     const written = await writePruned(file, model, planned.plan, { output, inputs, backend, context, tools });
     return { ...base, ...written, output };
   } finally {
     progress.stop();
     await backend.dispose();
   }
+}
+
+/** Criteria that need no inputs. */
+const weightCriteria: ReadonlySet<string> = new Set([
+  'l1',
+  'l2',
+  'lamp',
+  'batch-norm-scale',
+  'geometric-median',
+  'random',
+]);
+
+/** Whether what is to go can be told without running the model. */
+function looksAtWeightsAlone({ criterion, targetLatency, calibrate }: PruneArguments): boolean {
+  return targetLatency === undefined && calibrate === undefined && weightCriteria.has(criterion);
 }
 
 function describe(
@@ -122,7 +140,7 @@ function describe(
     readonly options: PruneArguments;
     readonly target: Target;
     readonly backend: Backend;
-    readonly inputs: Inputs;
+    readonly inputs: Inputs | undefined;
   },
 ): PruneResult {
   const { options, target, backend, inputs } = run;
@@ -142,7 +160,7 @@ function describe(
     trials: planned.trials,
     drift: null,
     accuracy: null,
-    data: { source: inputs.data.description, random: inputs.random },
+    data: { source: inputs?.data.description ?? 'none', random: inputs?.random ?? false },
     groups: changes,
     skipped: planned.skipped,
   };
