@@ -77,6 +77,13 @@ export {
   type SensitivityOptions,
 } from './structured/sensitivity.ts';
 export { standardAxisRules } from './structured/standard-axis-rules.ts';
+export {
+  type GradualOptions,
+  gradualSparsity,
+  type HeldWeights,
+  holdZeros,
+  sparsifiableWeights,
+} from './unstructured/held-zeros.ts';
 export type { InputStatistics } from './unstructured/input-statistics.ts';
 export { type ParsedPattern, parsePattern, type SparsityPattern } from './unstructured/pattern.ts';
 export { type SparseGptOptions, sparseGpt } from './unstructured/sparse-gpt.ts';
@@ -94,4 +101,5 @@ export type {
   SparsityRequest,
   SparsityScope,
 } from './unstructured/sparsity-criterion.ts';
+export { type SparsitySchedule, sparsityAt } from './unstructured/sparsity-schedule.ts';
 export { givenScores, wandaWeights, weightMagnitude } from './unstructured/weight-criteria.ts';
