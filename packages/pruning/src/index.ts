@@ -22,6 +22,7 @@ export {
 } from './criteria/named-criterion.ts';
 export { randomScore } from './criteria/random.ts';
 export { type Normalizer, normalizers, type Reduction, reductions } from './criteria/reduce.ts';
+export { type LowRankBudget, type LowRankOptions, lowRank } from './low-rank/low-rank.ts';
 export {
   type LeastSquaresRefitOptions,
   leastSquaresRefit,
