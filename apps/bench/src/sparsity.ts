@@ -13,6 +13,13 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const median = (values: readonly number[]): number =>
   values.toSorted((left, right) => left - right)[Math.floor(values.length / 2)] as number;
 
+type Way = readonly ['l1' | 'wanda' | 'sparse-gpt', 'global'?];
+const ways: readonly Way[] = [['l1'], ['wanda'], ['sparse-gpt']];
+const globalWays: readonly Way[] = [
+  ['l1', 'global'],
+  ['sparse-gpt', 'global'],
+];
+
 async function accuracy(backend: Backend, network: TrainedName): Promise<void> {
   const model = await loadTrainedModel(network);
   const { x } = await fashionMnist('train', 128);
@@ -27,9 +34,9 @@ async function accuracy(backend: Backend, network: TrainedName): Promise<void> {
   ];
   for (const options of wanted) {
     const title = options.pattern ?? `${100 * (options.ratio ?? 0)} %`;
-    for (const criterion of ['l1', 'wanda', 'sparse-gpt'] as const) {
+    for (const [criterion, scope] of options.pattern === undefined ? [...ways, ...globalWays] : ways) {
       const started = process.hrtime.bigint();
-      const result = await optimize(model, [sparsify({ ...options, criterion, batchSize: 32 })], {
+      const result = await optimize(model, [sparsify({ ...options, criterion, scope, batchSize: 32 })], {
         backend,
         data,
       });
@@ -41,13 +48,7 @@ async function accuracy(backend: Backend, network: TrainedName): Promise<void> {
       ];
       const share = 100 * (await accuracyOn(result.model, backend, test));
       print(
-        `${title.padEnd(6)} ${criterion.padEnd(10)} accuracy ${share.toFixed(2)} %  zeros ${(100 * (metrics['sparsity']?.value ?? 0)).toFixed(1)} %  deflate ${(after / before).toFixed(3)}x  ${seconds.toFixed(1)} s`,
-      );
-    }
-    if (options.pattern === undefined) {
-      const { model: global } = await optimize(model, [sparsify({ ...options, scope: 'global' })]);
-      print(
-        `${title.padEnd(6)} l1 global  accuracy ${(100 * (await accuracyOn(global, backend, test))).toFixed(2)} %`,
+        `${title.padEnd(6)} ${`${criterion} ${scope ?? ''}`.padEnd(17)} accuracy ${share.toFixed(2)} %  zeros ${(100 * (metrics['sparsity']?.value ?? 0)).toFixed(1)} %  deflate ${(after / before).toFixed(3)}x  ${seconds.toFixed(1)} s`,
       );
     }
   }

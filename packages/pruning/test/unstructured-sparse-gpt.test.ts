@@ -216,6 +216,27 @@ describe('sparseGpt', () => {
     expect(await error('sparse-gpt')).toBeLessThan(await error('l1'));
   });
 
+  it('takes the shares of layers from a global ranking by magnitude where it is asked to', async () => {
+    const b = new GraphBuilder('two');
+    const x = b.input('x', 'float32', ['N', 16]);
+    const hidden = b.op.MatMul([x, b.constant('A', normal([16, 16], 1, 0.1))]);
+    b.output('y', b.op.MatMul([hidden, b.constant('B', normal([16, 16], 2))]));
+    const zeros = async (criterion: 'l1' | 'sparse-gpt'): Promise<readonly number[]> => {
+      const { report } = await optimize(
+        await b.build(),
+        [sparsify({ criterion, ratio: 0.5, scope: 'global' })],
+        {
+          backend,
+          data: arrayDataset({ inputs: { x: correlated(50, 16, 3) } }),
+        },
+      );
+      return (report.steps[0] as StepReport & SparsifyReport).layers.map((layer) => layer.zeros);
+    };
+    const expected = await zeros('l1');
+    expect(expected[0]).toBeGreaterThan(220);
+    expect(await zeros('sparse-gpt')).toEqual(expected);
+  });
+
   it('refuses settings out of range', () => {
     expect(() => sparseGpt({ damping: 0 })).toThrow(/damping/);
     expect(() => sparseGpt({ blockSize: 0.5 })).toThrow(/block size/);

@@ -185,7 +185,7 @@ describe('patterns', () => {
       expect(() => sparsify({ pattern: pattern as '2:4' })).toThrow(/"pattern"/);
     expect(() => sparsify({ pattern: '2:4', ratio: 0.5 })).toThrow(/N:M/);
     expect(() => sparsify({ criterion: 'sparse-gpt', pattern: '4x1' })).toThrow(/blocks/);
-    expect(() => sparsify({ criterion: 'sparse-gpt', scope: 'global' })).toThrow(/layer by layer/);
+    expect(() => sparsify({ criterion: 'sparse-gpt', scope: 'row' })).toThrow(/row by row/);
   });
 });
 

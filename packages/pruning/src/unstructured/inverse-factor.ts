@@ -1,3 +1,5 @@
+import { factorize } from '../recovery/cholesky.ts';
+
 /** A combination of rows that is taken from another row. */
 export interface RowCombination {
   /** Changed. */
@@ -45,49 +47,36 @@ export function subtractRows(work: RowCombination): void {
   }
 }
 
-function dot(a: Float64Array, left: number, right: number, length: number): number {
-  let [even, odd] = [0, 0];
-  let p = 0;
-  for (; p + 2 <= length; p += 2) {
-    even += a[left + p]! * a[right + p]!;
-    odd += a[left + p + 1]! * a[right + p + 1]!;
-  }
-  return p < length ? even + odd + a[left + p]! * a[right + p]! : even + odd;
-}
+/** Rows that are read again while they are in the cache. */
+export const PANEL = 48;
 
-/** Cholesky factorization in place, `A = L L'`, row by row; whether A is positive definite. */
-function cholesky(a: Float64Array, size: number): boolean {
-  for (let row = 0; row < size; row++) {
-    const at = row * size;
-    for (let column = 0; column < row; column++) {
-      const other = column * size;
-      a[at + column] = (a[at + column]! - dot(a, at, other, column)) / a[other + column]!;
-    }
-    const pivot = a[at + row]! - dot(a, at, at, row);
-    if (!(pivot > 0) || pivot === Number.POSITIVE_INFINITY) return false;
-    a[at + row] = Math.sqrt(pivot);
-  }
-  return true;
-}
-
+/** Inverse of a lower triangular matrix, a new array; what lies above the diagonal is not read. */
 function invertLower(lower: Float64Array, size: number): Float64Array {
   const out = new Float64Array(size * size);
-  for (let row = 0; row < size; row++) {
-    const at = row * size;
-    out[at + row] = 1;
-    subtractRows({
-      target: out,
-      targetAt: at,
-      length: row,
-      factors: lower,
-      factorsAt: at,
-      depth: row,
-      rows: out,
-      rowsAt: 0,
-      stride: size,
-    });
-    const pivot = lower[at + row]!;
-    for (let column = 0; column <= row; column++) out[at + column]! /= pivot;
+  for (let from = 0; from < size; from += PANEL) {
+    const to = Math.min(size, from + PANEL);
+    for (let panel = 0; panel <= from; panel += PANEL) {
+      for (let row = from; row < to; row++) {
+        const at = row * size;
+        // Rows of the panel end at its diagonal; in the last one, only the rows above are done.
+        const depth = Math.min(PANEL, row - panel);
+        subtractRows({
+          target: out,
+          targetAt: at,
+          length: panel + depth,
+          factors: lower,
+          factorsAt: at + panel,
+          depth,
+          rows: out,
+          rowsAt: panel * size,
+          stride: size,
+        });
+        if (panel < from) continue;
+        out[at + row] = 1;
+        const pivot = lower[at + row]!;
+        for (let column = 0; column <= row; column++) out[at + column]! /= pivot;
+      }
+    }
   }
   return out;
 }
@@ -103,5 +92,5 @@ function invertLower(lower: Float64Array, size: number): Float64Array {
 export function inverseFactor(a: Float64Array, size: number): Float64Array | undefined {
   // Reversing both axes of a row-major square matrix reverses its elements.
   a.reverse();
-  return cholesky(a, size) ? invertLower(a, size).reverse() : undefined;
+  return factorize(a, size) ? invertLower(a, size).reverse() : undefined;
 }

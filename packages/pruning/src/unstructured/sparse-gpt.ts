@@ -1,5 +1,5 @@
 import { errors } from '@lithe/core';
-import { inverseFactor, subtractRows } from './inverse-factor.ts';
+import { inverseFactor, PANEL, subtractRows } from './inverse-factor.ts';
 import type { ParsedPattern } from './pattern.ts';
 import { keepAllBut, keepNOfM } from './select-weights.ts';
 import type { ScoredWeight, SolvedWeight, SparsityCriterion, SparsityRequest } from './sparsity-criterion.ts';
@@ -144,29 +144,27 @@ async function eliminate(
 }
 
 /** `tr(D H D')` of changed weights. */
-export function quadraticError(
+function quadraticError(
   change: Float64Array,
   hessian: Float64Array,
   { rows, inputs }: { readonly rows: number; readonly inputs: number },
 ): number {
+  const product = new Float64Array(rows * inputs);
+  for (let panel = 0; panel < inputs; panel += PANEL)
+    for (let row = 0; row < rows; row++)
+      subtractRows({
+        target: product,
+        targetAt: row * inputs,
+        length: inputs,
+        factors: change,
+        factorsAt: row * inputs + panel,
+        depth: Math.min(PANEL, inputs - panel),
+        rows: hessian,
+        rowsAt: panel * inputs,
+        stride: inputs,
+      });
   let total = 0;
-  const product = new Float64Array(inputs);
-  for (let row = 0; row < rows; row++) {
-    product.fill(0);
-    subtractRows({
-      target: product,
-      targetAt: 0,
-      length: inputs,
-      factors: change,
-      factorsAt: row * inputs,
-      depth: inputs,
-      rows: hessian,
-      rowsAt: 0,
-      stride: inputs,
-    });
-    for (let column = 0; column < inputs; column++)
-      total -= product[column]! * change[row * inputs + column]!;
-  }
+  for (let index = 0; index < product.length; index++) total -= product[index]! * change[index]!;
   return total;
 }
 

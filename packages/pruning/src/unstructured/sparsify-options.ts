@@ -17,7 +17,10 @@ export interface SparsifyOptions {
   readonly ratio?: number | undefined;
   /** Shares for some layers, by name of the weight or of a node that reads it; not with `global`. */
   readonly ratios?: Readonly<Record<string, number>> | undefined;
-  /** Which weights compete; the criterion's own choice by default: `row` for Wanda, else `local`. */
+  /**
+   * Which weights compete; the criterion's own choice by default: `row` for Wanda, else `local`. With `global` SparseGPT
+   * takes the shares of layers from a global ranking by magnitude.
+   */
   readonly scope?: SparsityScope | undefined;
   /** Names of weights, and of nodes whose weights stay as they are. */
   readonly protect?: readonly string[] | undefined;
@@ -103,10 +106,9 @@ export const sparsifySchema: z.ZodType<SparsifySettings, SparsifyOptions> = z
   })
   .refine(
     ({ criterion, scope }) =>
-      scope === undefined ||
-      scope === 'local' ||
+      scope !== 'row' ||
       (criterion !== 'sparse-gpt' && (typeof criterion === 'string' || criterion.solve === undefined)),
-    { message: 'the criterion chooses layer by layer', path: ['scope'] },
+    { message: 'the criterion does not choose row by row', path: ['scope'] },
   )
   .refine(
     ({ criterion, pattern }) =>

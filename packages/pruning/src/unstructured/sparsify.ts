@@ -25,6 +25,7 @@ import {
   sparsityCriterionOf,
 } from './sparsify-options.ts';
 import type { SolvedWeight, SparsityCriterion } from './sparsity-criterion.ts';
+import { weightMagnitude } from './weight-criteria.ts';
 
 const name = 'pruning/sparsify';
 
@@ -113,10 +114,26 @@ function chunksOf({ layers, criterion, settings }: Work): readonly (readonly Spa
   return chunks;
 }
 
+/** Share of each layer where the weights of all layers compete by magnitude. */
+async function globalShares({ layers, pattern, settings, context }: Work): Promise<Map<SparseLayer, number>> {
+  const share = settings.ratio ?? 0.5;
+  const request = { criterion: weightMagnitude(), pattern, scope: 'global' as const, share };
+  const { signal } = context;
+  const masks = maskLayers(layers, { ...request, signal, ratio: () => share, statistics: () => undefined });
+  const shares = new Map<SparseLayer, number>();
+  for await (const [layer, mask] of masks) {
+    let kept = 0;
+    for (let index = 0; index < mask.length; index++) kept += mask[index]!;
+    shares.set(layer, 1 - kept / mask.length);
+  }
+  return shares;
+}
+
 /** Algorithms that move weights: layer after layer, each result put into the draft before the next is calibrated. */
 async function* solved(work: Work): AsyncIterable<Changed> {
   const { draft, criterion, pattern, settings, context } = work;
   const { signal } = context;
+  const shares = settings.scope === 'global' ? await globalShares(work) : undefined;
   let done = 0;
   for (const chunk of chunksOf(work)) {
     const statistics = criterion.needs === 'weights' ? undefined : await statisticsOf(work, chunk);
@@ -125,7 +142,8 @@ async function* solved(work: Work): AsyncIterable<Changed> {
       context.progress({ task: criterion.name, done: done++, total: work.layers.length, label: layer.name });
       const matrix = await loadMatrix(layer, signal);
       const weight = { layer, matrix, statistics: statistics?.get(layer), signal };
-      const result = await criterion.solve?.(weight, { pattern, ratio: ratioOf(layer, settings) });
+      const ratio = shares?.get(layer) ?? ratioOf(layer, settings);
+      const result = await criterion.solve?.(weight, { pattern, ratio });
       if (result === undefined) throw errors.internal(`"${criterion.name}" neither scores nor solves`);
       const stored = toStored(layer, result.matrix, new Float32Array(matrix.length));
       const source = Tensor.from('float32', layer.source.shape, stored);
