@@ -24,6 +24,10 @@ export { randomScore } from './criteria/random.ts';
 export { type Normalizer, normalizers, type Reduction, reductions } from './criteria/reduce.ts';
 export { type LowRankBudget, type LowRankOptions, lowRank } from './low-rank/low-rank.ts';
 export {
+  type BatchNormReestimationOptions,
+  batchNormReestimation,
+} from './recovery/batch-norm-reestimation.ts';
+export {
   type LeastSquaresRefitOptions,
   leastSquaresRefit,
   type RefitLayer,
