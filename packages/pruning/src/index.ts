@@ -28,6 +28,12 @@ export {
   batchNormReestimation,
 } from './recovery/batch-norm-reestimation.ts';
 export {
+  batchNormPenalty,
+  type GrowingPenaltyOptions,
+  groupLassoPenalty,
+  growingPenalty,
+} from './recovery/penalties.ts';
+export {
   type LeastSquaresRefitOptions,
   leastSquaresRefit,
   type RefitLayer,
