@@ -1,11 +1,18 @@
 /**
  * What zeros buy: accuracy of one-shot sparsity on a trained network, compressed size, and the speed of onnxruntime-node
- * with dense weights and with zeros, in turns. `node tools/ts.mjs apps/bench/src/sparsity.ts [accuracy|speed] [network]`.
+ * with dense weights and with zeros, in turns. `node tools/ts.mjs apps/bench/src/sparsity.ts [accuracy|speed|training] [network]`.
  */
 import process from 'node:process';
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import { arrayDataset, type Backend, type Model, optimize, Tensor } from '@lithe/core';
-import { type SparsifyOptions, sparsify } from '@lithe/pruning';
+import {
+  gradualSparsity,
+  holdZeros,
+  type SparsifyOptions,
+  sparsifiableWeights,
+  sparsify,
+} from '@lithe/pruning';
+import { adamW, cosineSchedule, crossEntropy, fit, sampleTable } from '@lithe/training';
 import { accuracyOn, fashionMnist, loadTrainedModel, type TrainedName } from '@lithe-internal/models';
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -78,13 +85,59 @@ async function speed(backend: Backend, network: TrainedName, rounds = 31): Promi
   }
 }
 
+/** The same updates for zeros chosen at once and held, and for zeros that grow in number. */
+async function training(backend: Backend, network: TrainedName): Promise<void> {
+  const model = await loadTrainedModel(network);
+  const part = await fashionMnist('train', 12_800);
+  const [input, output] = [model.graph.inputs[0]?.name as string, model.graph.outputs[0]?.name as string];
+  const data = sampleTable({ inputs: { [input]: part.x }, targets: { label: part.label } });
+  const test = await fashionMnist('test');
+  const weights = sparsifiableWeights(model);
+  const options = {
+    loss: crossEntropy({ logits: output }),
+    learningRate: 5e-4,
+    schedule: cosineSchedule(),
+    epochs: 2,
+    batchSize: 64,
+    seed: 1,
+    backend,
+  };
+  const show = async (title: string, found: Model): Promise<void> => {
+    let [zeros, elements] = [0, 0];
+    for (const name of weights) {
+      const tensor = await found.graph.value(name)?.initializer?.load();
+      for (const value of tensor?.toFloat64Array() ?? []) zeros += value === 0 ? 1 : 0;
+      elements += tensor?.size ?? 0;
+    }
+    const share = (100 * (await accuracyOn(found, backend, test))).toFixed(2);
+    print(`${title}: accuracy ${share} %, zeros ${((100 * zeros) / elements).toFixed(2)} %`);
+  };
+  await show('400 updates, dense', (await fit(model, data, { ...options, optimizer: adamW() })).model);
+  for (const ratio of [0.9, 0.95]) {
+    const title = `400 updates, ${100 * ratio} %`;
+    for (const scope of ['local', 'global'] as const) {
+      const { model: cut } = await optimize(model, [sparsify({ ratio, scope })]);
+      const { model: held } = await fit(cut, data, {
+        ...options,
+        optimizer: holdZeros(adamW(), { weights }),
+      });
+      await show(`${title}, at once (${scope}) and held`, held);
+    }
+    for (const score of ['magnitude', 'movement'] as const) {
+      const optimizer = gradualSparsity(adamW(), { weights, score, ratio, every: 15, times: 18 });
+      await show(`${title}, gradual by ${score}`, (await fit(model, data, { ...options, optimizer })).model);
+    }
+  }
+}
+
 /** Runs the parts that are named. */
 export async function main(args: readonly string[]): Promise<void> {
   const [part = 'all', network = 'fashion-cnn'] = args;
   const backend = await onnxruntimeNode({ threads: 1 });
   try {
-    if (part !== 'speed') await accuracy(backend, network as TrainedName);
-    if (part !== 'accuracy') await speed(backend, network as TrainedName);
+    if (part === 'all' || part === 'accuracy') await accuracy(backend, network as TrainedName);
+    if (part === 'all' || part === 'speed') await speed(backend, network as TrainedName);
+    if (part === 'all' || part === 'training') await training(backend, network as TrainedName);
   } finally {
     await backend.dispose();
   }

@@ -23,7 +23,7 @@ afterAll(() => backend.dispose());
 async function product(weight: Tensor): Promise<Model> {
   const b = new GraphBuilder('product');
   const x = b.input('x', 'float32', ['N', weight.shape[1] as number]);
-  b.output('y', b.op.Gemm([x, b.constant('W', weight)], { transB: 1 }));
+  b.output('y', b.op.Gemm([x, b.constant('W', weight)], { transB: true }));
   return await b.build();
 }
 

@@ -119,7 +119,7 @@ describe('sparsify by magnitude', () => {
         b.constant('bias', floats([2], 0.1, 1)),
       ]),
     );
-    b.output('logits', b.op.Gemm([normed, table], { transB: 1 }));
+    b.output('logits', b.op.Gemm([normed, table], { transB: true }));
     const { model, report } = await run(await b.build(), { ratio: 0.5 });
     expect(await weights(model, 'W')).toEqual([0, 0, 3, 4]);
     for (const name of ['table', 'scale', 'shift', 'bias'])
@@ -166,7 +166,7 @@ describe('patterns', () => {
     // [N, K] = [2, 4] through transB; blocks of two outputs: means 2.5, 4, 3, 1.5.
     const b = new GraphBuilder('blocks');
     const x = b.input('x', 'float32', ['N', 4]);
-    b.output('y', b.op.Gemm([x, b.constant('W', floats([2, 4], 5, -4, 1, 1, 0, 4, 5, 2))], { transB: 1 }));
+    b.output('y', b.op.Gemm([x, b.constant('W', floats([2, 4], 5, -4, 1, 1, 0, 4, 5, 2))], { transB: true }));
     const { model } = await run(await b.build(), { pattern: '2x1', ratio: 0.5 });
     expect(await weights(model, 'W')).toEqual([0, -4, 1, 0, 0, 4, 5, 0]);
   });
@@ -175,7 +175,7 @@ describe('patterns', () => {
     // Blocks of one output by two inputs, of three: means 1.5 and 9 in the first row, 8.5 and 2 in the second.
     const b = new GraphBuilder('edges');
     const x = b.input('x', 'float32', ['N', 3]);
-    b.output('y', b.op.Gemm([x, b.constant('W', floats([2, 3], 1, 2, 9, 8, 9, 2))], { transB: 1 }));
+    b.output('y', b.op.Gemm([x, b.constant('W', floats([2, 3], 1, 2, 9, 8, 9, 2))], { transB: true }));
     const { model } = await run(await b.build(), { pattern: '1x2', ratio: 0.5 });
     expect(await weights(model, 'W')).toEqual([0, 0, 9, 8, 9, 0]);
   });

@@ -147,7 +147,7 @@ const LOWEST = -60_000;
  * import { adamW } from '@lithe/training';
  *
  * const options = { weights: ['linear1.weight'], ratio: 0.9, every: 50, times: 20 };
- * gradualSparsity(adamW(), options).name; // => 'adamW with gradual sparsity by magnitude'
+ * gradualSparsity(adamW(), options).name; // => 'AdamW with gradual sparsity by magnitude'
  * ```
  */
 export function gradualSparsity(optimizer: Optimizer, options: GradualOptions): Optimizer {

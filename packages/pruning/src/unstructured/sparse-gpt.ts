@@ -6,7 +6,10 @@ import type { ScoredWeight, SolvedWeight, SparsityCriterion, SparsityRequest } f
 
 /** Options of {@link sparseGpt}. */
 export interface SparseGptOptions {
-  /** Share of the mean of the Hessian's diagonal that is added to it; 0.01 by default. */
+  /**
+   * Share of the mean of the Hessian's diagonal that is added to it; 0.01 by default. With fewer rows of data than
+   * inputs it is raised in proportion, and reported.
+   */
   readonly damping?: number | undefined;
   /** Inputs whose zeros are chosen together; 128 by default. */
   readonly blockSize?: number | undefined;
@@ -191,10 +194,12 @@ async function solve(
   const error = { own: 0, magnitude: 0 };
   const notes: string[] = [];
   const scale = 2 / Math.max(1, statistics.rows);
-  let [damping, worse] = [options.damping, 0];
+  // Damping grows with what is missing: with fewer rows than inputs, H says nothing of most directions.
+  const wanted = Math.min(1, options.damping * Math.max(1, inputs / Math.max(1, statistics.rows)));
+  let [damping, worse] = [wanted, 0];
   for (const [group, products] of statistics.products.entries()) {
     const hessian = products.map((sum) => sum * scale);
-    const factor = dampedFactor(hessian, inputs, options.damping, name);
+    const factor = dampedFactor(hessian, inputs, wanted, name);
     damping = Math.max(damping, factor.share);
     const at = group * rows * inputs;
     const before = Float64Array.from(matrix.subarray(at, at + rows * inputs));
@@ -217,16 +222,16 @@ async function solve(
     error.magnitude += theirs;
     result.set(own > theirs ? magnitude : part.weights, at);
   }
-  if (damping > options.damping)
-    notes.push(`Damping was raised to ${Number(damping.toPrecision(2))} for "${name}".`);
   if (worse > 0)
     notes.push(
       `Removing the smallest weights did better on the data in ${worse} of ${groups} groups of "${name}" and was kept there.`,
     );
+  const share = Number(damping.toPrecision(2));
   if (statistics.rows < inputs)
     notes.push(
-      `The data gave "${name}" ${statistics.rows} rows for sums of ${inputs}: more samples would help.`,
+      `The data gave "${name}" ${statistics.rows} rows for sums of ${inputs}; damping was raised to ${share}.`,
     );
+  else if (damping > options.damping) notes.push(`Damping was raised to ${share} for "${name}".`);
   return { matrix: result, error, notes };
 }
 

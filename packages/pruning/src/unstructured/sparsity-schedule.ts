@@ -47,8 +47,8 @@ export function fullSchedule(schedule: SparsitySchedule): FullSchedule {
  * ```ts
  * import { sparsityAt } from '@lithe/pruning';
  *
- * const schedule = { ratio: 0.8, begin: 10, every: 10, times: 2 };
- * [9, 10, 20, 25, 30, 99].map((update) => sparsityAt(update, schedule)); // => [0, 0, 0.7, 0.7, 0.8, 0.8]
+ * const schedule = { ratio: 0.5, begin: 10, every: 10, times: 2 };
+ * [9, 10, 20, 25, 30, 99].map((update) => sparsityAt(update, schedule)); // => [0, 0, 0.4375, 0.4375, 0.5, 0.5]
  * ```
  */
 export function sparsityAt(update: number, schedule: SparsitySchedule): number {
