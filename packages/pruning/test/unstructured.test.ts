@@ -254,6 +254,37 @@ describe('given scores', () => {
   });
 });
 
+describe('weights that are not in memory', () => {
+  it('stay where they are: masks are laid over them as they are read', async () => {
+    const weight = normal([32, 8], 2);
+    let reads = 0;
+    const model = await product(weight);
+    model.graph.setInitializer(model.graph.value('W') as Value, {
+      dtype: 'float32',
+      shape: weight.shape,
+      byteLength: weight.byteLength,
+      load: async () => {
+        reads++;
+        return weight;
+      },
+    });
+    const { model: sparse } = await run(model, { ratio: 0.5 });
+    const source = (sparse.graph.value('W') as Value).initializer;
+    expect(source).not.toBeInstanceOf(Tensor);
+    const before = reads;
+    expect((await weights(sparse, 'W')).filter((value) => value === 0)).toHaveLength(128);
+    expect(reads).toBe(before + 1);
+  });
+
+  it('are read no further once the caller stops', async () => {
+    const stop = new AbortController();
+    stop.abort(new Error('enough'));
+    await expect(
+      optimize(await product(normal([4, 4], 1)), [sparsify()], { signal: stop.signal }),
+    ).rejects.toThrow('enough');
+  });
+});
+
 describe('the report', () => {
   it('tells the compressed size and that nothing is faster', async () => {
     const { report } = await run(await product(normal([128, 64], 1)), { ratio: 0.9, compressedSize: true });
