@@ -195,8 +195,8 @@ async function run(draft: Model, options: LowRankOptions, context: PassContext):
 /**
  * Takes layers apart in two thinner ones by their singular values: `MatMul` and `Gemm` in two products, convolutions of
  * k x k in one of k x 1 and one of 1 x k, other convolutions in one with fewer filters and one of 1 x 1. Where that would
- * not save multiplications the layer stays, and the report says so. Needs no data; train or refit afterwards, and measure:
- * two thin layers are not always faster than a thick one.
+ * not save multiplications the layer stays, and the report says so. Needs no data. Afterwards `leastSquaresRefit({ original })`
+ * brings back part of what is lost, training more; and measure: two thin layers are not always faster than a thick one.
  *
  * @see Eckart and Young, "The approximation of one matrix by another of lower rank", 1936
  * @see Jaderberg, Vedaldi and Zisserman, "Speeding up Convolutional Neural Networks with Low Rank Expansions", BMVC 2014,
