@@ -13,6 +13,7 @@ import {
   tensorType,
   type Value,
 } from '@lithe/core';
+import { removeDead } from '../structured/remove-dead.ts';
 import { inputOrder, type SparseLayer } from './sparse-layer.ts';
 
 /** What the inputs of a layer were, summed over calibration data; inputs in the order of the layer's matrix. */
@@ -116,7 +117,10 @@ function probe(
       return { sums: sums.name, shape: shape.name };
     }),
   );
+  const former = graph.outputs;
   graph.setOutputs(results);
+  // What only leads to the model's own outputs need not run.
+  for (const value of former) removeDead(graph, value);
   return { model: draft, outputs };
 }
 
