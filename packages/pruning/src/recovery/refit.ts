@@ -187,7 +187,7 @@ async function refitDraft(
  *
  * const original = await mlp({ inputs: 16, hidden: [8], classes: 3 });
  * const { model: pruned } = await optimize(original, [prune({ ratio: 0.5 })]);
- * const data = randomDataset(original, { size: 64 });
+ * const data = randomDataset(original, { samples: 64 });
  * const { report } = await refit(pruned, original, { data, backend: referenceBackend() });
  * report.layers.every(({ before, after }) => after <= before); // => true
  * ```
