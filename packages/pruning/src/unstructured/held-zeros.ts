@@ -131,7 +131,8 @@ const LOWEST = -60_000;
  * An optimizer that makes weights sparse as it trains, more and more of them by the schedule of Zhu and Gupta: after
  * every `every` updates those of a weight with the smallest scores become zero, for good; in between zeros are held. All
  * of it is part of the training graph and its state: counts are exact, and a run that was stopped goes on to the same
- * weights. Each weight is ranked by itself and reaches `ratio`, rounded to whole weights.
+ * weights. Each weight is ranked by itself and reaches `ratio`, rounded to whole weights; for shares by layer wrap it
+ * again, with other weights and another ratio.
  *
  * A running average of weights (`emaDecay`) comes near the zeros but not to them: without it the result is sparse.
  *
