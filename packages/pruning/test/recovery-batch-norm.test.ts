@@ -67,7 +67,7 @@ describe('batch normalization measured anew', () => {
     const b = new GraphBuilder('training');
     const x = b.input('x', 'float32', ['N', 1, 2, 2]);
     const one = vector('one', [1], b);
-    b.output('y', b.op.BatchNormalization([x, one, one, one, one], { training_mode: 1 }));
+    b.output('y', b.op.BatchNormalization([x, one, one, one, one], { training_mode: true }));
     const data = arrayDataset({ inputs: { x: normal([2, 1, 2, 2], 1) } });
     const { report } = await optimize(await b.build(), [batchNormReestimation()], {
       data,
