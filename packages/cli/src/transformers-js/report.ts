@@ -53,9 +53,23 @@ export interface SetReport {
   /** `model_type` that the settings follow. */
   readonly modelType: string | undefined;
   /** Inputs that drift and latency were taken on. */
-  readonly data: { readonly source: string; readonly samples: number; readonly random: boolean };
+  readonly data: {
+    /** Where they came from. */
+    readonly source: string;
+    /** How many. */
+    readonly samples: number;
+    /** Whether they are random numbers, which mislead. */
+    readonly random: boolean;
+  };
   /** Runtimes that were asked, with their versions. */
-  readonly targets: readonly { readonly name: string; readonly runtime: string; readonly threads: number }[];
+  readonly targets: readonly {
+    /** Name of the target. */
+    readonly name: string;
+    /** Runtime and version. */
+    readonly runtime: string;
+    /** Threads it ran with. */
+    readonly threads: number;
+  }[];
   /** Smallest signal to noise ratio that was allowed, in decibels. */
   readonly minSqnrDb: number;
   /** The files. */

@@ -8,8 +8,22 @@ export type SparsityPattern = 'unstructured' | `${number}:${number}` | `${number
 
 /** A {@link SparsityPattern}, read. */
 export type ParsedPattern =
-  | { readonly kind: 'blocks'; readonly rows: number; readonly columns: number }
-  | { readonly kind: 'n:m'; readonly kept: number; readonly of: number };
+  | {
+      /** Tag. */
+      readonly kind: 'blocks';
+      /** Outputs of a block. */
+      readonly rows: number;
+      /** Inputs of a block. */
+      readonly columns: number;
+    }
+  | {
+      /** Tag. */
+      readonly kind: 'n:m';
+      /** Weights that stay in a group. */
+      readonly kept: number;
+      /** Weights of a group, along the inputs. */
+      readonly of: number;
+    };
 
 /** Largest group and block side: what no hardware comes near. */
 const LARGEST = 4096;

@@ -22,7 +22,12 @@ export interface SolvedWeight {
   /** New elements, `[outputs, inputs]`. */
   readonly matrix: Float32Array;
   /** `tr(D H D')` of this result and of removing the smallest weights, as the criterion counts them. */
-  readonly error: { readonly own: number; readonly magnitude: number };
+  readonly error: {
+    /** Of this result. */
+    readonly own: number;
+    /** Of removing the smallest weights. */
+    readonly magnitude: number;
+  };
   /** What the user should know, as full sentences. */
   readonly notes: readonly string[];
 }

@@ -28,8 +28,19 @@ import { upgradesOf } from './upgrades.ts';
  * `drop` below what it is for the float model.
  */
 export type PrecisionBudget =
-  | { readonly drift: number }
-  | { readonly accuracy: { readonly evaluate: (model: Model) => Promise<number>; readonly drop: number } };
+  | {
+      /** Largest drift. */
+      readonly drift: number;
+    }
+  | {
+      /** Accuracy as the caller measures it. */
+      readonly accuracy: {
+        /** Measures a model; larger is better. */
+        readonly evaluate: (model: Model) => Promise<number>;
+        /** How far it may fall. */
+        readonly drop: number;
+      };
+    };
 
 /** Options of {@link mixedPrecision}. */
 export interface MixedPrecisionOptions {

@@ -49,7 +49,14 @@ export interface QuantizedMatrix {
    * Sum over the rows of `D H D'` on the calibration data, of this result and of rounding to nearest, where the
    * algorithm knows both. For the report.
    */
-  readonly error?: { readonly own: number; readonly roundToNearest: number } | undefined;
+  readonly error?:
+    | {
+        /** Of this result. */
+        readonly own: number;
+        /** Of rounding to nearest. */
+        readonly roundToNearest: number;
+      }
+    | undefined;
   /** What the user should know, as full sentences: they go into the report. */
   readonly notes?: readonly string[] | undefined;
 }
