@@ -1,21 +1,28 @@
-import { createRng, GraphBuilder, type Model, Tensor } from '@lithe/core';
+import { type Backend, createRng, GraphBuilder, type Model, Tensor } from '@lithe/core';
 import {
   adamW,
   crossEntropy,
   type FitOptions,
+  fit,
   layers,
   oneCycleSchedule,
   type SampleTable,
   sampleTable,
 } from '@lithe/training';
 
-/** A tiny CNN with everything that training treats apart: BatchNormalization, Dropout, pooling, a shared shape. */
+/**
+ * A tiny CNN with everything that training treats apart: BatchNormalization, Dropout, pooling, and convolutions of few
+ * channels, of many, with strides and depthwise, whose weight gradients have forms of their own.
+ */
 export async function tinyModel(): Promise<Model> {
   const builder = new GraphBuilder('tiny');
   const net = layers(builder, 1);
   let x = builder.input('x', 'float32', ['N', 1, 8, 8]);
   x = net.maxPool(net.relu(net.batchNorm2d(net.conv2d(x, 4, { padding: 1, bias: false }))), 2);
-  x = net.relu(net.batchNorm2d(net.conv2d(x, 8, { padding: 1, stride: 2 })));
+  x = net.relu(net.conv2d(x, 8, { padding: 1 }));
+  x = net.relu(net.conv2d(x, 12, { padding: 1 }));
+  x = net.relu(net.conv2d(x, 12, { padding: 1, groups: 12 }));
+  x = net.relu(net.batchNorm2d(net.conv2d(x, 16, { padding: 1, stride: 2 })));
   x = net.dropout(net.flatten(x), 0.25);
   builder.output('logits', net.linear(x, 4));
   return await builder.build();
@@ -52,6 +59,22 @@ export function tinyOptions(): Omit<FitOptions, 'backend'> {
     seed: 3,
     clipNorm: 1,
   };
+}
+
+/** The loss of each step of training the tiny model on some images. */
+export async function tinyLosses(
+  backend: Backend,
+  images: number,
+  options: Partial<FitOptions> = {},
+): Promise<readonly number[]> {
+  const found: number[] = [];
+  await fit(await tinyModel(), tinyData(images), {
+    ...tinyOptions(),
+    ...options,
+    backend,
+    onStep: ({ loss }) => found.push(loss),
+  });
+  return found;
 }
 
 /** All weights of a model as one list of bytes, by name. */
