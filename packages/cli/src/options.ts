@@ -17,9 +17,9 @@ export type Shapes = Readonly<Record<string, readonly number[]>>;
 
 /** Reads one `--shape x=1x3x320x320`; the option may be repeated. */
 export function parseShape(text: string, previous: Shapes = {}): Shapes {
-  const match = /^(.+)=(\d+(?:[x,]\d+)*|scalar)$/.exec(text);
-  if (match === null) throw new InvalidArgumentError('Write it as NAME=1x3x320x320 (or NAME=scalar).');
-  const [, name, dims] = match as unknown as [string, string, string];
+  const [, name, dims] = /^(.+)=(\d+(?:[x,]\d+)*|scalar)$/.exec(text) ?? [];
+  if (name === undefined || dims === undefined)
+    throw new InvalidArgumentError('Write it as NAME=1x3x320x320 (or NAME=scalar).');
   if (Object.hasOwn(previous, name)) throw new InvalidArgumentError(`Input "${name}" is given twice.`);
   return { ...previous, [name]: dims === 'scalar' ? [] : dims.split(/[x,]/).map(Number) };
 }
@@ -29,9 +29,9 @@ export type Values = Readonly<Record<string, readonly number[]>>;
 
 /** Reads one `--value sr=16000`; the option may be repeated. */
 export function parseValue(text: string, previous: Values = {}): Values {
-  const match = /^(.+?)=(-?[\d.]+(?:e[-+]?\d+)?(?:,-?[\d.]+(?:e[-+]?\d+)?)*)$/i.exec(text);
-  if (match === null) throw new InvalidArgumentError('Write it as NAME=16000 or NAME=1,2,3.');
-  const [, name, list] = match as unknown as [string, string, string];
+  const [, name, list] = /^(.+?)=(-?[\d.]+(?:e[-+]?\d+)?(?:,-?[\d.]+(?:e[-+]?\d+)?)*)$/i.exec(text) ?? [];
+  if (name === undefined || list === undefined)
+    throw new InvalidArgumentError('Write it as NAME=16000 or NAME=1,2,3.');
   const numbers = list.split(',').map(Number);
   if (numbers.some((number) => !Number.isFinite(number)))
     throw new InvalidArgumentError('All values must be numbers.');

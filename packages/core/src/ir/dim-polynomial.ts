@@ -240,9 +240,8 @@ function joinNested(value: Polynomial, divisor: number): Polynomial | null | und
   const [first] = terms;
   if (first === undefined || terms.length !== 1 || first[1] !== 1 || first[0].includes(JOIN))
     return undefined;
-  const parts = /^floor\((.*)\/(\d+)\)$/.exec(first[0]);
-  if (parts === null) return undefined;
-  const [, body, text] = parts as unknown as [string, string, string];
+  const [, body, text] = /^floor\((.*)\/(\d+)\)$/.exec(first[0]) ?? [];
+  if (body === undefined || text === undefined) return undefined;
   const inner = new Reader(
     body.startsWith('(') && body.endsWith(')') ? body.slice(1, -1) : body,
     'kept',

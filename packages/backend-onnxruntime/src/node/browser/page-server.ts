@@ -180,10 +180,9 @@ export class PageServer {
   }
 
   async #file(pathname: string): Promise<{ readonly type: string; readonly body: Uint8Array | string }> {
-    const match = /^\/(worker|ort)\/([\w.-]+)$/.exec(pathname);
+    const [, place, name] = /^\/(worker|ort)\/([\w.-]+)$/.exec(pathname) ?? [];
     const type = types[path.extname(pathname)];
-    if (match === null || type === undefined) throw errors.fileNotFound(pathname, 'it is not served.');
-    const [, place, name] = match as unknown as readonly [string, string, string];
+    if (name === undefined || type === undefined) throw errors.fileNotFound(pathname, 'it is not served.');
     const file = path.join(place === 'worker' ? workerFolder : this.#runtime, name);
     const body = await readFile(file).catch((cause: unknown) => {
       throw errors.fileNotFound(pathname, 'it is not served.', cause);
