@@ -1,14 +1,9 @@
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { arrayDataset, type Backend, GraphBuilder, type Model, optimize, Tensor } from '@lithe/core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { arrayDataset, GraphBuilder, type Model, optimize, Tensor } from '@lithe/core';
+import { describe, expect, it } from 'vitest';
 import { batchNormReestimation } from '../src/index.ts';
-import { normal, runModel } from './support.ts';
+import { nodeBackend, normal, runModel } from './support.ts';
 
-let backend: Backend;
-beforeAll(async () => {
-  backend = await onnxruntimeNode({ threads: 1 });
-});
-afterAll(() => backend.dispose());
+const backend = await nodeBackend();
 
 const vector = (
   name: string,

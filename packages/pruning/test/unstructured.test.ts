@@ -1,7 +1,5 @@
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
   arrayDataset,
-  type Backend,
   GraphBuilder,
   type Model,
   optimize,
@@ -9,15 +7,11 @@ import {
   Tensor,
   type Value,
 } from '@lithe/core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { givenScores, type SparsifyOptions, type SparsifyReport, sparsify } from '../src/index.ts';
-import { normal } from './support.ts';
+import { nodeBackend, normal } from './support.ts';
 
-let backend: Backend;
-beforeAll(async () => {
-  backend = await onnxruntimeNode({ threads: 1 });
-});
-afterAll(() => backend.dispose());
+const backend = await nodeBackend();
 
 const floats = (shape: readonly number[], ...values: readonly number[]): Tensor<'float32'> =>
   Tensor.from('float32', shape, Float32Array.from(values));
