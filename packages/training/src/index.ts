@@ -6,6 +6,7 @@
 export { type EmitAttributes, Emitter } from './autodiff/emitter.ts';
 export { type GradientContext, type GradientRule, gradient } from './autodiff/gradient-rule.ts';
 export { addGradients, type GradientRequest, gradients } from './autodiff/gradients.ts';
+export { type ContentHash, contentHash } from './checkpoint/content-hash.ts';
 export { readSafetensors, type SafetensorsFile, writeSafetensors } from './checkpoint/safetensors.ts';
 export { type CheckpointStore, memoryCheckpoints } from './checkpoint/store.ts';
 export {

@@ -1,22 +1,9 @@
 import { type Feeds, type Model, printModel } from '@lithe/core';
-
-/** FNV-1a (Fowler, Noll and Vo) in two lanes of 32 bits: tells models apart, is no defence. */
-function fnv(): { add(bytes: Uint8Array): void; text(): string } {
-  let [left, right] = [0x811c9dc5, 0x9747b28c];
-  return {
-    add: (bytes) => {
-      for (let index = 0; index < bytes.length; index++) {
-        left = Math.imul(left ^ bytes[index]!, 0x01000193);
-        right = Math.imul(right ^ bytes[index]!, 0x01000197);
-      }
-    },
-    text: () => `${(left >>> 0).toString(16).padStart(8, '0')}${(right >>> 0).toString(16).padStart(8, '0')}`,
-  };
-}
+import { contentHash } from '@lithe/training';
 
 /** A text that differs between models of other structure or weights, and between other samples. */
 export async function identityOf(model: Model, samples: Feeds, rest: string): Promise<string> {
-  const hash = fnv();
+  const hash = contentHash();
   const encoder = new TextEncoder();
   hash.add(encoder.encode(printModel(model)));
   for (const value of model.graph.values()) {

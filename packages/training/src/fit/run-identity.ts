@@ -1,4 +1,5 @@
 import { type Attribute, type Model, Tensor, type Value } from '@lithe/core';
+import { contentHash } from '../checkpoint/content-hash.ts';
 import type { TrainingStep } from '../step/training-step.ts';
 import type { FitOptions } from './fit-options.ts';
 import { constantSchedule } from './schedule.ts';
@@ -81,7 +82,7 @@ function attributeText(attribute: Attribute): string {
 }
 
 function hashState(step: TrainingStep): string {
-  const hash = fnv();
+  const hash = contentHash();
   for (const { input, initial } of step.state) {
     hash.add(new TextEncoder().encode(input));
     hash.add(initial.bytes);
@@ -90,21 +91,7 @@ function hashState(step: TrainingStep): string {
 }
 
 function hashText(text: string): string {
-  const hash = fnv();
+  const hash = contentHash();
   hash.add(new TextEncoder().encode(text));
   return hash.text();
-}
-
-/** FNV-1a (Fowler, Noll and Vo) in two lanes of 32 bits: tells runs apart, is no defence. */
-function fnv(): { add(bytes: Uint8Array): void; text(): string } {
-  let [left, right] = [0x811c9dc5, 0x9747b28c];
-  return {
-    add: (bytes) => {
-      for (let index = 0; index < bytes.length; index++) {
-        left = Math.imul(left ^ bytes[index]!, 0x01000193);
-        right = Math.imul(right ^ bytes[index]!, 0x01000197);
-      }
-    },
-    text: () => `${(left >>> 0).toString(16).padStart(8, '0')}${(right >>> 0).toString(16).padStart(8, '0')}`,
-  };
 }
