@@ -1,32 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { launchChromium, openPage, pageErrors, serveFolders } from '@lithe-internal/browser';
-import { build } from 'vite';
+import { runBundle } from '@lithe-internal/browser';
 import { expect, it } from 'vitest';
 import type { Shown } from './page/main.ts';
 
 it('reads picked files and images in a page', async () => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'lithe-data-page-'));
-  await using _folder = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
-  await build({
-    configFile: false,
-    root: fileURLToPath(new URL('./page', import.meta.url)),
-    base: './',
-    logLevel: 'warn',
-    build: { outDir: folder, emptyOutDir: true, target: 'es2023' },
-    resolve: { conditions: ['@lithe/source', 'module', 'browser', 'development|production'] },
-  });
-  await using server = await serveFolders({ '/': folder });
-  const browser = await launchChromium();
-  await using _browser = { [Symbol.asyncDispose]: () => browser.close() };
-  const page = await openPage(browser, `${server.url}/index.html`);
-  const shown = await page
-    .evaluate(() => (globalThis as unknown as { shown: Promise<Shown> }).shown)
-    .catch((error: unknown) => {
-      throw new Error(pageErrors(page).join('\n'), { cause: error });
-    });
+  const shown = await runBundle<Shown>(new URL('./page', import.meta.url));
   expect(shown.picked).toEqual([
     [1, 2],
     [3, 4],

@@ -1,6 +1,5 @@
 import { onnxruntimeWeb } from '@lithe/backend-onnxruntime';
-import { fit } from '@lithe/training';
-import { tinyData, tinyModel, tinyOptions } from '../data.ts';
+import { tinyLosses } from '../data.ts';
 
 /** Losses of every step, by runtime. */
 export type Shown = Readonly<Record<string, readonly number[]>>;
@@ -13,13 +12,7 @@ async function show(): Promise<Shown> {
   };
   for (const [name, open] of Object.entries(ways)) {
     const backend = await open();
-    const losses: number[] = [];
-    await fit(await tinyModel(), tinyData(96), {
-      ...tinyOptions(),
-      backend,
-      onStep: ({ loss }) => losses.push(loss),
-    });
-    shown[name] = losses;
+    shown[name] = await tinyLosses(backend, 96);
     await backend.dispose();
   }
   return shown;
