@@ -73,6 +73,7 @@ export type { BatchNormOptions, LayerNormOptions } from './layers/normalization.
 export type { PoolOptions } from './layers/pool.ts';
 export type { Conv2dOptions, EmbeddingOptions, LinearOptions } from './layers/weighted.ts';
 export { type AddedLoss, addLoss } from './losses/add-loss.ts';
+export { huberBetween, oneHot } from './losses/building-blocks.ts';
 export {
   type BinaryCrossEntropyOptions,
   binaryCrossEntropy,

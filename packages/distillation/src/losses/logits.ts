@@ -1,5 +1,5 @@
-import { errors, Tensor, type Value } from '@lithe/core';
-import type { Emitter } from '@lithe/training';
+import { errors, type Value } from '@lithe/core';
+import { type Emitter, oneHot } from '@lithe/training';
 import { type DistillationContext, type DistillationLoss, type Tap, tapped } from './distillation-loss.ts';
 
 /** Options of {@link logitDistillation}. */
@@ -109,15 +109,12 @@ export function decoupledDistillation(options: DecoupledDistillationOptions = {}
 
 /** 1 at the label of each sample, `[N, C]`. */
 function labelMask(context: DistillationContext, logits: Value, target: string): Value {
-  const { emit } = context;
   const [batch, classes] = logits.shape ?? [];
   if (typeof classes !== 'number' || logits.shape?.length !== 2) {
     throw errors.optionsInvalid('decoupledDistillation', [`"${logits.name}" must be of shape [N, C].`]);
   }
   const labels = context.target(target, 'int64', [batch ?? null]);
-  const numbers = emit.constant(classNumbers(classes));
-  const spread = emit.op('Unsqueeze', [emit.cast(labels, 'int32'), emit.ints([1])]);
-  return emit.mask(emit.op('Equal', [numbers, spread]), logits.dtype ?? 'float32');
+  return oneHot(context.emit, labels, logits);
 }
 
 /**
@@ -142,12 +139,4 @@ function binaryDivergence(
   const part = (side: 'hit' | 'miss'): Value =>
     emit.mul(emit.op('Exp', [wanted[side]]), emit.sub(wanted[side], given[side]));
   return averaged(emit, emit.add(part('hit'), part('miss')));
-}
-
-function classNumbers(classes: number): Tensor {
-  return Tensor.from(
-    'int32',
-    [1, classes],
-    Int32Array.from({ length: classes }, (_, index) => index),
-  );
 }

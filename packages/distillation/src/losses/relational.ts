@@ -1,7 +1,6 @@
 import type { Value } from '@lithe/core';
-import type { Emitter } from '@lithe/training';
+import { type Emitter, huberBetween } from '@lithe/training';
 import { type DistillationLoss, rankOf, type Tap, tapped } from './distillation-loss.ts';
-import { averaged } from './logits.ts';
 
 /** Options of {@link relationalDistillation}. */
 export interface RelationalOptions extends Tap {
@@ -76,11 +75,4 @@ function angles(emit: Emitter, rows: Value): Value {
     positive(emit, squares),
   );
   return emit.matmul(directions, emit.transpose(directions, [0, 2, 1]));
-}
-
-/** Mean Huber loss with delta 1: d^2 / 2 up to 1, then d - 1 / 2. */
-function huberBetween(emit: Emitter, left: Value, right: Value): Value {
-  const distance = emit.op('Abs', [emit.sub(left, right)]);
-  const clamped = emit.op('Min', [distance, emit.scalar(1, distance.dtype ?? 'float32')]);
-  return averaged(emit, emit.mul(clamped, emit.sub(distance, emit.scale(clamped, 0.5))));
 }

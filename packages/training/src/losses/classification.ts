@@ -1,5 +1,6 @@
-import { errors, Tensor, type Value } from '@lithe/core';
+import { errors, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
+import { classesOf, oneHot } from './building-blocks.ts';
 import type { Loss, LossContext } from './loss.ts';
 
 /** Options of {@link crossEntropy}. */
@@ -17,30 +18,6 @@ export interface CrossEntropyOptions {
   readonly labelSmoothing?: number | undefined;
   /** Samples with this label count for nothing; none by default. */
   readonly ignoreIndex?: number | undefined;
-}
-
-/** 1 where a class is the label, else 0: `[N, C, …]` from labels `[N, …]`. */
-function oneHot(emit: Emitter, labels: Value, classes: number, rank: number, like: Value): Value {
-  const numbers = emit.constant(classNumbers(classes, rank));
-  const spread = emit.op('Unsqueeze', [emit.cast(labels, 'int32'), emit.ints([1])]);
-  return emit.mask(emit.op('Equal', [numbers, spread]), like.dtype ?? 'float32');
-}
-
-function classNumbers(classes: number, rank: number): Tensor {
-  const shape = Array.from({ length: rank }, (_, axis) => (axis === 1 ? classes : 1));
-  return Tensor.from(
-    'int32',
-    shape,
-    Int32Array.from({ length: classes }, (_, index) => index),
-  );
-}
-
-function classesOf(logits: Value): number {
-  const classes = logits.shape?.[1];
-  if (typeof classes !== 'number') {
-    throw errors.optionsInvalid('the loss', [`The number of classes of "${logits.name}" is not known.`]);
-  }
-  return classes;
 }
 
 /**
@@ -72,12 +49,7 @@ export function crossEntropy(options: CrossEntropyOptions): Loss {
         return emit.op('ReduceMean', [each], { keepdims: 0 });
       }
       const labels = context.target(target, 'int64', [shape[0] ?? null, ...shape.slice(2)]);
-      const wanted = smooth(
-        emit,
-        oneHot(emit, labels, classes, shape.length, logits),
-        classes,
-        labelSmoothing,
-      );
+      const wanted = smooth(emit, oneHot(emit, labels, logits), classes, labelSmoothing);
       const each = emit.neg(emit.sum(emit.mul(wanted, logProbabilities), [1], false));
       if (ignoreIndex === undefined) return emit.op('ReduceMean', [each], { keepdims: 0 });
       const ignored = emit.op('Equal', [emit.cast(labels, 'int32'), emit.scalar(ignoreIndex, 'int32')]);

@@ -1,4 +1,5 @@
 import { errors, type Value } from '@lithe/core';
+import { huberBetween } from './building-blocks.ts';
 import type { Loss, LossContext } from './loss.ts';
 
 /** Options of losses that compare an output with a target of its shape. */
@@ -38,8 +39,7 @@ export interface HuberOptions extends RegressionOptions {
 }
 
 /**
- * Huber loss, averaged over all elements: d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2) (Huber, 1964). With
- * c = min(|d|, delta) that is c (|d| - c / 2).
+ * Huber loss, averaged over all elements: d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2) (Huber, 1964).
  */
 export function huber(options: HuberOptions): Loss {
   const { delta = 1 } = options;
@@ -47,12 +47,8 @@ export function huber(options: HuberOptions): Loss {
   return {
     name: 'Huber',
     build: (context) => {
-      const { emit } = context;
       const { output, wanted } = pair(context, options);
-      const distance = emit.op('Abs', [emit.sub(output, wanted)]);
-      const clamped = emit.op('Min', [distance, emit.scalar(delta, distance.dtype ?? 'float32')]);
-      const each = emit.mul(clamped, emit.sub(distance, emit.scale(clamped, 0.5)));
-      return emit.op('ReduceMean', [each], { keepdims: 0 });
+      return huberBetween(context.emit, output, wanted, delta);
     },
   };
 }
