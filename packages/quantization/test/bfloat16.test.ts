@@ -1,4 +1,4 @@
-import { fromBfloat16Bits, type Model, Tensor } from '@lithe/core';
+import { attribute, dtypes, fromBfloat16Bits, type Model, Tensor, type Value } from '@lithe/core';
 import { bfloat16Storage } from '@lithe/quantization';
 import { describe, expect, it } from 'vitest';
 import { net } from './net.ts';
@@ -56,5 +56,40 @@ describe('bfloat16 storage', () => {
     data[7] = 3.4e38;
     const { report } = await apply(product(Tensor.from('float32', [32, 16], data)), bfloat16Storage());
     expect(report.skipped.map(({ code }) => code)).toEqual(['overflow']);
+  });
+});
+
+describe.each(['node', 'wasm'] as const)('bfloat16 arithmetic in %s', (engine) => {
+  /** An operator on two bfloat16 tensors, between casts. */
+  function between(op: string, left: readonly number[], right: readonly number[]): Model {
+    const n = net();
+    const cast = (value: Value, to: 'bfloat16' | 'float32'): Value =>
+      n.add('Cast', [value], { to: attribute.int(dtypes[to].onnx) });
+    const inputs = [n.input('x', left), n.input('y', right)].map((value) => cast(value, 'bfloat16'));
+    return n.model(cast(n.add(op, inputs), 'float32'));
+  }
+
+  it.each([
+    ['MatMul', [2, 3], [3, 4]],
+    ['Gemm', [2, 3], [3, 4]],
+    ['Add', [2, 3], [2, 3]],
+    ['Mul', [2, 3], [2, 3]],
+    ['Conv', [1, 2, 4, 4], [3, 2, 1, 1]],
+  ] as const)('has no kernel for %s', async (op, left, right) => {
+    const feeds = { x: normal(left, 1), y: normal(right, 2) };
+    await expect(runModel(between(op, left, right), feeds, engine)).rejects.toThrow(
+      `Could not find an implementation for ${op}(`,
+    );
+  });
+
+  it('has kernels that gather, and that cast', async () => {
+    const n = net();
+    const table = n.add('Cast', [n.input('x', [4, 2])], { to: attribute.int(dtypes.bfloat16.onnx) });
+    const rows = n.add('Gather', [table, n.integers(2, 0)]);
+    const model = n.model(n.add('Cast', [rows], { to: attribute.int(dtypes.float32.onnx) }));
+    const x = normal([4, 2], 1);
+    const [given] = Object.values(await runModel(model, { x }, engine));
+    const expected = [x.data[4], x.data[5], x.data[0], x.data[1]].map((value) => nearest(value ?? 0));
+    expect([...(given?.data ?? [])]).toEqual(expected);
   });
 });

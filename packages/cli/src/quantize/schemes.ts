@@ -147,7 +147,8 @@ export const schemes: Readonly<Record<string, Scheme>> = {
     steps: () => [float16Storage()],
   },
   'bfloat16-storage': {
-    summary: 'bfloat16 weights, expanded by the runtime at load; 2x smaller, exact if trained in bfloat16',
+    summary:
+      'bfloat16 weights, expanded by the runtime at load; 2x smaller, exact if trained so; not for WebGPU',
     takes: [],
     steps: () => [bfloat16Storage()],
   },

@@ -22,7 +22,9 @@ type Options = Resolved<Bfloat16StorageOptions>;
  * at the same size; this is for weights that were trained in bfloat16, which it stores exactly, or lie beyond 65504.
  *
  * There is no bfloat16 arithmetic to go with it: onnxruntime 1.30 has no bfloat16 kernels for products, sums or
- * convolutions on CPU, WASM and WebGPU.
+ * convolutions on CPU, WASM and WebGPU. Its WebGPU build for browsers has no cast from bfloat16 either: what this pass
+ * makes does not load there, but does in WASM and in Node, on the WebGPU provider of onnxruntime-node too. Use
+ * `float16Storage` for WebGPU in browsers.
  *
  * @example
  * ```ts
