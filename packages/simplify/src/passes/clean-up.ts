@@ -94,7 +94,12 @@ function keyOf(
   return parts.join('|');
 }
 
-function attributeKey(item: Attribute, idOf: (item: object) => number): string | undefined {
+/**
+ * An attribute as a text that is equal for equal attributes; `undefined` for kinds that are not compared.
+ *
+ * @param idOf gives an object its number: tensors are compared by identity
+ */
+export function attributeKey(item: Attribute, idOf: (item: object) => number): string | undefined {
   switch (item.kind) {
     case 'int':
     case 'float':

@@ -57,7 +57,7 @@ function constantsOf(graph: Graph): readonly Value[] {
  * Constants up to this size are left as they are: they save nothing, and those that stand for attributes of older
  * opsets (axes, bounds, pads) are written as attributes and come back one per node.
  */
-const TINY_BYTES = 64;
+export const TINY_BYTES = 64;
 
 /** What tiny constants hold, as texts that are equal when the constants are. */
 export async function tinyContents(graph: Graph, signal: AbortSignal): Promise<ReadonlyMap<Value, string>> {
@@ -78,9 +78,16 @@ export async function tinyContents(graph: Graph, signal: AbortSignal): Promise<R
 /** Content keys of constants that were loaded once, kept between runs: large models are read once, not once a run. */
 export type ContentKeys = WeakMap<TensorSource, string>;
 
+/** Constants that hold the same, and the one that others are merged into. */
+interface Twins {
+  readonly source: TensorSource;
+  home: Value;
+}
+
 /**
- * Merges constants of equal dtype, shape and contents. Tiny ones are left. Only constants that share dtype and shape
- * with another are loaded, one at a time, and each once.
+ * Merges constants of equal dtype, shape and contents. Tiny ones are left. Those of different subgraphs become one in
+ * the nearest graph around both. Only constants that share dtype and shape with another are loaded, one at a time,
+ * and each once.
  *
  * @param keys what is known of contents already; added to
  */
@@ -91,7 +98,7 @@ export async function deduplicateConstants(
   keys: ContentKeys,
 ): Promise<void> {
   const groups = new Map<string, Value[]>();
-  for (const value of constantsOf(graph)) {
+  for (const value of constantsDeep(graph)) {
     const source = constantOf(value) as TensorSource;
     if (source.byteLength <= TINY_BYTES) continue;
     const key = `${source.dtype}[${source.shape.join()}]`;
@@ -101,7 +108,7 @@ export async function deduplicateConstants(
   }
   for (const group of groups.values()) {
     if (group.length < 2) continue;
-    const byContent = new Map<string, Value[]>();
+    const byContent = new Map<string, Twins[]>();
     for (const value of group) {
       signal.throwIfAborted();
       const source = constantOf(value) as TensorSource;
@@ -109,33 +116,71 @@ export async function deduplicateConstants(
       keys.set(source, key);
       const same = byContent.get(key) ?? [];
       byContent.set(key, same);
-      const twin = await findTwin(same, source, signal);
-      if (twin === undefined) same.push(value);
-      else merge(value, twin, report);
+      const twins = await findTwins(same, source, signal);
+      if (twins === undefined) same.push({ source, home: value });
+      else merge(value, twins, report);
     }
   }
-  for (const node of graph.nodes())
-    for (const [, inner] of node.subgraphs) await deduplicateConstants(inner, report, signal, keys);
 }
 
-/** The constant among those of equal key that really holds the same. */
-async function findTwin(
-  same: readonly Value[],
+/** The constants of a graph and its subgraphs: before each, those that it sees. */
+function* constantsDeep(graph: Graph): IterableIterator<Value> {
+  for (const value of graph.initializers) if (constantOf(value) !== undefined) yield value;
+  for (const node of graph.nodes()) {
+    if (node.constantSource() !== undefined) yield node.output();
+    for (const [, inner] of node.subgraphs) yield* constantsDeep(inner);
+  }
+}
+
+/** The constants among those of equal key that really hold the same. */
+async function findTwins(
+  same: readonly Twins[],
   source: TensorSource,
   signal: AbortSignal,
-): Promise<Value | undefined> {
-  for (const candidate of same) {
-    const other = constantOf(candidate) as TensorSource;
-    if (other === source || equal(await other.load(signal), await source.load(signal))) return candidate;
+): Promise<Twins | undefined> {
+  for (const twins of same) {
+    const other = twins.source;
+    if (other === source || equal(await other.load(signal), await source.load(signal))) return twins;
   }
   return undefined;
 }
 
-function merge(value: Value, twin: Value, report: ReportBuilder): void {
+function merge(value: Value, twins: Twins, report: ReportBuilder): void {
   if (value.outputOf.length > 0) return;
-  const { graph, producer, name } = value;
-  graph.replaceAllUses(value, twin);
+  const { name } = value;
+  const around = commonGraph(value.graph, twins.home.graph);
+  if (around !== twins.home.graph) {
+    if (twins.home.outputOf.length > 0) {
+      twins.home = value;
+      return;
+    }
+    twins.home = moveTo(around, twins);
+  }
+  substitute(value, twins.home);
+  report.apply(`merge constant "${name}" into "${twins.home.name}", which is equal`);
+}
+
+/** Moves the home of equal constants to a graph around it, where it keeps its name. */
+function moveTo(graph: Graph, { home, source }: Twins): Value {
+  const { name } = home;
+  const moved = graph.addInitializer(graph.uniqueName(name), source);
+  substitute(home, moved);
+  graph.rename(moved, graph.uniqueName(name));
+  return moved;
+}
+
+function substitute(value: Value, by: Value): void {
+  const { graph, producer } = value;
+  graph.replaceAllUses(value, by);
   if (producer === null) graph.removeValue(value);
   else graph.remove(producer);
-  report.apply(`merge constant "${name}" into "${twin.name}", which is equal`);
+}
+
+/** The innermost graph that is, or is around, both. */
+function commonGraph(left: Graph, right: Graph): Graph {
+  const around = new Set<Graph>();
+  for (let graph: Graph | null = left; graph !== null; graph = graph.parent) around.add(graph);
+  let common = right;
+  while (!around.has(common) && common.parent !== null) common = common.parent;
+  return common;
 }

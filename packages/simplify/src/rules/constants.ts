@@ -1,6 +1,5 @@
 import {
   attribute,
-  byteLengthOf,
   constantOf,
   type Dim,
   elementsOf,
@@ -15,6 +14,7 @@ import {
 } from '@lithe/core';
 import { evaluateNode } from '@lithe/core/reference';
 import { integersOf } from '../shared/attributes.ts';
+import { expectedBytes, freedBytes, type OperandTexts } from '../shared/freed-bytes.ts';
 import { allowsZero } from './movement.ts';
 
 /** Largest result, in bytes, that is computed without knowing its size first. */
@@ -49,6 +49,7 @@ export interface FoldOptions {
 
 /** Evaluates nodes whose inputs are all constant. */
 export function foldConstants({ opset, growthBytes }: FoldOptions): RewriteRule {
+  const texts: OperandTexts = new WeakMap();
   return {
     name: 'simplify/fold-constants',
     summary: 'Computes nodes whose inputs are all constant, unless the result would make the model larger.',
@@ -67,7 +68,7 @@ export function foldConstants({ opset, growthBytes }: FoldOptions): RewriteRule 
       )
         return undefined;
       const expected = expectedBytes(node);
-      const freed = freedBytes(node, growthBytes);
+      const freed = await freedBytes(node, growthBytes, context, texts);
       const read = inputs.reduce((sum, input) => sum + (input?.byteLength ?? 0), 0);
       if (expected === undefined && (growing.has(node.opType) || read > UNKNOWN_SIZE_INPUT)) {
         return { skip: { code: 'size-unknown', reason: 'the size of the result is not known beforehand' } };
@@ -121,48 +122,6 @@ function evaluate(
     if (isLitheError(error)) return error.message;
     throw error;
   }
-}
-
-/** Operators that only take parts of a tensor or move them: folding all that read a constant frees it. */
-const parts: ReadonlySet<string> = new Set([
-  'Slice',
-  'Gather',
-  'Split',
-  'Squeeze',
-  'Unsqueeze',
-  'Reshape',
-  'Transpose',
-]);
-
-/** Bytes of the constants that nothing but this node reads, and of this node's part of those that are split up wholly. */
-function freedBytes(node: Node, growthBytes: number): number {
-  let bytes = 0;
-  for (const input of new Set(node.inputs)) {
-    const source = constantOf(input);
-    if (input === null || source === undefined || input.outputOf.length > 0) continue;
-    const readers = new Set(input.uses.map((use) => use.node));
-    if (readers.size === 1) bytes += source.byteLength;
-    else if (readers.size <= 64 && parts.has(node.opType)) {
-      const all = [...readers].map((reader) => (isPart(reader, input) ? expectedBytes(reader) : undefined));
-      const total = all.reduce<number>((sum, item) => sum + (item ?? Infinity), 0);
-      if (total <= source.byteLength + growthBytes) bytes += expectedBytes(node) ?? 0;
-    }
-  }
-  return bytes;
-}
-
-function isPart(node: Node, whole: Value): boolean {
-  if (!parts.has(node.opType) || node.domain !== '' || node.input(0) !== whole) return false;
-  return node.inputs.every((input) => input === null || constantOf(input) !== undefined);
-}
-
-function expectedBytes(node: Node): number | undefined {
-  let bytes = 0;
-  for (const output of node.outputs) {
-    if (output.dtype === undefined || !isStaticShape(output.shape)) return undefined;
-    bytes += byteLengthOf(output.dtype, elementsOf(output.shape));
-  }
-  return bytes;
 }
 
 /** Sizes that inference knows, as numbers or symbols. */
