@@ -9,7 +9,7 @@ import { outputPath } from '../output-path.ts';
 import { type PresetCall, quantizePreset } from '../quantize/preset.ts';
 import { addPresetOptions, presetArgumentNames } from '../quantize/preset-options.ts';
 import { addSchemeOptions, checkTaken, flagOf } from '../quantize/scheme-arguments.ts';
-import { needsInputs, type Scheme, schemes } from '../quantize/schemes.ts';
+import { beforeSimplifying, needsInputs, type Scheme, schemes } from '../quantize/schemes.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
 import { createProgress, type Progress } from '../terminal/io.ts';
@@ -121,7 +121,7 @@ async function quantizeScheme(
   if (scheme === undefined) throw new UsageError(`No scheme is called "${options.scheme}".`);
   checkScheme(options.scheme, scheme, options);
   const output = await outputPath(path, options.output, options.scheme);
-  const steps: StepList = [options.simplify && simplify(), scheme.steps(options)];
+  const steps: StepList = [beforeSimplifying(options), options.simplify && simplify(), scheme.steps(options)];
   const run = {
     seed: options.seed,
     signal: io.signal,

@@ -102,12 +102,17 @@ export function recoveryOf(options: SchemeOptions): RecoveryOptions | undefined 
   };
 }
 
-/** Passes that prepare the float model. */
+/** Passes over the model as it is given: simplifying folds batch normalizations away. */
+export function beforeSimplifying({ reestimateBatchNorm, samples }: SchemeOptions): StepList {
+  const how = samples === undefined ? {} : { samples };
+  return [reestimateBatchNorm === true && batchNormalizationReestimation(how)];
+}
+
+/** Passes that prepare the simplified float model. */
 function before(options: SchemeOptions): StepList {
   const { samples } = options;
   const how = samples === undefined ? {} : { samples };
   return [
-    options.reestimateBatchNorm === true && batchNormalizationReestimation(how),
     options.equalize === true && crossLayerEqualization(how),
     options.smooth === true && smoothQuant(how),
   ];
