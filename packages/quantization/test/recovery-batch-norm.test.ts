@@ -146,4 +146,13 @@ describe('re-estimation of batch normalization', () => {
       },
     ]);
   });
+
+  it('says so when there is none', async () => {
+    const n = net();
+    const { report } = await reestimate(n.model(n.add('Relu', [n.input('x', ['N', 3, 6, 6])])), {});
+    expect(report).toMatchObject({
+      changed: false,
+      skipped: [{ target: 'model', code: 'no-batch-normalization' }],
+    });
+  });
 });

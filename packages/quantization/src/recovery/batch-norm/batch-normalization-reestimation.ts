@@ -65,7 +65,11 @@ export const batchNormalizationReestimation: Pass<
     const report = new ReportBuilder();
     await inferShapes(draft, { opset: context.opset, signal: context.signal, strict: false });
     const stored = storedStatistics(draft, report);
-    if (stored.length === 0) return report.build();
+    if (stored.length === 0) {
+      if (report.build().skipped.length === 0)
+        report.skip('model', 'no-batch-normalization', 'it has none, or they were folded into other weights');
+      return report.build();
+    }
     const batchSize = freeBatchSize(draft, settings.batchSize);
     const source: ProbeSource = { ...probeSource(NAME, context, settings.samples), batchSize };
     const method =
