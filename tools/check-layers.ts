@@ -33,7 +33,7 @@ export const packageImports: Readonly<Record<string, readonly string[]>> = {
 
 /** The folders of core, lowest first. A folder imports those of the lines above it and its own, never a neighbour. */
 export const coreLayers: readonly (readonly string[])[] = [
-  ['errors', 'context'],
+  ['errors', 'context', 'linear-algebra'],
   ['tensor'],
   ['ir'],
   ['data'],

@@ -104,6 +104,8 @@ export {
   type ValueType,
 } from './ir/types.ts';
 export { constantOf, type Use, Value } from './ir/value.ts';
+export { cholesky, inverseFactor } from './linear-algebra/cholesky.ts';
+export { type PanelProduct, subtractProduct } from './linear-algebra/subtract-product.ts';
 export {
   compareLatency,
   isFaster,

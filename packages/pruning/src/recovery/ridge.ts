@@ -1,6 +1,7 @@
-import { factorize, solveRows } from './cholesky.ts';
+import { cholesky } from '@lithe/core';
 import type { LinearLayer } from './linear-layer.ts';
 import type { ResidualMoments } from './residual-moments.ts';
+import { solveRows } from './solve-rows.ts';
 
 /** What is added to a layer so that its outputs come closest to what they should be. */
 export interface Correction {
@@ -92,7 +93,7 @@ function solveGroup(
   for (let ridge = from; ridge <= 1; ridge = Math.max(ridge * 10, 1e-12)) {
     const matrix = covariance.slice();
     for (let index = 0; index < inputs; index++) matrix[index * (inputs + 1)]! += ridge * mean;
-    if (!factorize(matrix, inputs)) continue;
+    if (!cholesky(matrix, inputs)) continue;
     const weight = cross.slice();
     solveRows(matrix, inputs, weight);
     return { weight, ridge };

@@ -1,8 +1,8 @@
-import { errors } from '@lithe/core';
-import { inverseFactor, PANEL, subtractRows } from './inverse-factor.ts';
+import { errors, inverseFactor } from '@lithe/core';
 import type { ParsedPattern } from './pattern.ts';
 import { keepAllBut, keepNOfM } from './select-weights.ts';
 import type { ScoredWeight, SolvedWeight, SparsityCriterion, SparsityRequest } from './sparsity-criterion.ts';
+import { PANEL, subtractRows } from './subtract-rows.ts';
 
 /** Options of {@link sparseGpt}. */
 export interface SparseGptOptions {

@@ -1,8 +1,8 @@
+import { subtractProduct } from '@lithe/core';
 import { asymmetricParameters, SMALLEST_SCALE } from '../parameters/affine.ts';
 import type { IntegerArray } from '../parameters/kernels.ts';
 import { HALF_EVEN } from '../parameters/rounding.ts';
 import { type BlockSearch, importanceOf, narrowBlock } from './block-scales.ts';
-import { subtractProduct } from './cholesky.ts';
 import type { WeightMatrix } from './weight-algorithm.ts';
 
 /** Input channels that are rounded before the rest of a row is moved. */

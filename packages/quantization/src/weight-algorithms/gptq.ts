@@ -1,8 +1,7 @@
-import { errors } from '@lithe/core';
+import { errors, inverseFactor } from '@lithe/core';
 import { dequantizeGroups, type IntegerArray, integerArray, quantizeGroups } from '../parameters/kernels.ts';
 import type { Resolved } from '../passes/resolved.ts';
 import { blocksOf, rangeParameters, searchedParameters } from './block-scales.ts';
-import { inverseFactor } from './cholesky.ts';
 import { compensate } from './compensate.ts';
 import type {
   InputMoments,

@@ -1,5 +1,5 @@
-import { createRng } from '@lithe/core';
 import { describe, expect, it } from 'vitest';
+import { createRng } from '../context/rng.ts';
 import { cholesky, inverseFactor, invertLower } from './cholesky.ts';
 
 /** `B B' + I` of a random B: positive definite. */
@@ -46,10 +46,11 @@ describe('the Cholesky factorization', () => {
     expect(cholesky(Float64Array.of(1, 2, 2, 1), 2)).toBe(false);
     expect(cholesky(Float64Array.of(Number.NaN), 1)).toBe(false);
     expect(inverseFactor(Float64Array.of(0), 1)).toBeUndefined();
+    expect(inverseFactor(Float64Array.of(1, 2, 2, 1), 2)).toBeUndefined();
   });
 
   // Sizes within a block, of several, and not a multiple of what loops are unrolled by.
-  for (const size of [1, 2, 7, 64, 131]) {
+  for (const size of [1, 2, 7, 47, 64, 65, 131, 150]) {
     it(`multiplies back to the matrix and its inverse at size ${size}`, () => {
       const a = positive(size, 3);
       const lower = a.slice();
