@@ -94,6 +94,9 @@ export const cases: readonly Case[] = [
   { op: 'Mean', inputs: [[2, 3], [3]] },
   { op: 'Where', inputs: [bools(1, 0, 1), [2, 3], [3]] },
   { op: 'Clip', inputs: [[3, 4], scalar(-1), scalar(0.7)] },
+  { op: 'Dropout', inputs: [[3, 4]] },
+  { op: 'Cast', inputs: [[2, 3]], attributes: { to: 11 } },
+  { op: 'CastLike', inputs: [[2, 3], [1]], constant: [1] },
   { op: 'Softmax', inputs: [[2, 3, 4]], attributes: { axis: 1 } },
   { op: 'LogSoftmax', inputs: [[2, 5]] },
   ...[

@@ -35,6 +35,8 @@ export interface Case {
 export interface Built {
   readonly model: Model;
   readonly feeds: Record<string, Tensor<'float64'>>;
+  /** What each output of the operator is weighted by in the loss; `null` for one that is not part of it. */
+  readonly weights: readonly (Tensor<'float64'> | null)[];
 }
 
 /** loss = sum of all outputs, each weighted elementwise by fixed random numbers. */
@@ -61,26 +63,28 @@ export async function build(item: Case): Promise<Built> {
       : graph.addNode({ opType: item.op, domain: item.domain, inputs: values }, 1).outputs;
   const [first] = outputs;
   if (item.domain !== undefined && first?.producer != null) inferNodeTypes(first.producer, standardOps);
-  const counted = outputs.filter(
-    (output, index) =>
-      output.dtype === 'float64' && (index === 0 || item.name?.includes('training') !== true),
-  );
-  const parts = counted.map((output) => {
+  const weights = outputs.map((output, index): Tensor<'float64'> | null => {
+    if (output.dtype !== 'float64' || (index > 0 && item.name?.includes('training') === true)) return null;
     const shape = output.shape as readonly number[];
     const size = shape.reduce((product, dim) => product * dim, 1);
-    const weights = emit.floats(
+    return Tensor.from(
+      'float64',
       shape,
       Float64Array.from({ length: size }, () => rng.normal()),
-      'float64',
     );
-    return emit.op('ReduceSum', [emit.mul(output, weights)], { keepdims: 0 });
+  });
+  const parts = outputs.flatMap((output, index): Value[] => {
+    const weight = weights[index];
+    if (weight == null) return [];
+    const factor = emit.floats(weight.shape, weight.data, 'float64');
+    return [emit.op('ReduceSum', [emit.mul(output, factor)], { keepdims: 0 })];
   });
   const loss = parts.reduce((left, right) => emit.add(left, right));
   graph.rename(loss, 'loss');
   graph.setOutputs([loss]);
   const model = new Model({ graph });
   await inferShapes(model);
-  return { model, feeds };
+  return { model, feeds, weights };
 }
 
 const lossOf = async (model: Model, feeds: Feeds): Promise<number> => {

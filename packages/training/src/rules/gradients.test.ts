@@ -47,6 +47,29 @@ describe('gradients by hand', () => {
     ]);
   });
 
+  it.each([
+    ['ReduceL2', [1, 2], {}],
+    ['ReduceL1', [1, 2], {}],
+    ['LpNormalization', [1, 2], { axis: 1, p: 1 }],
+    ['LpNormalization', [1, 2], { axis: 1, p: 2 }],
+    ['GlobalLpPool', [1, 1, 2], { p: 2 }],
+    ['LpPool', [1, 1, 2], { p: 3, kernel_shape: [2] }],
+  ] as const)('is 0 for %s of zeros', async (op, inputs, attributes) => {
+    const { model, feeds } = await build({ op, inputs: [inputs], attributes });
+    const x0 = Tensor.from('float64', inputs, new Float64Array(2));
+    const result = await evaluateModel(await gradients(model, { of: 'loss', wrt: ['x0'] }), { ...feeds, x0 });
+    expect([...(result['grad:x0'] as Tensor<'float64'>).data].map((value) => value + 0)).toEqual([0, 0]);
+  });
+
+  it('stays finite for MeanVarianceNormalization of a constant channel', async () => {
+    const { model, feeds } = await build({ op: 'MeanVarianceNormalization', inputs: [[1, 1, 1, 2]] });
+    const x0 = Tensor.from('float64', [1, 1, 1, 2], Float64Array.of(3, 3));
+    const result = await evaluateModel(await gradients(model, { of: 'loss', wrt: ['x0'] }), { ...feeds, x0 });
+    const [left = Number.NaN, right = Number.NaN] = (result['grad:x0'] as Tensor<'float64'>).data;
+    expect(Number.isFinite(left)).toBe(true);
+    expect(left + right).toBe(0);
+  });
+
   it('follows exp(x / alpha) below zero for Celu', async () => {
     const graph = new Graph();
     const x = graph.addInput('x', tensorType('float32', [2]));

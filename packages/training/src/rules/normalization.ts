@@ -1,6 +1,7 @@
 import { isStaticShape, standardOpDefs, type Value } from '@lithe/core';
 import { type Emitter, productOf } from '../autodiff/emitter.ts';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
+import { nonZero } from './non-zero.ts';
 
 interface Standardized {
   /** (x - mean) / sqrt(variance + epsilon) */
@@ -170,7 +171,10 @@ const lpNormalization: GradientRule = (context, gradient) => {
   const norm = emit.op(p === 1 ? 'ReduceL1' : 'ReduceL2', [x, emit.ints([axis])], { keepdims: 1 });
   const along = emit.sum(emit.mul(gradient, y), [axis], true);
   const direction = p === 1 ? emit.op('Sign', [x]) : y;
-  return [emit.div(emit.sub(gradient, emit.mul(direction, along)), norm)];
+  const slope = emit.div(emit.sub(gradient, emit.mul(direction, along)), nonZero(emit, norm));
+  // A lane of zeros stays zero.
+  const zero = emit.scalar(0, x.dtype);
+  return [emit.op('Where', [emit.op('Equal', [norm, zero]), zero, slope])];
 };
 
 const meanVarianceNormalization: GradientRule = (context, gradient) => {
@@ -182,7 +186,10 @@ const meanVarianceNormalization: GradientRule = (context, gradient) => {
   const s = emit.op('Sqrt', [emit.mean(emit.mul(d, d), axes, true)]);
   const width = emit.shift(s, 1e-9);
   const centered = emit.div(emit.sub(gradient, emit.mean(gradient, axes, true)), width);
-  const along = emit.div(emit.mean(emit.mul(gradient, d), axes, true), emit.mul(s, emit.mul(width, width)));
+  const along = emit.div(
+    emit.mean(emit.mul(gradient, d), axes, true),
+    emit.mul(nonZero(emit, s), emit.mul(width, width)),
+  );
   return [emit.sub(centered, emit.mul(d, along))];
 };
 

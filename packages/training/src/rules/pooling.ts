@@ -1,6 +1,7 @@
 import { isStaticShape, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import { type Emitter, productOf } from '../autodiff/emitter.ts';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
+import { nonZero } from './non-zero.ts';
 import { positionOf, type Window, windowOf } from './window.ts';
 
 interface Sizes {
@@ -242,8 +243,7 @@ function throughNorm(emit: Emitter, x: Value, p: number): Value {
 /** gradient * y^(1-p), 0 where y is 0. */
 function overNorm(emit: Emitter, gradient: Value, y: Value, p: number): Value {
   if (p === 1) return gradient;
-  const zero = emit.op('Equal', [y, emit.scalar(0, y.dtype)]);
-  const safe = emit.op('Where', [zero, emit.scalar(1, y.dtype), y]);
+  const safe = nonZero(emit, y);
   return emit.div(gradient, p === 2 ? safe : emit.op('Pow', [safe, emit.scalar(p - 1, y.dtype)]));
 }
 

@@ -1,6 +1,7 @@
 import { constantOf, type Dim, isStaticShape, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import { productOf } from '../autodiff/emitter.ts';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
+import { nonZero } from './non-zero.ts';
 
 /** A value of reduced shape with the reduced axes put back as 1, so that it broadcasts against the input. */
 function keepAxes(context: GradientContext, value: Value, axes: readonly number[], kept: boolean): Value {
@@ -92,7 +93,9 @@ export const reductionGradients: GradientRules<
   ReduceProd: product,
   ReduceSumSquare: reduction(({ emit, input }, gradient) => emit.mul(emit.scale(gradient, 2), input(0))),
   ReduceL1: reduction(({ emit, input }, gradient) => emit.mul(gradient, emit.op('Sign', [input(0)]))),
-  ReduceL2: reduction(({ emit, input }, gradient, y) => emit.div(emit.mul(gradient, input(0)), y)),
+  ReduceL2: reduction(({ emit, input }, gradient, y) =>
+    emit.div(emit.mul(gradient, input(0)), nonZero(emit, y)),
+  ),
   ReduceLogSum: reduction(({ emit, input }, gradient, y) =>
     emit.div(gradient, emit.expandLike(emit.op('Exp', [y]), input(0))),
   ),
