@@ -10,12 +10,24 @@ import {
   sampleTable,
 } from '@lithe/training';
 
-/**
- * A tiny CNN with everything that training treats apart: BatchNormalization, Dropout, pooling, and convolutions of few
- * channels, of many, with strides and depthwise, whose weight gradients have forms of their own.
- */
+/** A tiny CNN with everything that training treats apart: BatchNormalization, Dropout, pooling, a shared shape. */
 export async function tinyModel(): Promise<Model> {
   const builder = new GraphBuilder('tiny');
+  const net = layers(builder, 1);
+  let x = builder.input('x', 'float32', ['N', 1, 8, 8]);
+  x = net.maxPool(net.relu(net.batchNorm2d(net.conv2d(x, 4, { padding: 1, bias: false }))), 2);
+  x = net.relu(net.batchNorm2d(net.conv2d(x, 8, { padding: 1, stride: 2 })));
+  x = net.dropout(net.flatten(x), 0.25);
+  builder.output('logits', net.linear(x, 4));
+  return await builder.build();
+}
+
+/**
+ * The tiny CNN with convolutions of few channels, of many, depthwise and with strides between, whose weight gradients
+ * have forms of their own: for runtimes that are to train all of them.
+ */
+export async function convolutionsModel(): Promise<Model> {
+  const builder = new GraphBuilder('convolutions');
   const net = layers(builder, 1);
   let x = builder.input('x', 'float32', ['N', 1, 8, 8]);
   x = net.maxPool(net.relu(net.batchNorm2d(net.conv2d(x, 4, { padding: 1, bias: false }))), 2);
@@ -61,14 +73,14 @@ export function tinyOptions(): Omit<FitOptions, 'backend'> {
   };
 }
 
-/** The loss of each step of training the tiny model on some images. */
+/** The loss of each step of training a model, the tiny one by default, on some images. */
 export async function tinyLosses(
   backend: Backend,
   images: number,
-  options: Partial<FitOptions> = {},
+  { model = tinyModel, ...options }: Partial<FitOptions> & { readonly model?: () => Promise<Model> } = {},
 ): Promise<readonly number[]> {
   const found: number[] = [];
-  await fit(await tinyModel(), tinyData(images), {
+  await fit(await model(), tinyData(images), {
     ...tinyOptions(),
     ...options,
     backend,

@@ -1,12 +1,12 @@
 import { referenceBackend } from '@lithe/core/reference';
 import { runBundle } from '@lithe-internal/browser';
 import { expect, it } from 'vitest';
-import { tinyLosses } from './data.ts';
+import { convolutionsModel, tinyLosses } from './data.ts';
 import type { Shown } from './page/main.ts';
 
 it('trains in a page, on WASM and on WebGPU, as the interpreter does', async () => {
   const shown = await runBundle<Shown>(new URL('./page', import.meta.url));
-  const expected = await tinyLosses(referenceBackend(), 96);
+  const expected = await tinyLosses(referenceBackend(), 96, { model: convolutionsModel });
   expect(expected.length).toBe(12);
   for (const name of ['wasm', 'webgpu']) {
     const found = shown[name] ?? [];

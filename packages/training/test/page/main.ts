@@ -1,5 +1,5 @@
 import { onnxruntimeWeb } from '@lithe/backend-onnxruntime';
-import { tinyLosses } from '../data.ts';
+import { convolutionsModel, tinyLosses } from '../data.ts';
 
 /** Losses of every step, by runtime. */
 export type Shown = Readonly<Record<string, readonly number[]>>;
@@ -12,7 +12,7 @@ async function show(): Promise<Shown> {
   };
   for (const [name, open] of Object.entries(ways)) {
     const backend = await open();
-    shown[name] = await tinyLosses(backend, 96);
+    shown[name] = await tinyLosses(backend, 96, { model: convolutionsModel });
     await backend.dispose();
   }
   return shown;
