@@ -37,6 +37,7 @@ export type {
   StrictOperator,
   SubgraphBody,
 } from './builder/op-signatures.ts';
+export type { ArtifactStore } from './context/artifact-store.ts';
 export { createRng, type Rng } from './context/rng.ts';
 export {
   createRunContext,
@@ -191,6 +192,8 @@ export type {
   PassStep,
   Preservation,
 } from './pass/pass.ts';
+export { createPassContext, type PassResources, passContextIn } from './pass/pass-context.ts';
+export { type AnyPass, definePlugin, type Plugin, stepOf } from './pass/plugin.ts';
 export {
   type DriftCheck,
   type Metric,
@@ -198,6 +201,7 @@ export {
   type PassReport,
   ReportBuilder,
   type ReportColumn,
+  type ReportPlot,
   type ReportTable,
   type Skip,
   type StepReport,

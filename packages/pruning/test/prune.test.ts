@@ -2,14 +2,13 @@ import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
   arrayDataset,
   type Backend,
-  createRunContext,
+  createPassContext,
   GraphBuilder,
   type Model,
   modelCost,
   optimize,
   type PassContext,
   type StepReport,
-  standardOps,
   type Target,
   Tensor,
 } from '@lithe/core';
@@ -27,11 +26,7 @@ import {
 import { normal, runModel } from './support.ts';
 
 const contextOf = (parts: Partial<PassContext> = {}): PassContext => ({
-  ...createRunContext(),
-  backend: undefined,
-  data: undefined,
-  target: undefined,
-  opset: standardOps,
+  ...createPassContext(),
   ...parts,
 });
 

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   assertValid,
+  createPassContext,
   createRng,
-  createRunContext,
   type Dataset,
   type DType,
   type Feeds,
@@ -12,7 +12,6 @@ import {
   type PassContext,
   type PassReport,
   type PassStep,
-  standardOps,
   Tensor,
 } from '@lithe/core';
 import { readOnnx, writeOnnx } from '@lithe/onnx';
@@ -99,11 +98,7 @@ export function normal(shape: readonly number[], seed: number, scale = 1): Tenso
 /** A pass context without backend, data or target. */
 export function contextOf(parts: Partial<PassContext> = {}): PassContext {
   return {
-    ...createRunContext(),
-    backend: undefined,
-    data: undefined,
-    target: undefined,
-    opset: standardOps,
+    ...createPassContext(),
     ...parts,
   };
 }

@@ -3,10 +3,9 @@ import {
   createRunContext,
   type Model,
   optimize,
-  type PassContext,
+  passContextIn,
   type RunContext,
   type Skip,
-  standardOps,
   type Target,
 } from '@lithe/core';
 import { saveOnnx } from '@lithe/onnx/node';
@@ -106,7 +105,7 @@ export async function pruneFile(path: string, output: string | null, tools: Tool
     const { model } = await optimize(file.model, steps, { signal: io.signal });
     const journal = options.journal === undefined ? undefined : await fileJournal(options.journal);
     progress.phase(options.targetLatency === undefined ? 'choosing what goes' : 'measuring candidates');
-    const pass: PassContext = { ...context, backend, data: inputs?.data, target, opset: standardOps };
+    const pass = passContextIn(context, { backend, data: inputs?.data, target });
     const planned = await planPruning(model, { ...pruneOptions(options, model), journal }, pass);
     const base = describe(path, planned, { options, target, backend, inputs });
     if (output === null || inputs === undefined) return base;

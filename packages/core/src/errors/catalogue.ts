@@ -165,7 +165,7 @@ export const errors = {
       'PASS_NEEDS',
       `Pass "${pass}" needs ${missing.join(' and ')}, which the context does not hold.`,
       {
-        hint: `Give ${missing.map((name) => `\`${name}\``).join(' and ')} to optimize().`,
+        hint: `Give ${missing.map((name) => `\`${name === 'training-data' ? 'trainingData' : name}\``).join(' and ')} to optimize().`,
         details: { pass, missing },
       },
     ),

@@ -1,26 +1,19 @@
 import { BACKEND_CONTRACT, type Backend } from '../backend/backend.ts';
-import type { Target } from '../backend/target.ts';
 import { createRunContext, type RunContext, type RunOptions } from '../context/run-context.ts';
-import type { Dataset, Feeds } from '../data/dataset.ts';
+import type { Feeds } from '../data/dataset.ts';
 import { errors } from '../errors/catalogue.ts';
 import type { Model } from '../ir/model.ts';
-import type { OpSet } from '../op/op-set.ts';
-import { standardOps } from '../ops/standard-ops.ts';
 import { verify } from '../verify/verify.ts';
 import { type CheckOutputs, compareCheck, driftViolation, readCheckInputs, runCheck } from './drift-check.ts';
 import type { Invariant, PassContext, PassNeed, PassStep } from './pass.ts';
+import { type PassResources, passContextIn } from './pass-context.ts';
 import type { DriftCheck, OptimizeReport, PassReport, StepReport } from './report.ts';
 
-/** What {@link optimize} works with, beside the model and the passes. */
-export interface OptimizeOptions extends RunOptions {
-  /** Runs models, for calibration and for the numeric check after each pass. */
-  readonly backend?: Backend | undefined;
-  /** Real inputs, for calibration and for the numeric check. */
-  readonly data?: Dataset | undefined;
-  /** What the model is compressed for. */
-  readonly target?: Target | undefined;
-  /** Operators that are known; the standard ones by default. */
-  readonly opset?: OpSet | undefined;
+/**
+ * What {@link optimize} works with, beside the model and the passes. Of `models`, `original` is the one given to
+ * `optimize` unless it is there.
+ */
+export interface OptimizeOptions extends PassResources, RunOptions {
   /**
    * Whether the outputs before and after each pass are compared on real inputs: `when-possible` (default) when
    * both `backend` and `data` are given; `required` makes their absence an error; `off` never.
@@ -76,7 +69,7 @@ export async function optimize(
     context.progress({ task: 'optimize', done: index, total: list.length, label: step.name });
     const started = context.now();
     const draft = current.clone();
-    const report = await runStep(step, index, draft, passContext(step, options, context));
+    const report = await runStep(step, index, draft, passContext(step, model, options, context));
     const checked = report.changed
       ? await checker.check(step, draft)
       : { check: undefined, unchecked: 'the pass changed nothing' };
@@ -112,6 +105,7 @@ function checkNeeds(steps: readonly PassStep[], options: OptimizeOptions): void 
     backend: options.backend !== undefined,
     data: options.data !== undefined,
     target: options.target !== undefined,
+    'training-data': options.trainingData !== undefined,
   };
   for (const step of steps) {
     const missing = step.needs.filter((need) => !present[need]);
@@ -119,18 +113,20 @@ function checkNeeds(steps: readonly PassStep[], options: OptimizeOptions): void 
   }
 }
 
-function passContext(step: PassStep, options: OptimizeOptions, context: RunContext): PassContext {
-  return {
+function passContext(
+  step: PassStep,
+  original: Model,
+  options: OptimizeOptions,
+  context: RunContext,
+): PassContext {
+  const own: RunContext = {
     ...context,
     rng: context.rng.fork(step.name),
     progress: (event) => {
       context.progress({ ...event, task: step.name });
     },
-    backend: options.backend,
-    data: options.data,
-    target: options.target,
-    opset: options.opset ?? standardOps,
   };
+  return passContextIn(own, { ...options, models: { original, ...options.models } });
 }
 
 function problemsOf(invariants: readonly Invariant[], model: Model): string[] {

@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Backend } from '../backend/backend.ts';
 import type { Target } from '../backend/target.ts';
+import type { ArtifactStore } from '../context/artifact-store.ts';
 import type { RunContext } from '../context/run-context.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Model } from '../ir/model.ts';
@@ -23,7 +24,7 @@ export interface Invariant {
 export type Preservation = 'bitwise' | 'numerics' | 'accuracy';
 
 /** What a pass may need from the context beyond a model. */
-export type PassNeed = 'data' | 'backend' | 'target';
+export type PassNeed = 'data' | 'backend' | 'target' | 'training-data';
 
 /** What a pass works with. */
 export interface PassContext extends RunContext {
@@ -33,6 +34,20 @@ export interface PassContext extends RunContext {
   readonly data: Dataset | undefined;
   /** What the model is compressed for. Present when the pass lists `target` under `needs`. */
   readonly target: Target | undefined;
+  /** Labelled samples to train on. Present when the pass lists `training-data` under `needs`. */
+  readonly trainingData: Dataset | undefined;
+  /**
+   * A model by name, such as a teacher: `original` is the one that the passes started from, others are what the caller
+   * of `optimize` gave. Do not change it; clone it.
+   *
+   * @throws {LitheError} OPTIONS_INVALID when there is none of this name
+   */
+  modelNamed(name: string): Promise<Model>;
+  /**
+   * Where the pass may leave what it needs to go on after it was stopped, by a name of its own choice; `undefined` when
+   * the caller keeps nothing.
+   */
+  store(name: string): ArtifactStore | undefined;
   /** Operators that are known. */
   readonly opset: OpSet;
 }

@@ -24,6 +24,16 @@ export interface ReportColumn {
   readonly unit: string;
 }
 
+/** How a table is best drawn. */
+export interface ReportPlot {
+  /** Lines and points of numbers over a number; bars of numbers over names. */
+  readonly kind: 'line' | 'points' | 'bars';
+  /** Column along the horizontal axis. */
+  readonly x: string;
+  /** Columns that are drawn. */
+  readonly y: readonly string[];
+}
+
 /** Figures of many places at once, such as the error of every layer. */
 export interface ReportTable {
   /** What it shows. */
@@ -32,6 +42,8 @@ export interface ReportTable {
   readonly columns: readonly ReportColumn[];
   /** One cell per column. */
   readonly rows: readonly (readonly (string | number)[])[];
+  /** How it is drawn in a report; as a table alone by default. */
+  readonly plot?: ReportPlot | undefined;
 }
 
 /** What a pass says it did. */

@@ -56,12 +56,11 @@ function selection(
  * @throws {LitheError} OPTIONS_INVALID; PASS_NEEDS when the criterion or a latency budget needs what the context lacks
  * @example
  * ```ts
- * import { createRunContext, standardOps } from '@lithe/core';
+ * import { createPassContext } from '@lithe/core';
  * import { planPruning } from '@lithe/pruning';
  * import { cnn } from '@lithe/training';
  *
- * const context = { ...createRunContext(), backend: undefined, data: undefined, target: undefined, opset: standardOps };
- * const { plan } = await planPruning(await cnn(), { criterion: 'l2', ratio: 0.5 }, context);
+ * const { plan } = await planPruning(await cnn(), { criterion: 'l2', ratio: 0.5 }, createPassContext());
  * plan.changes.map(({ after }) => after); // => [16, 32, 64]
  * ```
  */

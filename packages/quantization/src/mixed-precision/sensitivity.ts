@@ -5,8 +5,8 @@ import {
   type Model,
   type Node,
   type PassContext,
+  passContextIn,
   type RunContext,
-  standardOps,
 } from '@lithe/core';
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
@@ -91,13 +91,7 @@ export async function precisionTrials(
 ): Promise<PrecisionTrials> {
   const { backend, samples = 64, batchSize, minimumElements = 256, memoryBytes = 2 ** 28 } = options;
   const context = options.context ?? createRunContext();
-  const pass: PassContext = options.pass ?? {
-    ...context,
-    backend,
-    data,
-    target: undefined,
-    opset: standardOps,
-  };
+  const pass: PassContext = options.pass ?? passContextIn(context, { backend, data });
   const costOf = options.cost ?? constantBytes;
   const cost = await costOf(model);
   const compare = await comparison(model, data, {

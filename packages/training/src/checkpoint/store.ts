@@ -1,10 +1,7 @@
+import type { ArtifactStore } from '@lithe/core';
+
 /** Where checkpoints are kept. Writing replaces the one before, and never leaves half of one. */
-export interface CheckpointStore {
-  /** The last checkpoint, or `undefined`. */
-  read(signal?: AbortSignal): Promise<Uint8Array | undefined>;
-  /** Replaces it, atomically. */
-  write(bytes: Uint8Array): Promise<void>;
-}
+export type CheckpointStore = ArtifactStore;
 
 /** A store in memory, for tests and short runs. */
 export function memoryCheckpoints(): CheckpointStore {
