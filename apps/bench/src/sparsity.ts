@@ -1,8 +1,10 @@
 /**
  * What zeros buy: accuracy of one-shot sparsity on a trained network, compressed size, and the speed of onnxruntime-node
- * with dense weights and with zeros, in turns. `node tools/ts.mjs apps/bench/src/sparsity.ts [accuracy|speed|training] [network]`.
+ * with dense weights and with zeros, in turns. `node tools/ts.mjs apps/bench/src/sparsity.ts [accuracy|speed|training] [network]`,
+ * `--only WORD` for some rows; training: `--epochs 2`, `--images 12800`, `--rate 0.001`, `--ratios 0.9,0.95`.
  */
 import process from 'node:process';
+import { parseArgs } from 'node:util';
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import { arrayDataset, type Backend, type Model, optimize, Tensor } from '@lithe/core';
 import {
@@ -12,7 +14,7 @@ import {
   sparsifiableWeights,
   sparsify,
 } from '@lithe/pruning';
-import { adamW, cosineSchedule, crossEntropy, fit, sampleTable } from '@lithe/training';
+import { adamW, cosineSchedule, crossEntropy, fit, type Optimizer, sampleTable } from '@lithe/training';
 import { accuracyOn, fashionMnist, loadTrainedModel, type TrainedName } from '@lithe-internal/models';
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -27,7 +29,7 @@ const globalWays: readonly Way[] = [
   ['sparse-gpt', 'global'],
 ];
 
-async function accuracy(backend: Backend, network: TrainedName): Promise<void> {
+async function accuracy(backend: Backend, network: TrainedName, only: RegExp | undefined): Promise<void> {
   const model = await loadTrainedModel(network);
   const { x } = await fashionMnist('train', 128);
   const input = model.graph.inputs[0]?.name as string;
@@ -42,6 +44,8 @@ async function accuracy(backend: Backend, network: TrainedName): Promise<void> {
   for (const options of wanted) {
     const title = options.pattern ?? `${100 * (options.ratio ?? 0)} %`;
     for (const [criterion, scope] of options.pattern === undefined ? [...ways, ...globalWays] : ways) {
+      const row = `${title.padEnd(6)} ${`${criterion} ${scope ?? ''}`.padEnd(17)}`;
+      if (only !== undefined && !only.test(row)) continue;
       const started = process.hrtime.bigint();
       const result = await optimize(model, [sparsify({ ...options, criterion, scope, batchSize: 32 })], {
         backend,
@@ -55,7 +59,7 @@ async function accuracy(backend: Backend, network: TrainedName): Promise<void> {
       ];
       const share = 100 * (await accuracyOn(result.model, backend, test));
       print(
-        `${title.padEnd(6)} ${`${criterion} ${scope ?? ''}`.padEnd(17)} accuracy ${share.toFixed(2)} %  zeros ${(100 * (metrics['sparsity']?.value ?? 0)).toFixed(1)} %  deflate ${(after / before).toFixed(3)}x  ${seconds.toFixed(1)} s`,
+        `${row} accuracy ${share.toFixed(2)} %  zeros ${(100 * (metrics['sparsity']?.value ?? 0)).toFixed(1)} %  deflate ${(after / before).toFixed(3)}x  ${seconds.toFixed(1)} s`,
       );
     }
   }
@@ -85,59 +89,107 @@ async function speed(backend: Backend, network: TrainedName, rounds = 31): Promi
   }
 }
 
-/** The same updates for zeros chosen at once and held, and for zeros that grow in number. */
-async function training(backend: Backend, network: TrainedName): Promise<void> {
+interface TrainingOptions {
+  readonly epochs: number;
+  readonly images: number;
+  /** Largest learning rate. */
+  readonly rate: number;
+  readonly ratios: readonly number[];
+  /** Which rows. */
+  readonly only: RegExp | undefined;
+}
+
+interface Recipe {
+  readonly title: string;
+  /** What it starts from. */
+  readonly start: Model;
+  readonly optimizer: Optimizer;
+}
+
+/** Zeros chosen at once and held, and zeros that grow in number until half of the updates are done. */
+async function recipesFor(model: Model, ratio: number, updates: number): Promise<readonly Recipe[]> {
+  const weights = sparsifiableWeights(model);
+  const [times, end] = [20, 0.5 * updates];
+  const schedule = { weights, ratio, times, every: Math.max(1, Math.floor(end / times)) };
+  const recipes: Recipe[] = [];
+  for (const scope of ['local', 'global'] as const) {
+    const { model: start } = await optimize(model, [sparsify({ ratio, scope, compressedSize: false })]);
+    recipes.push({ title: `at once (${scope}) and held`, start, optimizer: holdZeros(adamW(), { weights }) });
+  }
+  for (const scope of ['local', 'global'] as const)
+    for (const score of ['magnitude', 'movement'] as const)
+      recipes.push({
+        title: `gradual by ${score} (${scope})`,
+        start: model,
+        optimizer: gradualSparsity(adamW(), { ...schedule, score, scope }),
+      });
+  return recipes;
+}
+
+/** The same updates, learning rate and order of samples for zeros chosen at once and held, and for gradual ones. */
+async function training(backend: Backend, network: TrainedName, options: TrainingOptions): Promise<void> {
   const model = await loadTrainedModel(network);
-  const part = await fashionMnist('train', 12_800);
+  const { epochs, images, only, rate } = options;
+  const part = await fashionMnist('train', images);
   const [input, output] = [model.graph.inputs[0]?.name as string, model.graph.outputs[0]?.name as string];
   const data = sampleTable({ inputs: { [input]: part.x }, targets: { label: part.label } });
   const test = await fashionMnist('test');
-  const weights = sparsifiableWeights(model);
-  const options = {
-    loss: crossEntropy({ logits: output }),
-    learningRate: 5e-4,
-    schedule: cosineSchedule(),
-    epochs: 2,
-    batchSize: 64,
-    seed: 1,
-    backend,
-  };
-  const show = async (title: string, found: Model): Promise<void> => {
+  const updates = epochs * Math.floor(images / 64);
+  const run = async ({ title, start, optimizer }: Recipe): Promise<void> => {
+    if (only !== undefined && !only.test(title)) return;
+    const { model: found } = await fit(start, data, {
+      loss: crossEntropy({ logits: output }),
+      optimizer,
+      learningRate: rate,
+      schedule: cosineSchedule(),
+      epochs,
+      batchSize: 64,
+      seed: 1,
+      backend,
+      keepBest: false,
+    });
     let [zeros, elements] = [0, 0];
-    for (const name of weights) {
+    for (const name of sparsifiableWeights(model)) {
       const tensor = await found.graph.value(name)?.initializer?.load();
       for (const value of tensor?.toFloat64Array() ?? []) zeros += value === 0 ? 1 : 0;
       elements += tensor?.size ?? 0;
     }
     const share = (100 * (await accuracyOn(found, backend, test))).toFixed(2);
-    print(`${title}: accuracy ${share} %, zeros ${((100 * zeros) / elements).toFixed(2)} %`);
+    print(
+      `${updates} updates, ${title}: accuracy ${share} %, zeros ${((100 * zeros) / elements).toFixed(2)} %`,
+    );
   };
-  await show('400 updates, dense', (await fit(model, data, { ...options, optimizer: adamW() })).model);
-  for (const ratio of [0.9, 0.95]) {
-    const title = `400 updates, ${100 * ratio} %`;
-    for (const scope of ['local', 'global'] as const) {
-      const { model: cut } = await optimize(model, [sparsify({ ratio, scope })]);
-      const { model: held } = await fit(cut, data, {
-        ...options,
-        optimizer: holdZeros(adamW(), { weights }),
-      });
-      await show(`${title}, at once (${scope}) and held`, held);
-    }
-    for (const score of ['magnitude', 'movement'] as const) {
-      const optimizer = gradualSparsity(adamW(), { weights, score, ratio, every: 15, times: 18 });
-      await show(`${title}, gradual by ${score}`, (await fit(model, data, { ...options, optimizer })).model);
-    }
-  }
+  await run({ title: 'dense', start: model, optimizer: adamW() });
+  for (const ratio of options.ratios)
+    for (const recipe of await recipesFor(model, ratio, updates))
+      await run({ ...recipe, title: `${100 * ratio} %, ${recipe.title}` });
 }
 
-/** Runs the parts that are named. */
+/** Runs the parts that are named: see the table of benchmarks. */
 export async function main(args: readonly string[]): Promise<void> {
-  const [part = 'all', network = 'fashion-cnn'] = args;
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      epochs: { type: 'string', default: '2' },
+      images: { type: 'string', default: '12800' },
+      rate: { type: 'string', default: '0.001' },
+      ratios: { type: 'string', default: '0.9,0.95' },
+      only: { type: 'string' },
+    },
+  });
+  const [part = 'all', name = 'fashion-cnn'] = positionals;
+  const network = name as TrainedName;
+  const ratios = values.ratios.split(',').map(Number);
+  const only = values.only === undefined ? undefined : new RegExp(values.only, 'u');
   const backend = await onnxruntimeNode({ threads: 1 });
   try {
-    if (part === 'all' || part === 'accuracy') await accuracy(backend, network as TrainedName);
-    if (part === 'all' || part === 'speed') await speed(backend, network as TrainedName);
-    if (part === 'all' || part === 'training') await training(backend, network as TrainedName);
+    if (part === 'all' || part === 'accuracy') await accuracy(backend, network, only);
+    if (part === 'all' || part === 'speed') await speed(backend, network);
+    if (part === 'all' || part === 'training') {
+      const [epochs, images, rate] = [Number(values.epochs), Number(values.images), Number(values.rate)];
+      await training(backend, network, { epochs, images, rate, ratios, only });
+    }
   } finally {
     await backend.dispose();
   }

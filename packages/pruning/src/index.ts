@@ -62,6 +62,12 @@ export {
 export { type AxisView, coordinatesOf, factorOf, windowOf } from './structured/axis-view.ts';
 export type { Obstacle } from './structured/closure.ts';
 export type { Cost } from './structured/cut-cost.ts';
+export {
+  type DepthPruningOptions,
+  type DepthPruningReport,
+  type DroppedBlock,
+  depthPruning,
+} from './structured/depth-pruning.ts';
 export { memoryJournal, type SearchJournal } from './structured/journal.ts';
 export type { LatencyTrial } from './structured/latency-search.ts';
 export { type PlannedPruning, type PruneReport, planPruning, prune } from './structured/prune.ts';
@@ -88,13 +94,8 @@ export {
   type SensitivityOptions,
 } from './structured/sensitivity.ts';
 export { standardAxisRules } from './structured/standard-axis-rules.ts';
-export {
-  type GradualOptions,
-  gradualSparsity,
-  type HeldWeights,
-  holdZeros,
-  sparsifiableWeights,
-} from './unstructured/held-zeros.ts';
+export { type GradualOptions, gradualSparsity } from './unstructured/gradual-sparsity.ts';
+export { type HeldWeights, holdZeros, sparsifiableWeights } from './unstructured/held-zeros.ts';
 export type { InputStatistics } from './unstructured/input-statistics.ts';
 export { type ParsedPattern, parsePattern, type SparsityPattern } from './unstructured/pattern.ts';
 export { type SparseGptOptions, sparseGpt } from './unstructured/sparse-gpt.ts';

@@ -1,8 +1,10 @@
-import { type Model, modelCost } from '@lithe/core';
+import { arrayDataset, type Model, modelCost, optimize } from '@lithe/core';
 import { mobileNetV2, resnet20, transformerEncoder } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
-import { dropBlocks, residualBlocks } from '../src/index.ts';
-import { drift, normal, runModel, tokens } from './support.ts';
+import { depthPruning, dropBlocks, residualBlocks } from '../src/index.ts';
+import { drift, nodeBackend, normal, runModel, tokens } from './support.ts';
+
+const backend = await nodeBackend();
 
 /** Sets all weights of one node to zero, in place. */
 function zero(model: Model, name: string): void {
@@ -63,5 +65,52 @@ describe('dropBlocks', () => {
     const outputs = await runModel(model, { x: normal([2, 3, 16, 16], 1) });
     expect(outputs['logits']?.shape).toEqual([2, 10]);
     await expect(dropBlocks(model, blocks.slice(0, 1))).rejects.toMatchObject({ code: 'OPTIONS_INVALID' });
+  });
+});
+
+describe('depthPruning', () => {
+  const encoder = (): Promise<Model> =>
+    transformerEncoder({ vocabulary: 20, length: 6, depth: 3, width: 16, heads: 2 });
+  const data = arrayDataset({ inputs: { tokens: tokens([8, 6], 2, 20) } });
+
+  it('drops the blocks that change nothing first, and then those that change least', async () => {
+    const model = await encoder();
+    const blocks = await residualBlocks(model);
+    for (const node of [...model.graph.nodes()]) if (node.name === 'linear4') zero(model, node.name);
+    const { model: smaller, report } = await optimize(model, [depthPruning({ blocks: 1 })], {
+      backend,
+      data,
+    });
+    const [step] = report.steps;
+    expect(step?.tables?.['blocks']?.rows).toEqual([
+      [blocks[3]?.name, expect.closeTo(0, 5), expect.any(Number)],
+    ]);
+    const feeds = { tokens: tokens([2, 6], 1, 20) };
+    expect(drift(await runModel(model, feeds), await runModel(smaller, feeds))).toBeLessThan(1e-5);
+    expect(step?.metrics['parameters after']?.value).toBe(modelCost(smaller).parameters);
+  });
+
+  it('drops as many as there are and says so, or those that are named', async () => {
+    const model = await encoder();
+    const [first, second] = await residualBlocks(model);
+    const all = await optimize(model, [depthPruning({ blocks: 9 })], { backend, data, check: 'off' });
+    expect(await residualBlocks(all.model)).toEqual([]);
+    expect(all.report.steps[0]?.skipped).toEqual([
+      { target: 'blocks', code: 'no-more-blocks', reason: 'there are 6, and 9 were asked for' },
+    ]);
+    const named = await optimize(model, [depthPruning({ blocks: [second?.name ?? ''] })]);
+    const names = (await residualBlocks(named.model)).map(({ name }) => name);
+    expect(names).toContain(first?.name);
+    expect(names).not.toContain(second?.name);
+  });
+
+  it('refuses blocks that are not there, and to look without data', async () => {
+    const model = await encoder();
+    await expect(optimize(model, [depthPruning({ blocks: ['none'] })])).rejects.toMatchObject({
+      cause: { code: 'OPTIONS_INVALID' },
+    });
+    await expect(optimize(model, [depthPruning({ blocks: 1 })])).rejects.toMatchObject({
+      cause: { code: 'PASS_NEEDS' },
+    });
   });
 });

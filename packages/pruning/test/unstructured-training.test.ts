@@ -151,31 +151,76 @@ describe('gradualSparsity', () => {
     },
   );
 
-  it('goes on from a checkpoint to the same weights, and not from one of another schedule', async () => {
+  it('lets all weights compete in a global ranking, and leaves the largest of all', async () => {
+    // Without a learning rate weights stay as they are: what is left are the largest of all of them.
     const model = await network();
     const names = sparsifiableWeights(model);
-    const data = samples(64);
-    const optimizer = (ratio: number): Optimizer =>
-      gradualSparsity(adamW(), { weights: names, ratio, every: 1, times: 9 });
-    const whole = await fit(model, data, options(optimizer(0.9)));
-    const checkpoint = memoryCheckpoints();
-    const stop = new AbortController();
-    await expect(
-      fit(model, data, {
-        ...options(optimizer(0.9), {
-          checkpoint,
-          onStep: ({ step }) => step === 6 && stop.abort(new Error('enough')),
-        }),
-        signal: stop.signal,
-      }),
-    ).rejects.toThrow('enough');
-    await expect(fit(model, data, options(optimizer(0.8), { checkpoint }))).rejects.toMatchObject({
-      code: 'CHECKPOINT_MISMATCH',
-    });
-    const resumed = await fit(model, data, options(optimizer(0.9), { checkpoint }));
-    for (const name of names)
-      expect(await weights(resumed.model, name)).toEqual(await weights(whole.model, name));
+    const schedule = { ratio: 0.8, begin: 2, every: 1, times: 3 };
+    const optimizer = gradualSparsity(sgd(), { weights: names, scope: 'global', ...schedule });
+    const before: number[] = [];
+    for (const name of names) before.push(...(await weights(model, name)));
+    const sorted = before.map(Math.abs).sort((left, right) => right - left);
+    const kept = before.length - Math.round(0.8 * before.length);
+    const threshold = sorted[kept - 1] as number;
+    const { model: trained } = await fit(model, samples(64), options(optimizer, { learningRate: 1e-12 }));
+    const after: number[] = [];
+    for (const name of names) after.push(...(await weights(trained, name)));
+    expect(after.length - zerosIn(after)).toBe(kept);
+    expect(after.map((value) => value !== 0)).toEqual(before.map((value) => Math.abs(value) >= threshold));
+    const shares = await Promise.all(
+      names.map(
+        async (name) => zerosIn(await weights(trained, name)) / (await weights(trained, name)).length,
+      ),
+    );
+    expect(Math.max(...shares) - Math.min(...shares)).toBeGreaterThan(0.05);
   });
+
+  it.each(['local', 'global'] as const)('moves what is left, and other parameters too: %s', async (scope) => {
+    const model = await network();
+    const names = sparsifiableWeights(model).slice(0, 2);
+    const optimizer = gradualSparsity(adamW(), { weights: names, scope, ratio: 0.5, every: 2, times: 3 });
+    const data = samples(64);
+    const { model: trained, history } = await fit(model, data, options(optimizer, { accumulate: 2 }));
+    const found = await Promise.all(names.map((name) => weights(trained, name)));
+    // Six updates of two steps: the choice after update 5 was made, the last one, after update 7, was not.
+    const share = sparsityAt(6, { ratio: 0.5, every: 2, times: 3 });
+    const wanted = scope === 'local' ? found : [found.flat()];
+    const counts = wanted.map((values) => Math.round(values.length * share));
+    expect(zerosIn(found.flat())).toBe(counts.reduce((sum, count) => sum + count, 0));
+    expect(history.at(-1)?.loss).toBeLessThan(history[0]?.loss ?? 0);
+    const other = sparsifiableWeights(model)[2] as string;
+    expect(zerosIn(await weights(trained, other))).toBe(0);
+    expect(await weights(trained, other)).not.toEqual(await weights(model, other));
+  });
+
+  it.each(['local', 'global'] as const)(
+    'goes on from a checkpoint to the same weights, and not from one of another schedule: %s',
+    async (scope) => {
+      const model = await network();
+      const names = sparsifiableWeights(model);
+      const data = samples(64);
+      const optimizer = (ratio: number): Optimizer =>
+        gradualSparsity(adamW(), { weights: names, scope, ratio, every: 1, times: 9 });
+      const whole = await fit(model, data, options(optimizer(0.9)));
+      const checkpoint = memoryCheckpoints();
+      const stop = new AbortController();
+      await expect(
+        fit(model, data, {
+          ...options(optimizer(0.9), {
+            checkpoint,
+            onStep: ({ step }) => step === 6 && stop.abort(new Error('enough')),
+          }),
+          signal: stop.signal,
+        }),
+      ).rejects.toThrow('enough');
+      await expect(fit(model, data, options(optimizer(0.8), { checkpoint }))).rejects.toMatchObject({
+        code: 'CHECKPOINT_MISMATCH',
+      });
+      const resumed = await fit(model, data, options(optimizer(0.9), { checkpoint }));
+      for (const name of names)
+        expect(await weights(resumed.model, name)).toEqual(await weights(whole.model, name));
+    },
+  );
 
   it('scores movement by the sum of -w dL/dw', async () => {
     // y = w x with two weights, squared error against 0: dL/dw_i = 2 y x_i. w = [1, -0.5], x = [1, 4], y = -1:

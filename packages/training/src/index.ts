@@ -106,7 +106,7 @@ export {
   type CheckpointingResult,
   checkpointActivations,
 } from './memory/checkpoint-activations.ts';
-export type { Optimizer, UpdateContext } from './optimizers/optimizer.ts';
+export type { Optimizer, ParameterUpdate, UpdateContext } from './optimizers/optimizer.ts';
 export {
   type AdamOptions,
   adam,

@@ -21,6 +21,14 @@ export interface UpdateContext {
   setSlot(name: string, value: Value): void;
 }
 
+/** The update of one parameter among those of all. */
+export interface ParameterUpdate {
+  /** What it was made with. */
+  readonly context: UpdateContext;
+  /** The parameter after the step, as {@link Optimizer.update} gave it. */
+  readonly next: Value;
+}
+
 /** An optimizer: a value that adds the nodes of one parameter's update and gives the parameter after the step. */
 export interface Optimizer {
   /** Name, for reports. */
@@ -29,4 +37,9 @@ export interface Optimizer {
   readonly weightDecay: number;
   /** Adds the update. */
   update(context: UpdateContext): Value;
+  /**
+   * Looks at the updates of all parameters together, once each is made, and gives the parameters after the step in the
+   * same order: for what parameters compete for. Without it every parameter becomes what {@link update} gave.
+   */
+  finish?(updates: readonly ParameterUpdate[]): readonly Value[];
 }

@@ -1,5 +1,6 @@
 import { errors, type Tensor, type Value } from '@lithe/core';
 import { floatTensor } from '../autodiff/emitter.ts';
+import type { ParameterUpdate, UpdateContext } from '../optimizers/optimizer.ts';
 import { addState, type Build, keepState, type Slot, zeros } from './build.ts';
 
 /** Gradients that weights move by, and when. */
@@ -87,6 +88,7 @@ export async function update(build: Build, request: UpdateRequest): Promise<void
   const hold = (before: Value, after: Value): Value =>
     ready === undefined ? after : emit.op('Where', [ready, after, before]);
   const decay = options.emaDecay === undefined ? undefined : averageDecay(build, options.emaDecay, step);
+  const waiting: (ParameterUpdate & { complete(next: Value): void })[] = [];
   for (const [index, parameter] of parameters.entries()) {
     const initial = await (parameter.initializer as NonNullable<Value['initializer']>).load();
     const group = options.groups?.find((item) => item.matches(parameter.name));
@@ -96,7 +98,7 @@ export async function update(build: Build, request: UpdateRequest): Promise<void
       slots.set(name, known);
       return known;
     };
-    const next = options.optimizer.update({
+    const context: UpdateContext = {
       emit,
       parameter,
       gradient: gradients[index] as Value,
@@ -108,20 +110,27 @@ export async function update(build: Build, request: UpdateRequest): Promise<void
         const own = slot(name);
         own.finish(hold(own.input, value));
       },
-    });
-    const moved = hold(parameter, next);
-    if (decay !== undefined) {
-      const own = addState(build, `${AVERAGE}${parameter.name}`, initial);
-      // a + (1 - d) (w - a): one product fewer, and exact once a equals w.
-      const share = emit.cast(emit.sub(emit.scalar(1), decay), initial.dtype);
-      own.finish(hold(own.input, emit.add(own.input, emit.mul(share, emit.sub(moved, own.input)))));
-    }
-    const { type } = parameter;
-    model.graph.setInputs([...model.graph.inputs, parameter]);
-    model.graph.setInitializer(parameter, undefined);
-    parameter.type = type;
-    keepState(build, parameter, moved, initial);
+    };
+    const next = options.optimizer.update(context);
+    const complete = (value: Value): void => {
+      const moved = hold(parameter, value);
+      if (decay !== undefined) {
+        const own = addState(build, `${AVERAGE}${parameter.name}`, initial);
+        // a + (1 - d) (w - a): one product fewer, and exact once a equals w.
+        const share = emit.cast(emit.sub(emit.scalar(1), decay), initial.dtype);
+        own.finish(hold(own.input, emit.add(own.input, emit.mul(share, emit.sub(moved, own.input)))));
+      }
+      const { type } = parameter;
+      model.graph.setInputs([...model.graph.inputs, parameter]);
+      model.graph.setInitializer(parameter, undefined);
+      parameter.type = type;
+      keepState(build, parameter, moved, initial);
+    };
+    if (options.optimizer.finish === undefined) complete(next);
+    else waiting.push({ context, next, complete });
   }
+  const finished = options.optimizer.finish?.(waiting) ?? [];
+  for (const [index, { next, complete }] of waiting.entries()) complete(finished[index] ?? next);
 }
 
 /** Begins the names of averaged weights. */
