@@ -194,6 +194,31 @@ export const errors = {
         details: { path },
       },
     ),
+  /** A step of a recipe failed while it ran. `place` is that of the step in the text. */
+  recipeFailed: (step: string, place: string, cause: unknown, hint: string): LitheError =>
+    new LitheError(
+      'RECIPE_FAILED',
+      `Step "${step}" (${place}) failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        hint: cause instanceof LitheError && cause.hint !== undefined ? `${cause.hint} ${hint}` : hint,
+        details: { step },
+        cause,
+      },
+    ),
+  /** A recipe is not well-formed, or cannot be run as it is. Lines and columns count from 1. */
+  recipeInvalid: (
+    recipe: string,
+    problems: readonly { readonly line: number; readonly column: number; readonly message: string }[],
+    hint?: string,
+    cause?: unknown,
+  ): LitheError =>
+    new LitheError(
+      'RECIPE_INVALID',
+      `Recipe "${recipe}" cannot be run:${problems
+        .map(({ line, column, message }) => `\n  ${recipe}:${line}:${column}: ${message}`)
+        .join('')}`,
+      { hint, details: { recipe, problems }, cause },
+    ),
   /** Shapes or dtypes of connected values do not fit. */
   shapeMismatch: (node: string, problem: string): LitheError =>
     new LitheError('SHAPE_MISMATCH', `Node "${node}": ${problem}.`, { details: { node } }),

@@ -45,6 +45,29 @@ describe('LitheError', () => {
     expect([error.hint, error.cause]).toEqual(['Remove the reader first', inner]);
     expect(errors.passFailed('a/b', 2, 'a text').message).toBe('Pass "a/b" (step 2) failed: a text');
   });
+
+  it('names every place of a recipe that is wrong, and says what to do about a step that failed', () => {
+    const problems = [
+      { line: 3, column: 5, message: 'There is no step "a".' },
+      { line: 7, column: 1, message: 'The key "b" is there twice.' },
+    ];
+    const error = errors.recipeInvalid('r.yaml', problems, 'Correct it.');
+    expect(error).toMatchObject({ code: 'RECIPE_INVALID', hint: 'Correct it.', details: { problems } });
+    expect(error.message).toBe(
+      'Recipe "r.yaml" cannot be run:\n  r.yaml:3:5: There is no step "a".\n  r.yaml:7:1: The key "b" is there twice.',
+    );
+    const inner = errors.graphEditInvalid('it is used', 'Remove the reader first.');
+    const failed = errors.recipeFailed('a', 'r.yaml:3:5', inner, 'Run it again.');
+    expect(failed).toMatchObject({
+      code: 'RECIPE_FAILED',
+      hint: 'Remove the reader first. Run it again.',
+      cause: inner,
+    });
+    expect(errors.recipeFailed('a', 'r.yaml:3:5', 'a text', 'Again.')).toMatchObject({
+      message: 'Step "a" (r.yaml:3:5) failed: a text',
+      hint: 'Again.',
+    });
+  });
 });
 
 describe('invariant', () => {
