@@ -35,6 +35,8 @@ export interface Optimizer {
   readonly name: string;
   /** Weight decay of parameters whose group names none. */
   readonly weightDecay: number;
+  /** Whether the size of an update does not depend on the size of the gradients, as in Adam; `false` by default. */
+  readonly scaleInvariant?: boolean | undefined;
   /** Adds the update. */
   update(context: UpdateContext): Value;
   /**

@@ -96,6 +96,7 @@ function adamStep(context: UpdateContext, gradient: Value, options: AdamOptions)
 export function adam(options: AdamOptions = {}): Optimizer {
   return {
     name: 'Adam',
+    scaleInvariant: true,
     weightDecay: options.weightDecay ?? 0,
     update: (context) => context.emit.sub(context.parameter, adamStep(context, decayed(context), options)),
   };
@@ -105,6 +106,7 @@ export function adam(options: AdamOptions = {}): Optimizer {
 export function adamW(options: AdamOptions = {}): Optimizer {
   return {
     name: 'AdamW',
+    scaleInvariant: true,
     weightDecay: options.weightDecay ?? 0.01,
     update: (context) => context.emit.sub(shrunk(context), adamStep(context, context.gradient, options)),
   };
@@ -127,6 +129,7 @@ export function rmsprop(options: RmspropOptions = {}): Optimizer {
   const { alpha = 0.99, epsilon = 1e-8, momentum = 0 } = options;
   return {
     name: 'RMSprop',
+    scaleInvariant: true,
     weightDecay: options.weightDecay ?? 0,
     update: (context) => {
       const { emit, parameter, learningRate } = context;
@@ -157,6 +160,7 @@ export function lion(options: LionOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.99 } = options;
   return {
     name: 'Lion',
+    scaleInvariant: true,
     weightDecay: options.weightDecay ?? 0,
     update: (context) => {
       const { emit, gradient, learningRate } = context;

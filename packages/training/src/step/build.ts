@@ -24,6 +24,16 @@ export interface Slot {
   finish(next: Value): void;
 }
 
+/** A constant of the model that became state, though it does not learn by gradients. */
+export interface RunningStatistic {
+  /** Its value before the step. */
+  readonly input: Value;
+  /** Its value after it. */
+  readonly output: Value;
+  /** Where it starts. */
+  readonly initial: Tensor;
+}
+
 /** Adds a piece of state. */
 export function addState(build: Build, name: string, initial: Tensor): Slot {
   const { graph } = build.model;

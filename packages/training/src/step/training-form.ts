@@ -10,7 +10,7 @@ import {
   tensorType,
   type Value,
 } from '@lithe/core';
-import { type Build, keepState } from './build.ts';
+import { type Build, keepState, type RunningStatistic } from './build.ts';
 
 /** A random mask that a training step is fed. */
 export interface DropoutMask {
@@ -32,20 +32,19 @@ export interface TrainingForm {
   finish(holds: Value | undefined): void;
 }
 
-interface RunningStatistic {
-  readonly input: Value;
-  readonly output: Value;
-  readonly initial: Tensor;
-}
-
 /**
  * Brings the operators that behave differently in training to their training form: BatchNormalization uses the
  * statistics of the batch and updates the running ones; Dropout multiplies by a mask that is fed, so that every
  * backend drops the same elements and a resumed run goes on exactly as it would have.
+ *
+ * @param more further running statistics, which others have brought in
  */
-export async function trainingForm(build: Build): Promise<TrainingForm> {
+export async function trainingForm(
+  build: Build,
+  more: readonly RunningStatistic[] = [],
+): Promise<TrainingForm> {
   const { graph } = build.model;
-  const statistics: RunningStatistic[] = [];
+  const statistics: RunningStatistic[] = [...more];
   const masks: DropoutMask[] = [];
   for (const node of graph.nodes()) {
     if (node.is('BatchNormalization')) statistics.push(...(await batchNormalization(graph, node)));

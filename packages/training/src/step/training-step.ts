@@ -28,11 +28,12 @@ import {
   mixPrecision,
 } from '../precision/mixed-precision.ts';
 import { addState, type Build } from './build.ts';
+import { buildForms, type ForwardForm } from './forward-form.ts';
 import { lowerBatchNormalization } from './lower-batch-normalization.ts';
 import { promoteConstants } from './promote-constants.ts';
 import { shareEqualNodes } from './share-equal-nodes.ts';
 import { type DropoutMask, trainingForm } from './training-form.ts';
-import { AVERAGE, accumulate, clip, countUpdate, update, updateCount } from './update.ts';
+import { AVERAGE, accumulate, clip, countUpdate, scaleByGroup, update, updateCount } from './update.ts';
 import { chooseTrainable, findWeights } from './weights.ts';
 
 /** A group of parameters with settings of its own. */
@@ -43,6 +44,8 @@ export interface ParameterGroup {
   readonly weightDecay?: number | undefined;
   /** Factor on the learning rate; 1 by default. */
   readonly learningRateScale?: number | undefined;
+  /** Factor on the gradient, before clipping; 1 by default. */
+  readonly gradientScale?: number | undefined;
 }
 
 /** What a {@link trainingStep} is made from. */
@@ -87,6 +90,11 @@ export interface TrainingStepOptions {
    * float16: `fit` refuses others.
    */
   readonly mixedPrecision?: boolean | MixedPrecisionOptions | undefined;
+  /**
+   * Changes of the forward part that hold while training only, such as fake quantization whose ranges follow the batches;
+   * none by default.
+   */
+  readonly forms?: readonly ForwardForm[] | undefined;
   /** Gradient rules; those of the standard operators by default. */
   readonly rules?: TraitTable<GradientRule> | undefined;
   /** Operators that are known. */
@@ -146,10 +154,13 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const found = await findWeights(graph);
   const emit = new Emitter(graph, opset, 'train/');
   const build: Build = { model: copy, emit, options, state: [], outputs: [] };
-  const form = await trainingForm(build);
+  const { forms = [] } = options;
+  const early = forms.length === 0 ? undefined : updateCount(build);
+  const formed = early && (await buildForms(build, forms, { step: early.input, opset }));
+  const form = await trainingForm(build, formed?.statistics);
   await inferShapes(copy, { opset });
   const mixed = await mixedOf(build, [...found, ...form.masks.map(({ name }) => graph.value(name) as Value)]);
-  const count = updateCount(build);
+  const count = early ?? updateCount(build);
   const context = lossContext({
     graph,
     emit,
@@ -167,7 +178,7 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const gradients = addGradients(copy, {
     of: scaling?.scaled ?? loss,
     wrt: parameters,
-    stop: context.detached,
+    stop: new Set([...context.detached, ...(formed?.stopped ?? [])]),
     rules: options.rules,
     opset,
   }).map((value, index) => value ?? emit.zerosLike(parameters[index] as Value));
@@ -177,7 +188,7 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const step = countUpdate(build, count, averaged.ready);
   await update(build, {
     parameters,
-    gradients: clip(build, averaged.gradients),
+    gradients: clip(build, scaleByGroup(build, parameters, averaged.gradients)),
     rate,
     step,
     ready: averaged.ready,

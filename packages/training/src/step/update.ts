@@ -33,6 +33,18 @@ export function accumulate(build: Build, parameters: readonly Value[], gradients
   return { gradients: averages, ready };
 }
 
+/** Multiplies gradients by the factor of their group. */
+export function scaleByGroup(
+  { emit, options }: Build,
+  parameters: readonly Value[],
+  gradients: readonly Value[],
+): readonly Value[] {
+  return gradients.map((value, index) => {
+    const { name } = parameters[index] as Value;
+    return emit.scale(value, options.groups?.find((group) => group.matches(name))?.gradientScale ?? 1);
+  });
+}
+
 /** Clips gradients, by value first and then by the norm of all together. */
 export function clip({ emit, options }: Build, gradients: readonly Value[]): readonly Value[] {
   const { clipValue, clipNorm } = options;
