@@ -42,6 +42,12 @@ export {
 export { trainedModel } from './fit/trained-model.ts';
 export type { AttentionOptions } from './layers/attention.ts';
 export {
+  type FreshWeight,
+  type FreshWeights,
+  type FreshWeightsOptions,
+  freshWeights,
+} from './layers/fresh-weights.ts';
+export {
   filledWith,
   type GainOptions,
   type Initializer,
@@ -71,6 +77,7 @@ export {
 } from './layers/networks.ts';
 export type { BatchNormOptions, LayerNormOptions } from './layers/normalization.ts';
 export type { PoolOptions } from './layers/pool.ts';
+export type { WeightRole } from './layers/weight-role.ts';
 export type { Conv2dOptions, EmbeddingOptions, LinearOptions } from './layers/weighted.ts';
 export { type AddedLoss, addLoss } from './losses/add-loss.ts';
 export { huberBetween, oneHot } from './losses/building-blocks.ts';
@@ -120,6 +127,42 @@ export {
 } from './optimizers/standard.ts';
 export type { DynamicLossScale, LossScaleOutputs } from './precision/loss-scale.ts';
 export type { MixedPrecisionOptions } from './precision/mixed-precision.ts';
+export type { AugmentationChoice, AugmentationSettings, FillField } from './recipe/augment-options.ts';
+export {
+  epochsTable,
+  type FitDraftRequest,
+  fitDraft,
+  type TrainingData,
+  type TrainingResources,
+  trainingData,
+  trainingResources,
+} from './recipe/fit-draft.ts';
+export {
+  type LossChoice,
+  type LossSettings,
+  type OutputField,
+  type ScoresField,
+  type TaskLoss,
+  type TaskLossRequest,
+  taskLoss,
+} from './recipe/loss-options.ts';
+export { type OptimizerChoice, type OptimizerSettings, optimizerOf } from './recipe/optimizer-options.ts';
+export { plugin } from './recipe/plugin.ts';
+export {
+  type ScheduleChoice,
+  type ScheduleSettings,
+  scheduleOf,
+  type WarmUpField,
+} from './recipe/schedule-options.ts';
+export { train } from './recipe/train.ts';
+export {
+  type TrainingFields,
+  type TrainingOptions,
+  type TrainingSettings,
+  trainingFields,
+  trainingRule,
+} from './recipe/training-options.ts';
+export { type ReadSamplesOptions, readSamples, subsetTable } from './recipe/training-samples.ts';
 export { standardGradients } from './rules/standard-gradients.ts';
 export type { DropoutMask } from './step/training-form.ts';
 export {

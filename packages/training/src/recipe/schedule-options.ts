@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import {
+  constantSchedule,
+  cosineSchedule,
+  type OneCycleOptions,
+  oneCycleSchedule,
+  polynomialSchedule,
+  type Schedule,
+  stepSchedule,
+  warmUp,
+} from '../fit/schedule.ts';
+import { allowedNames, namedChoice } from './choice.ts';
+
+/** What every schedule takes. */
+export interface WarmUpField {
+  /** Steps over which the rate rises from 0 before the schedule begins; none by default. */
+  readonly warmUp?: number | undefined;
+}
+
+/** A schedule as data: its name, and its options beside it. */
+export type ScheduleSettings = WarmUpField &
+  (
+    | { readonly name: 'constant' }
+    | { readonly name: 'cosine'; readonly floor?: number | undefined }
+    | ({ readonly name: 'one-cycle' } & OneCycleOptions)
+    | {
+        readonly name: 'polynomial';
+        readonly power?: number | undefined;
+        readonly floor?: number | undefined;
+      }
+    | { readonly name: 'step'; readonly epochs: readonly number[]; readonly factor?: number | undefined }
+  );
+
+/** {@link ScheduleSettings}, or the name alone. */
+export type ScheduleChoice = ScheduleSettings | Exclude<ScheduleSettings['name'], 'step'>;
+
+const positive = z.number().positive().optional();
+const floor = z.number().min(0).max(1).optional();
+const warm = { warmUp: z.int().min(1).optional() };
+
+/** The schema of {@link ScheduleChoice}. */
+export const scheduleSchema: z.ZodType<ScheduleSettings, ScheduleChoice> = namedChoice(
+  z.discriminatedUnion(
+    'name',
+    [
+      z.strictObject({ name: z.literal('constant'), ...warm }),
+      z.strictObject({ name: z.literal('cosine'), floor, ...warm }),
+      z.strictObject({
+        name: z.literal('one-cycle'),
+        rise: z.number().gt(0).lt(1).optional(),
+        startDivisor: positive,
+        finalDivisor: positive,
+        ...warm,
+      }),
+      z.strictObject({ name: z.literal('polynomial'), power: positive, floor, ...warm }),
+      z.strictObject({
+        name: z.literal('step'),
+        epochs: z.array(z.int().min(1)).min(1),
+        factor: positive,
+        ...warm,
+      }),
+    ],
+    allowedNames(['one-cycle', 'cosine', 'constant', 'polynomial', 'step']),
+  ),
+);
+
+/** The schedule that options name. */
+export function scheduleOf(settings: ScheduleSettings): Schedule {
+  const schedule = bare(settings);
+  return settings.warmUp === undefined ? schedule : warmUp(settings.warmUp, schedule);
+}
+
+function bare(settings: ScheduleSettings): Schedule {
+  switch (settings.name) {
+    case 'constant':
+      return constantSchedule();
+    case 'cosine':
+      return cosineSchedule(settings);
+    case 'one-cycle':
+      return oneCycleSchedule(settings);
+    case 'polynomial':
+      return polynomialSchedule(settings);
+    case 'step':
+      return stepSchedule(settings);
+  }
+}

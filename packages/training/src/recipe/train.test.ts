@@ -1,0 +1,233 @@
+import {
+  type ArtifactStore,
+  arrayDataset,
+  type Dataset,
+  isLitheError,
+  type Model,
+  type OptimizeOptions,
+  optimize,
+  stepOf,
+  Tensor,
+} from '@lithe/core';
+import { evaluateModel, referenceBackend } from '@lithe/core/reference';
+import { describe, expect, it } from 'vitest';
+import { memoryCheckpoints } from '../checkpoint/store.ts';
+import { sampleTable } from '../data/sample-table.ts';
+import { fit } from '../fit/fit.ts';
+import { oneCycleSchedule } from '../fit/schedule.ts';
+import { mlp } from '../layers/networks.ts';
+import { crossEntropy } from '../losses/classification.ts';
+import { adamW } from '../optimizers/standard.ts';
+import { plugin } from './plugin.ts';
+import { train } from './train.ts';
+import type { TrainingOptions } from './training-options.ts';
+
+const SAMPLES = 64;
+
+/** Points of two classes, apart by the sign of the sum of their numbers. */
+const points = Float32Array.from({ length: SAMPLES * 2 }, (_, at) => Math.sin(at * 12.9898) * 2);
+const classes = Array.from({ length: SAMPLES }, (_, at) =>
+  (points[2 * at] ?? 0) + (points[2 * at + 1] ?? 0) > 0 ? 1 : 0,
+);
+const x = Tensor.from('float32', [SAMPLES, 2], points);
+const label = Tensor.from('int64', [SAMPLES], BigInt64Array.from(classes, BigInt));
+const samples = arrayDataset({ inputs: { x }, targets: { label } });
+
+const small = (): Promise<Model> => mlp({ inputs: 2, hidden: [8], classes: 2 });
+const basic: TrainingOptions = { epochs: 3, batchSize: 16, learningRate: 0.05 };
+
+async function run(
+  options: object,
+  more: OptimizeOptions = {},
+): Promise<Awaited<ReturnType<typeof optimize>>> {
+  return await optimize(await small(), [stepOf(train, options)], {
+    backend: referenceBackend(),
+    trainingData: samples,
+    seed: 1,
+    ...more,
+  });
+}
+
+const weightOf = async (model: Model, name: string): Promise<readonly number[]> => [
+  ...((await model.graph.value(name)?.initializer?.load())?.toFloat64Array() ?? []),
+];
+
+const codeOf = async (work: () => Promise<unknown>): Promise<string> => {
+  try {
+    await work();
+  } catch (error) {
+    if (isLitheError(error, 'PASS_FAILED') && isLitheError(error.cause)) return error.cause.code;
+    if (isLitheError(error)) return error.code;
+    throw error;
+  }
+  return 'none';
+};
+
+describe('training/train', () => {
+  it('learns, and tells each epoch in a table that a report can draw', async () => {
+    const { model, report } = await run({ ...basic, epochs: 12 });
+    const { logits } = await evaluateModel(model, { x });
+    const scores = logits?.toFloat64Array() ?? [];
+    const right = classes.filter(
+      (one, at) => ((scores[2 * at + 1] ?? 0) > (scores[2 * at] ?? 0) ? 1 : 0) === one,
+    );
+    expect(right.length).toBeGreaterThan(0.9 * SAMPLES);
+    const [step] = report.steps;
+    const table = step?.tables?.['epochs'];
+    expect(table?.columns.map(({ name }) => name)).toEqual(['epoch', 'loss', 'learning rate']);
+    expect(table?.rows.map(([epoch]) => epoch)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    expect(table?.plot).toEqual({ kind: 'line', x: 'epoch', y: ['loss'] });
+    expect(step?.metrics['samples']?.value).toBe(SAMPLES);
+  });
+
+  it('gives the weights that fit gives with the same settings written in code', async () => {
+    const seeds: number[] = [];
+    const { model } = await run(basic, {
+      seed: 5,
+      // The seed of the run inside is what the pass draws from its own stream.
+      onProgress: () => seeds.push(0),
+    });
+    const { createRunContext } = await import('@lithe/core');
+    const inner = Math.floor(
+      createRunContext({ seed: 5 }).rng.fork('training/train').fork('fit').next() * 2 ** 32,
+    );
+    const { model: wanted } = await fit(await small(), sampleTable({ inputs: { x }, targets: { label } }), {
+      backend: referenceBackend(),
+      loss: crossEntropy({ logits: 'logits' }),
+      optimizer: adamW(),
+      schedule: oneCycleSchedule(),
+      learningRate: 0.05,
+      epochs: 3,
+      batchSize: 16,
+      seed: inner,
+    });
+    expect(await weightOf(model, 'linear1.weight')).toEqual(await weightOf(wanted, 'linear1.weight'));
+    expect(seeds.length).toBeGreaterThan(0);
+  });
+
+  it('starts from fresh weights of the seed where it is asked to', async () => {
+    const weights = async (seed: number, options: object): Promise<readonly number[]> =>
+      weightOf((await run({ ...basic, learningRate: 1e-12, ...options }, { seed })).model, 'linear1.weight');
+    const original = await weightOf(await small(), 'linear1.weight');
+    const kept = await weights(1, {});
+    for (const [at, value] of kept.entries()) expect(value).toBeCloseTo(original[at] ?? Number.NaN, 6);
+    const [first, again, second] = [
+      await weights(1, { initialize: true }),
+      await weights(1, { initialize: true }),
+      await weights(2, { initialize: true }),
+    ];
+    expect(first).toEqual(again);
+    expect(first).not.toEqual(second);
+    expect(Math.abs((first[0] ?? 0) - (original[0] ?? 0))).toBeGreaterThan(1e-3);
+  });
+
+  it('keeps a share aside and takes the epoch that is best on it', async () => {
+    const { report } = await run({ ...basic, epochs: 4, validation: 0.25 });
+    const [step] = report.steps;
+    expect(step?.metrics['samples']?.value).toBe(0.75 * SAMPLES);
+    const rows = step?.tables?.['epochs']?.rows ?? [];
+    const metrics = rows.map((row) => Number(row[3]));
+    const best = Math.max(...metrics);
+    expect(step?.metrics['validation']?.value).toBe(best);
+    expect(step?.metrics['epoch taken']?.value).toBe(metrics.indexOf(best) + 1);
+    // Accuracy of 16 samples.
+    for (const value of metrics) expect(Number.isInteger(value * 16)).toBe(true);
+  });
+
+  it('goes on from a checkpoint to the same weights, and drops one of other options', async () => {
+    const kept = new Map<string, ArtifactStore>();
+    const store = (name: string): ArtifactStore => {
+      const one = kept.get(name) ?? memoryCheckpoints();
+      kept.set(name, one);
+      return one;
+    };
+    const whole = await run({ ...basic, checkpointEvery: 1 });
+    const stop = new AbortController();
+    let steps = 0;
+    const progress = ({
+      done,
+      label,
+    }: {
+      readonly done: number;
+      readonly label?: string | undefined;
+    }): void => {
+      if (label?.startsWith('epoch') === true) steps = done;
+      if (steps === 6) stop.abort();
+    };
+    await expect(
+      run({ ...basic, checkpointEvery: 1 }, { store, signal: stop.signal, onProgress: progress }),
+    ).rejects.toMatchObject({ name: 'AbortError' });
+    let first = 0;
+    const resumed = await run(
+      { ...basic, checkpointEvery: 1 },
+      {
+        store,
+        onProgress: ({ done, label }) => {
+          if (first === 0 && label?.startsWith('epoch') === true) first = done;
+        },
+      },
+    );
+    expect(first).toBe(7);
+    expect(await weightOf(resumed.model, 'linear1.weight')).toEqual(
+      await weightOf(whole.model, 'linear1.weight'),
+    );
+    const warnings: string[] = [];
+    const other = { ...basic, learningRate: 0.01 };
+    const anew = await run(other, { store, log: { warn: (message) => warnings.push(message) } });
+    expect(warnings).toHaveLength(1);
+    expect(await weightOf(anew.model, 'linear1.weight')).toEqual(
+      await weightOf((await run(other)).model, 'linear1.weight'),
+    );
+  });
+
+  it('takes bytes as class numbers, and the input of a softmax as scores', async () => {
+    const bytes = Tensor.from('uint8', [SAMPLES], Uint8Array.from(classes));
+    const data = arrayDataset({ inputs: { x }, targets: { y: bytes } });
+    const trained = await run(basic, { trainingData: data });
+    expect(await weightOf(trained.model, 'linear1.weight')).toEqual(
+      await weightOf((await run(basic)).model, 'linear1.weight'),
+    );
+  });
+
+  it('lets patterns choose what learns', async () => {
+    const before = await small();
+    const { model } = await run({ ...basic, trainable: ['classifier.*'] });
+    expect(await weightOf(model, 'linear1.weight')).toEqual(await weightOf(before, 'linear1.weight'));
+    expect(await weightOf(model, 'classifier.weight')).not.toEqual(
+      await weightOf(before, 'classifier.weight'),
+    );
+  });
+
+  it.each<readonly [string, object, RegExp]>([
+    ['an unknown option', { ...basic, epoch: 3 }, /epoch/],
+    ['an unknown optimizer', { ...basic, optimizer: 'adagrad' }, /one of adamw, adam, lion, rmsprop, sgd/],
+    ['an option of another optimizer', { ...basic, optimizer: { name: 'sgd', beta1: 0.9 } }, /beta1/],
+    ['an unknown schedule', { ...basic, schedule: 'linear' }, /one of one-cycle, cosine/],
+    ['an unknown augmentation', { ...basic, augment: ['rotate'] }, /augment/],
+    ['patience without a validation share', { ...basic, patience: 2 }, /validation/],
+    ['no learning rate', { epochs: 1 }, /learningRate/],
+  ])('refuses %s', (_, options, message) => {
+    expect(() => stepOf(train, options)).toThrow(message);
+  });
+
+  it('refuses data that does not fit, in words', async () => {
+    const targets = { label: Tensor.from('int64', [SAMPLES], new BigInt64Array(SAMPLES).fill(2n)) };
+    const wrong: readonly (readonly [string, Dataset])[] = [
+      ['DATA_INVALID', arrayDataset({ inputs: { x } })],
+      ['DATA_INVALID', arrayDataset({ inputs: { y: x }, targets: { label } })],
+      ['DATA_INVALID', arrayDataset({ inputs: { x }, targets })],
+      ['DATA_INVALID', arrayDataset({ inputs: { x }, targets: { a: label, b: label } })],
+      ['DATA_INVALID', arrayDataset({ inputs: { x }, targets: { label: x } })],
+    ];
+    for (const [code, trainingData] of wrong)
+      expect(await codeOf(() => run(basic, { trainingData }))).toBe(code);
+    expect(await codeOf(() => run(basic, { trainingData: undefined }))).toBe('PASS_NEEDS');
+  });
+
+  it('is in the plugin of the package', () => {
+    expect(plugin.passes.map(({ spec }) => spec.name)).toEqual([
+      'training/train',
+      'training/activation-checkpointing',
+    ]);
+  });
+});
