@@ -164,6 +164,8 @@ export {
 } from './recipe/training-options.ts';
 export { type ReadSamplesOptions, readSamples, subsetTable } from './recipe/training-samples.ts';
 export { standardGradients } from './rules/standard-gradients.ts';
+export type { ForwardContext, ForwardForm, StatisticState } from './step/forward-form.ts';
+export { sortNodes } from './step/sort-nodes.ts';
 export type { DropoutMask } from './step/training-form.ts';
 export {
   type ParameterGroup,
@@ -171,3 +173,4 @@ export {
   type TrainingStepOptions,
   trainingStep,
 } from './step/training-step.ts';
+export { findWeights } from './step/weights.ts';
