@@ -14,8 +14,10 @@ import { readOnnx } from '@lithe/onnx';
 import { drawTextLines, launchChromium } from '@lithe-internal/browser';
 import type { Subject } from './subject.ts';
 
-const HEIGHT = 48;
-const WIDTH = 320;
+/** Pixels of a line. */
+export const HEIGHT = 48;
+/** Pixels of a line. */
+export const WIDTH = 320;
 /** Samples whose outputs (a million floats each) are kept for the signal to noise. */
 const COMPARED = 16;
 
@@ -25,7 +27,7 @@ const words =
   );
 
 /** Lines of two to four words. The same numbers give the same lines. */
-function linesOf(count: number, from: number): readonly string[] {
+export function linesOf(count: number, from: number): readonly string[] {
   return Array.from({ length: count }, (_, line) => {
     const index = from + line;
     return Array.from(
@@ -35,23 +37,25 @@ function linesOf(count: number, from: number): readonly string[] {
   });
 }
 
-/** Lines of text as the recognizer takes them, `[N, 3, 48, 320]`; drawn once and kept in a folder. */
-async function drawn(lines: readonly string[], cache: string): Promise<Tensor<'float32'>> {
+/** Lines of text as red, green and blue bytes, `[line, y, x, 3]`; drawn once and kept in a folder. */
+export async function drawnPixels(lines: readonly string[], cache: string): Promise<Uint8Array> {
   const key = createHash('sha256').update(lines.join('\n')).digest('hex').slice(0, 16);
   const file = path.join(cache, `lines-${key}.bin`);
-  let pixels: Uint8Array;
   try {
-    pixels = new Uint8Array(await readFile(file));
+    return new Uint8Array(await readFile(file));
   } catch {
     const browser = await launchChromium();
-    try {
-      pixels = await drawTextLines(browser, lines, { height: HEIGHT, width: WIDTH });
-    } finally {
-      await browser.close();
-    }
+    await using _browser = { [Symbol.asyncDispose]: () => browser.close() };
+    const pixels = await drawTextLines(browser, lines, { height: HEIGHT, width: WIDTH });
     await mkdir(cache, { recursive: true });
     await writeFile(file, pixels);
+    return pixels;
   }
+}
+
+/** Lines of text as the recognizer takes them, `[N, 3, 48, 320]`. */
+async function drawn(lines: readonly string[], cache: string): Promise<Tensor<'float32'>> {
+  const pixels = await drawnPixels(lines, cache);
   const plane = HEIGHT * WIDTH;
   const values = new Float32Array(lines.length * 3 * plane);
   for (let image = 0; image < lines.length; image++) {
