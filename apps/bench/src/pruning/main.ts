@@ -13,17 +13,20 @@ import { fresh, train } from './recover.ts';
 const settings = {
   'fashion-cnn': { epochs: 8, learningRate: 0.002, recovery: 4, recoveryRate: 0.001 },
   'fashion-mobilenet-v2': { epochs: 10, learningRate: 0.005, recovery: 5, recoveryRate: 0.002 },
-  'fashion-resnet': { epochs: 6, learningRate: 0.005, recovery: 4, recoveryRate: 0.002 },
+  'fashion-resnet': { epochs: 6, learningRate: 0.005, recovery: 6, recoveryRate: 0.005 },
 } as const satisfies Readonly<Record<TrainedName, object>>;
 
 /** What is measured of one seed. */
 interface Seed {
   readonly seed: number;
   readonly before: number;
-  readonly tuned: number;
-  readonly distilled: number;
-  readonly scratch: number;
+  /** Accuracy of each arm that was run. */
+  readonly after: Readonly<Partial<Record<Arm, number>>>;
 }
+
+/** What becomes of the pruned network: trained on, trained on beside the original, or trained from fresh weights. */
+const arms = { tuned: 'fine-tuned', distilled: 'distilled', scratch: 'from scratch' } as const;
+type Arm = keyof typeof arms;
 
 const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 const meanOf = (values: readonly number[]): number =>
@@ -32,7 +35,7 @@ const meanOf = (values: readonly number[]): number =>
 /**
  * Prunes a trained network to half of its channels and recovers it, beside the same small network trained from
  * scratch, for several seeds: `--model fashion-cnn|fashion-mobilenet-v2|fashion-resnet`, `--criterion l2`, `--ratio 0.5`,
- * `--seeds 3`, `--threads 1`, `--out .out/pruning`. Trained networks are kept there: a run that was stopped goes on.
+ * `--seeds 3`, `--arms tuned,distilled,scratch`, `--threads 1`, `--out .out/pruning`. Trained networks are kept there: a run that was stopped goes on.
  */
 export async function main(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
@@ -42,6 +45,7 @@ export async function main(args: readonly string[]): Promise<number> {
       criterion: { type: 'string', default: 'l2' },
       ratio: { type: 'string', default: '0.5' },
       seeds: { type: 'string', default: '3' },
+      arms: { type: 'string', default: Object.keys(arms).join(',') },
       threads: { type: 'string', default: '1' },
       out: { type: 'string', default: '.out/pruning' },
     },
@@ -52,6 +56,7 @@ export async function main(args: readonly string[]): Promise<number> {
     backend,
     criterion: values.criterion as CriterionName,
     ratio: Number(values.ratio),
+    arms: (Object.keys(arms) as Arm[]).filter((arm) => values.arms.split(',').includes(arm)),
     folder: values.out,
   });
   const seeds: Seed[] = [];
@@ -65,6 +70,7 @@ interface RunSettings {
   readonly backend: Backend;
   readonly criterion: CriterionName;
   readonly ratio: number;
+  readonly arms: readonly Arm[];
   readonly folder: string;
 }
 
@@ -94,20 +100,16 @@ class PruningRun {
       process.stderr.write(`${this.#name}, seed ${seed}, ${what}: ${line}\n`);
     const base = { backend, images, seed };
     const again = { ...base, epochs: recovery, learningRate: recoveryRate };
-    const tuned = await this.#kept(`tuned-${seed}`, () => train(small, { ...again, log: log('fine-tuned') }));
-    const distilled = await this.#kept(`distilled-${seed}`, () =>
-      train(small, { ...again, teacher: dense, log: log('distilled') }),
-    );
-    const scratch = await this.#kept(`scratch-${seed}`, () =>
-      train(fresh(small, seed), { ...base, epochs, learningRate, log: log('from scratch') }),
-    );
-    return {
-      seed,
-      before: await accuracy(small),
-      tuned: await accuracy(tuned),
-      distilled: await accuracy(distilled),
-      scratch: await accuracy(scratch),
+    const make: Readonly<Record<Arm, () => Promise<Model>>> = {
+      tuned: () => train(small, { ...again, log: log('fine-tuned') }),
+      distilled: () => train(small, { ...again, teacher: dense, log: log('distilled') }),
+      scratch: () => train(fresh(small, seed), { ...base, epochs, learningRate, log: log('from scratch') }),
     };
+    const after: Partial<Record<Arm, number>> = {};
+    for (const arm of this.#settings.arms) {
+      after[arm] = await accuracy(await this.#kept(`${arm}-${seed}`, make[arm]));
+    }
+    return { seed, before: await accuracy(small), after };
   }
 
   /** A network from an earlier run, or made and kept. */
@@ -140,14 +142,14 @@ class PruningRun {
     const lines = [
       `${this.#name}, ${criterion}, ${percent(ratio)} of the channels: original ${percent(before)} of 10,000 held-out images`,
       `${(whole.macs / part.macs).toFixed(2)}x fewer multiplications, ${(whole.parameters / part.parameters).toFixed(2)}x fewer parameters, ${speedup} as fast at batch 64`,
-      'seed   pruned   fine-tuned   distilled   from scratch',
+      `seed   pruned   ${this.#settings.arms.map((arm) => arms[arm]).join('   ')}`,
       ...seeds.map(
-        ({ seed, before: raw, tuned, distilled, scratch }) =>
-          `${seed}     ${percent(raw)}     ${percent(tuned)}     ${percent(distilled)}     ${percent(scratch)}`,
+        ({ seed, before: raw, after }) =>
+          `${seed}     ${[raw, ...this.#settings.arms.map((arm) => after[arm] ?? Number.NaN)].map(percent).join('     ')}`,
       ),
-      ...(['tuned', 'distilled', 'scratch'] as const).map((kind) => {
-        const mean = meanOf(seeds.map((one) => one[kind]));
-        return `${kind}: mean ${percent(mean)}, ${(100 * (mean - before)).toFixed(2)} points from the original`;
+      ...this.#settings.arms.map((arm) => {
+        const mean = meanOf(seeds.map((one) => one.after[arm] ?? Number.NaN));
+        return `${arms[arm]}: mean ${percent(mean)}, ${(100 * (mean - before)).toFixed(2)} points from the original`;
       }),
     ];
     process.stdout.write(`${lines.join('\n')}\n`);
