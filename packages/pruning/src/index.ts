@@ -23,6 +23,7 @@ export {
 export { randomScore } from './criteria/random.ts';
 export { type Normalizer, normalizers, type Reduction, reductions } from './criteria/reduce.ts';
 export { type LowRankBudget, type LowRankOptions, lowRank } from './low-rank/low-rank.ts';
+export { plugin } from './plugin.ts';
 export {
   type BatchNormReestimationOptions,
   batchNormReestimation,

@@ -134,6 +134,22 @@ describe('least-squares refit', () => {
     expect(report.steps[1]?.applied.length).toBeGreaterThan(2);
   });
 
+  it('finds the original by its name, as recipes say it', async () => {
+    const original = await dependentNet();
+    const pruned = await withoutUnit(original, 'w1', [1]);
+    const data = arrayDataset({ inputs: { x: imagesOf(16) } });
+    const context = { data, backend, models: { wide: original } };
+    const byName = await optimize(pruned, [leastSquaresRefit({ original: 'wide' })], context);
+    const byValue = await optimize(pruned, [leastSquaresRefit({ original })], context);
+    expect(byName.report.steps[0]?.applied.length).toBeGreaterThan(0);
+    expect(byName.report.steps[0]?.tables).toEqual(byValue.report.steps[0]?.tables);
+    // Beside itself, which is what "original" is here, there is nothing to refit.
+    expect((await optimize(pruned, [leastSquaresRefit()], context)).report.steps[0]?.changed).toBe(false);
+    await expect(optimize(pruned, [leastSquaresRefit({ original: 'thin' })], context)).rejects.toMatchObject({
+      cause: { code: 'OPTIONS_INVALID' },
+    });
+  });
+
   it('keeps to the weights, and says so, where there are fewer positions than inputs', async () => {
     const original = await dependentNet();
     const pruned = await withoutUnit(original, 'w1', [0]);

@@ -42,8 +42,11 @@ export interface RefitSettings {
 
 /** Options of {@link leastSquaresRefit}. */
 export interface LeastSquaresRefitOptions extends RefitSettings {
-  /** The model before pruning, with the names that the pruned one has. */
-  readonly original: Model;
+  /**
+   * The model before pruning, with the names that the pruned one has; or its name among the models of the context, as a
+   * recipe has it. `original`, what the passes started from, by default.
+   */
+  readonly original?: Model | string | undefined;
 }
 
 /** Options of {@link refit}. */
@@ -210,7 +213,7 @@ export async function refit(pruned: Model, original: Model, options: RefitOption
 
 const count = z.int().min(1);
 const schema: z.ZodType<LeastSquaresRefitOptions, LeastSquaresRefitOptions> = z.strictObject({
-  original: z.instanceof(Model),
+  original: z.union([z.instanceof(Model), z.string().min(1)]).optional(),
   samples: count.optional(),
   batchSize: count.optional(),
   positions: count.optional(),
@@ -218,16 +221,15 @@ const schema: z.ZodType<LeastSquaresRefitOptions, LeastSquaresRefitOptions> = z.
 });
 
 /**
- * {@link refit} as a step behind `prune`: `[prune({ … }), leastSquaresRefit({ original: model })]`, with `data` and
- * `backend` given to `optimize`.
+ * {@link refit} as a step behind `prune`: `[prune({ … }), leastSquaresRefit()]`, with `data` and `backend` given to
+ * `optimize`.
  *
  * @throws {LitheError} as {@link refit} does
  * @example
  * ```ts
  * import { leastSquaresRefit } from '@lithe/pruning';
- * import { cnn } from '@lithe/training';
  *
- * leastSquaresRefit({ original: await cnn() }).needs; // => ['data', 'backend']
+ * leastSquaresRefit().needs; // => ['data', 'backend']
  * ```
  */
 export const leastSquaresRefit: Pass<LeastSquaresRefitOptions, LeastSquaresRefitOptions> = definePass({
@@ -241,6 +243,8 @@ export const leastSquaresRefit: Pass<LeastSquaresRefitOptions, LeastSquaresRefit
   run: async (draft, settings, context): Promise<RefitReport> => {
     const { data, backend } = context;
     if (data === undefined || backend === undefined) throw errors.passNeeds(name, ['data', 'backend']);
-    return refitDraft(draft, settings.original, settings, { ...context, data, backend });
+    const { original = 'original' } = settings;
+    const before = typeof original === 'string' ? await context.modelNamed(original) : original;
+    return refitDraft(draft, before, settings, { ...context, data, backend });
   },
 });
