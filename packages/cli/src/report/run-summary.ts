@@ -18,7 +18,7 @@ export interface Spread {
 export interface Speedup {
   /** Samples at a time. */
   readonly batch: number;
-  /** How many times as fast: the geometric mean over the seeds. */
+  /** How many times as fast: the mean over the seeds. */
   readonly ratio: number;
   /** 95 % interval; with several seeds the span of theirs. */
   readonly interval: readonly [number, number];
@@ -164,7 +164,7 @@ function ratioOf(
 }
 
 /**
- * One model beside another of the same run, seed by seed.
+ * One model beside another of the same run: ratios are taken seed by seed, then their mean.
  *
  * Latencies were measured beside the original of the run. The speedup between two steps is the ratio of theirs; its
  * interval combines both as independent errors of the logarithm.
@@ -172,6 +172,8 @@ function ratioOf(
 export function compareSteps(step: StepSummary, other: StepSummary): Comparison {
   const same = step.name === other.name;
   const gains: number[] = [];
+  const sizes: number[] = [];
+  const macs: number[] = [];
   const measured = new Map<
     number,
     { readonly ratio: number; readonly interval: readonly [number, number] }[]
@@ -181,6 +183,8 @@ export function compareSteps(step: StepSummary, other: StepSummary): Comparison 
     if (beside === undefined) continue;
     if (figures.metric !== undefined && beside.metric !== undefined)
       gains.push(figures.metric - beside.metric);
+    if (figures.bytes !== undefined && beside.bytes !== undefined) sizes.push(beside.bytes / figures.bytes);
+    if (figures.macs !== undefined && beside.macs !== undefined) macs.push(beside.macs / figures.macs);
     for (const speedup of figures.speedups) {
       const against = beside.speedups.find(({ batch }) => batch === speedup.batch);
       if (against === undefined) continue;
@@ -189,17 +193,15 @@ export function compareSteps(step: StepSummary, other: StepSummary): Comparison 
       measured.set(speedup.batch, list);
     }
   }
-  const divided = (by: Spread | undefined, what: Spread | undefined): number | undefined =>
-    by === undefined || what === undefined ? undefined : what.mean / by.mean;
   return {
-    smaller: divided(step.bytes, other.bytes),
-    fewerMacs: divided(step.macs, other.macs),
+    smaller: spreadOf(sizes)?.mean,
+    fewerMacs: spreadOf(macs)?.mean,
     gain: spreadOf(gains),
     speedups: [...measured]
       .sort(([left], [right]) => left - right)
       .map(([batch, list]) => ({
         batch,
-        ratio: Math.exp(list.reduce((sum, { ratio }) => sum + Math.log(ratio), 0) / list.length),
+        ratio: list.reduce((sum, { ratio }) => sum + ratio, 0) / list.length,
         interval: [
           list.reduce((low, { interval }) => Math.min(low, interval[0]), Number.POSITIVE_INFINITY),
           list.reduce((high, { interval }) => Math.max(high, interval[1]), 0),

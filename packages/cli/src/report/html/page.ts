@@ -2,16 +2,24 @@ import { createHash } from 'node:crypto';
 import { type Html, html, trusted } from './markup.ts';
 import { styleSheet } from './style.ts';
 
+/** A part of a page under its own heading. */
+export interface PageSection {
+  /** Where the navigation leads. */
+  readonly id: string;
+  /** Heading. */
+  readonly title: string;
+  /** What is in it. */
+  readonly body: Html;
+}
+
 /** What is on a page. */
 export interface PageParts {
   /** Title of the document. */
   readonly title: string;
-  /** Sections that the navigation leads to: their ids and headings. */
-  readonly sections: readonly { readonly id: string; readonly title: string }[];
   /** The head of the page: its title and what came out. */
   readonly header: Html;
-  /** The sections. */
-  readonly body: readonly Html[];
+  /** The sections, in order. */
+  readonly sections: readonly PageSection[];
   /** The last line. */
   readonly footer: Html;
 }
@@ -24,7 +32,7 @@ addEventListener('afterprint',()=>{for(const d of document.querySelectorAll('det
  * A whole document in one file. It asks for nothing from anywhere: its policy forbids every request, and every script
  * but its own.
  */
-export function pageDocument({ title, sections, header, body, footer }: PageParts): string {
+export function pageDocument({ title, sections, header, footer }: PageParts): string {
   const hash = createHash('sha256').update(script).digest('base64');
   const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`;
   return html`<!doctype html>
@@ -45,7 +53,10 @@ export function pageDocument({ title, sections, header, body, footer }: PagePart
     ({ id, title: heading }) => html`<li><a href="#${id}">${heading}</a></li>`,
   )}</ul></nav>
 <main id="main">
-${body.map((section) => html`${section}\n`)}</main>
+${sections.map(
+  ({ id, title: heading, body }) =>
+    html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${heading}</h2>${body}</section>\n`,
+)}</main>
 <footer>${footer}</footer>
 <script>${trusted(script)}</script>
 </body>

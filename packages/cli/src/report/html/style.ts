@@ -57,10 +57,15 @@ tr.is-result { background: color-mix(in srgb, var(--accent) 9%, transparent); }
 .callout ul, .findings { margin: .2rem 0; padding-left: 1.2rem; }
 .callout.bad { border-color: var(--bad); background: var(--bad-ground); }
 figure { margin: 1rem 0; }
-figure svg { display: block; max-width: 100%; height: auto; overflow: visible; }
+figure svg { display: block; width: 100%; height: auto; overflow: visible; }
+.figures > figure > svg { max-width: 36rem; }
+.plot text { white-space: pre; }
 figcaption { margin-top: .4rem; max-width: 48rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: .5rem 1.5rem; }
 .figures figure { margin: .5rem 0; min-width: 0; }
+.figures.three { grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
+.key { color: var(--series-1); } .key-control { color: var(--series-2); } .key-before { color: var(--before); }
+h4 { font-size: .9rem; margin: .9rem 0 .3rem; }
 .small-figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13.5rem), 1fr)); gap: .25rem 1rem; }
 .small-figures figure { margin: .25rem 0; min-width: 0; }
 .small-figures figcaption { margin: 0; font-size: .78rem; overflow-wrap: anywhere; }
@@ -105,6 +110,7 @@ footer { padding-block: .5rem 2.5rem; }
   table { font-size: 8pt; }
   .scroll { overflow: visible; }
   .figures { grid-template-columns: 1fr 1fr; gap: 3mm 6mm; }
+  .figures.three { grid-template-columns: 1fr 1fr 1fr; }
   .small-figures { grid-template-columns: repeat(4, 1fr); gap: 1mm 4mm; }
   details::details-content { content-visibility: visible; block-size: auto; }
   details > summary { list-style: none; }

@@ -1,0 +1,114 @@
+/** A point that wants a label, in pixels. */
+export interface LabelledPoint {
+  /** From the left. */
+  readonly x: number;
+  /** From the top. */
+  readonly y: number;
+  /** The label. */
+  readonly text: string;
+}
+
+/** Where a label goes: the middle of its text, in pixels. */
+export interface PlacedLabel {
+  /** Middle of the text, from the left. */
+  readonly x: number;
+  /** Middle of the text, from the top. */
+  readonly y: number;
+  /** Whether it is so far from its point that a line must lead to it. */
+  readonly far: boolean;
+}
+
+/** The room that labels have, in pixels. */
+export interface LabelArea {
+  /** Left edge. */
+  readonly left: number;
+  /** Top edge. */
+  readonly top: number;
+  /** Right edge. */
+  readonly right: number;
+  /** Bottom edge. */
+  readonly bottom: number;
+}
+
+/** Width of a character of the font of the plots, at 12 pixels: an upper estimate, as fonts differ. */
+const CHARACTER = 6.7;
+const HEIGHT = 14;
+/** Half the side of a symbol, with some air. */
+const SYMBOL = 6;
+
+interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
+function overlap(one: Box, other: Box): number {
+  const width = Math.min(one.right, other.right) - Math.max(one.left, other.left);
+  const height = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+  return width > 0 && height > 0 ? width * height : 0;
+}
+
+function boxAround(x: number, y: number, width: number): Box {
+  return { left: x - width / 2, right: x + width / 2, top: y - HEIGHT / 2, bottom: y + HEIGHT / 2 };
+}
+
+/** Places around a point: beside it, above and below, then in widening rings. */
+function* places(point: LabelledPoint, width: number): Generator<PlacedLabel> {
+  const side = width / 2 + SYMBOL + 2;
+  for (let ring = 0; ring < 7; ring++) {
+    const lift = SYMBOL + HEIGHT / 2 + ring * HEIGHT;
+    const far = ring > 0;
+    if (ring === 0) {
+      yield { x: point.x + side, y: point.y, far };
+      yield { x: point.x - side, y: point.y, far };
+    }
+    for (const shift of [0, side * 0.8, -side * 0.8, side * 1.6, -side * 1.6])
+      for (const direction of [-1, 1]) yield { x: point.x + shift, y: point.y + direction * lift, far };
+  }
+}
+
+/**
+ * Places labels beside their points so that they cover neither each other nor a point, as far as there is room: one
+ * after the other, each where it covers least and is nearest. The first ones have the choice. Takes points x labels
+ * steps.
+ *
+ * @param obstacles other points that should stay visible
+ */
+export function placeLabels(
+  points: readonly LabelledPoint[],
+  area: LabelArea,
+  obstacles: readonly Pick<LabelledPoint, 'x' | 'y'>[] = [],
+): readonly PlacedLabel[] {
+  const symbols = [...points, ...obstacles].map(({ x, y }) => ({
+    left: x - SYMBOL,
+    right: x + SYMBOL,
+    top: y - SYMBOL,
+    bottom: y + SYMBOL,
+  }));
+  const taken: Box[] = [];
+  return points.map((point) => {
+    const width = point.text.length * CHARACTER;
+    let best: PlacedLabel = { x: point.x, y: point.y, far: false };
+    let least = Number.POSITIVE_INFINITY;
+    let order = 0;
+    for (const place of places(point, width)) {
+      order++;
+      const box = boxAround(place.x, place.y, width);
+      const outside =
+        Math.max(0, area.left - box.left) +
+        Math.max(0, box.right - area.right) +
+        Math.max(0, area.top - box.top) +
+        Math.max(0, box.bottom - area.bottom);
+      let cost = 4 * order + 40 * outside;
+      for (const label of taken) cost += 3 * overlap(box, label);
+      for (const symbol of symbols) cost += overlap(box, symbol);
+      if (cost < least) {
+        least = cost;
+        best = place;
+      }
+    }
+    taken.push(boxAround(best.x, best.y, width));
+    return best;
+  });
+}

@@ -1,0 +1,144 @@
+import { formatBytes, formatCount, formatRatio } from '../../terminal/format.ts';
+import { compareWithControls } from '../controls.ts';
+import { type Finding, whatDidNotPay } from '../findings.ts';
+import type { RunReport } from '../run-report.ts';
+import { compareSteps, ORIGINAL, type RunSummary } from '../run-summary.ts';
+import { counted, latencyWords, listed, metricWords } from '../run-words.ts';
+import { type Html, html, type Part } from './markup.ts';
+
+function tile(name: string, figure: Part, below: Part): Html {
+  return html`<div class="tile"><dt>${name}</dt><dd><div class="figure">${figure}</div><div class="from">${below}</div></dd></div>`;
+}
+
+/** What came out, in figures: the result beside the baseline. */
+export function resultTiles(report: RunReport, summary: RunSummary): Html {
+  const { baseline, result } = summary;
+  const words = metricWords(report);
+  const comparison = compareSteps(result, baseline);
+  const [original] = summary.steps;
+  const tiles: Html[] = [];
+  if (result.bytes !== undefined && comparison.smaller !== undefined) {
+    const from =
+      baseline.bytes === undefined
+        ? ''
+        : `${formatBytes(baseline.bytes.mean)} → ${formatBytes(result.bytes.mean)}`;
+    tiles.push(tile('size', html`${formatRatio(comparison.smaller)} smaller`, from));
+  }
+  for (const { batch, ratio, interval } of comparison.speedups) {
+    const milliseconds = summary.originalMilliseconds.get(batch);
+    const at = (step: typeof result): number =>
+      compareSteps(step, original ?? step).speedups.find((one) => one.batch === batch)?.ratio ?? Number.NaN;
+    const times =
+      milliseconds === undefined
+        ? ''
+        : `${latencyWords(milliseconds, at(baseline))} → ${latencyWords(milliseconds, at(result))}; `;
+    tiles.push(
+      tile(
+        `speed at batch ${batch}`,
+        ratio < 1 ? html`${formatRatio(1 / ratio)} slower` : html`${formatRatio(ratio)} as fast`,
+        `${times}95 % ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}`,
+      ),
+    );
+  }
+  if (comparison.gain !== undefined && baseline.metric !== undefined && result.metric !== undefined)
+    tiles.push(
+      tile(
+        report.metric ?? 'metric',
+        words.change(comparison.gain),
+        `${words.value(baseline.metric)} → ${words.value(result.metric)}`,
+      ),
+    );
+  if (comparison.fewerMacs !== undefined && baseline.macs !== undefined && result.macs !== undefined)
+    tiles.push(
+      tile(
+        'multiplications',
+        html`${formatRatio(comparison.fewerMacs)} fewer`,
+        `${formatCount(baseline.macs.mean)} → ${formatCount(result.macs.mean)}`,
+      ),
+    );
+  return html`<dl class="tiles">${tiles}</dl>`;
+}
+
+/** The run in a sentence or two. */
+export function verdict(report: RunReport, summary: RunSummary): Html {
+  const unmet = report.limits.filter(({ met }) => !met).length;
+  const limits =
+    report.limits.length === 0
+      ? html`The recipe set no limits.`
+      : unmet === 0
+        ? html`<span class="met">✔ All ${counted(report.limits.length, 'limit')} met.</span>`
+        : html`<span class="unmet">✘ ${unmet} of ${counted(report.limits.length, 'limit')} not met.</span>`;
+  const failed = summary.steps.filter(({ failures }) => failures.length > 0).map(({ name }) => `"${name}"`);
+  const came =
+    summary.result === summary.baseline
+      ? html`The result is the baseline itself, <strong>${summary.result.name}</strong>.`
+      : html`The result is <strong>${summary.result.name}</strong>, beside the baseline <strong>${summary.baseline.name}</strong>.`;
+  return html`<p class="verdict">${limits} ${came}${failed.length > 0 && html` <span class="failure">${listed(failed)} failed.</span>`}</p>`;
+}
+
+/** Limits and how the result stands to them. */
+export function limitTable(report: RunReport): Html | undefined {
+  if (report.limits.length === 0) return undefined;
+  return html`<div class="scroll" role="region" aria-label="Table of limits" tabindex="0"><table><thead><tr><th scope="col">limit</th><th scope="col">measured</th><th scope="col">verdict</th></tr></thead><tbody>${report.limits.map(
+    ({ limit, measured, met }) =>
+      html`<tr><th scope="row">${limit}</th><td>${measured}</td><td>${met ? html`<span class="met">✔ met</span>` : html`<span class="unmet">✘ not met</span>`}</td></tr>`,
+  )}</tbody></table></div>`;
+}
+
+const kinds: Readonly<Record<Finding['kind'], string>> = {
+  failed: 'failed',
+  larger: 'larger',
+  slower: 'slower',
+  worse: 'lost',
+  nothing: 'no gain',
+};
+
+/** What did not pay, each with what it cost. */
+export function costList(report: RunReport, summary: RunSummary): Html {
+  const findings = whatDidNotPay(report, summary);
+  const measured = [report.metric, 'size', ...(summary.batches.length > 0 ? ['latency'] : [])].filter(
+    (name) => name !== null,
+  );
+  if (findings.length === 0)
+    return html`<p>Every step paid: none failed, and none lost in ${listed(measured)} against the step it came from.</p>`;
+  return html`<p class="note">Each step is compared with the one it came from; controls are not judged. A step is called slower when the whole 95 % interval of its speedup lies below 1, or its median below 0.98.</p>
+<ul class="findings">${findings.map(
+    ({ step, kind, text }) =>
+      html`<li><span class="tag">${kinds[kind]}</span> <strong>${step}</strong> ${text}.</li>`,
+  )}</ul>`;
+}
+
+/** Steps beside the controls that started from the same model. */
+export function controlTable(report: RunReport, summary: RunSummary): Html | undefined {
+  const comparisons = compareWithControls(report, summary);
+  if (comparisons.length === 0) return undefined;
+  return html`<div class="scroll" role="region" aria-label="Table of controls" tabindex="0"><table><caption>Difference of ${report.metric ?? 'the metric'} to controls that started from the same model${report.seeds.length > 1 && ', paired by seed: mean ± standard deviation'}.</caption>
+<thead><tr><th scope="col">step</th><th scope="col">beside the control</th><th scope="col">difference</th><th scope="col">more than the seeds spread</th></tr></thead>
+<tbody>${comparisons.map(
+    ({ step, control, text, beyondNoise }) =>
+      html`<tr><th scope="row">${step}</th><td>${control}</td><td>${text}</td><td>${beyondNoise === undefined ? 'unknown with one seed' : beyondNoise ? 'yes' : 'no'}</td></tr>`,
+  )}</tbody></table></div>`;
+}
+
+/** Where and on what it ran. */
+export function setting(report: RunReport): Html {
+  const { target, data } = report;
+  const source = (part: typeof data.test, none: string): string =>
+    part === null ? none : `${counted(part.samples, 'sample')} of ${part.source}`;
+  const rows: readonly (readonly [string, string])[] = [
+    ['target', `${target.name}: ${target.runtime}, ${counted(target.threads, 'thread')}`],
+    ['machine', target.machine],
+    ['date', report.date],
+    ['trained on', source(data.train, 'nothing was trained')],
+    [
+      'metric',
+      data.test === null
+        ? 'none: no labelled data'
+        : `${report.metric ?? 'none'} on ${source(data.test, '')}`,
+    ],
+    ['seeds', report.seeds.map(({ seed }) => seed).join(', ')],
+    ['baseline', report.baseline === ORIGINAL ? 'the model of the recipe' : report.baseline],
+    ['written to', report.output ?? 'nothing was written'],
+  ];
+  return html`<dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
+}
