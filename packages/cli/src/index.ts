@@ -19,6 +19,11 @@ export type {
 export { type ModelFile, openModel } from './model-file.ts';
 export type { Objective } from './options.ts';
 export { run } from './program.ts';
+export type { DocumentPath, Place, RecipeDocument } from './recipe/document.ts';
+export { type PlanOptions, planRecipe, type RecipePlan } from './recipe/plan.ts';
+export { parseRecipe, type RecipeFile, readRecipe } from './recipe/read-recipe.ts';
+export { type RunRecipeOptions, runRecipe } from './recipe/run-recipe.ts';
+export type { RunReport } from './report/run-report.ts';
 export type { CommandIO } from './terminal/io.ts';
 export { printSet } from './transformers-js/print-set.ts';
 export type { SetFile, SetReport, Verification } from './transformers-js/report.ts';

@@ -3,7 +3,7 @@ import { exitCodes, UsageError } from './exit-codes.ts';
 import type { CommandIO } from './terminal/io.ts';
 
 /** Codes of failures that come from how the command was called, not from the work. */
-const usageCodes = new Set(['OPTIONS_INVALID', 'PASS_NEEDS']);
+const usageCodes = new Set(['OPTIONS_INVALID', 'PASS_NEEDS', 'RECIPE_INVALID']);
 
 /** What a command's action gives: the exit code. */
 export type Action = () => Promise<number>;

@@ -1,0 +1,195 @@
+import {
+  type Backend,
+  concatRows,
+  createDrift,
+  type Dataset,
+  type DriftOptions,
+  type Executable,
+  errors,
+  type Feeds,
+  inferShapes,
+  isLitheError,
+  type Model,
+  modelCost,
+  type RunContext,
+} from '@lithe/core';
+import { loadOnnx } from '@lithe/onnx/node';
+import { driftFigures, evaluateTop1, latencyChange } from '../compress/bench.ts';
+import { outputTraits } from '../compress/output-traits.ts';
+import type { DriftFigures } from '../compress/report.ts';
+import type { BatchLatency } from '../report/run-report.ts';
+import type { Figures } from './run-folder.ts';
+import { weightHistograms } from './weight-histograms.ts';
+
+/** What everything is measured with. */
+export interface Instruments {
+  /** Runtime. */
+  readonly backend: Backend;
+  /** Messages and cancellation. */
+  readonly context: RunContext;
+  /** Rounds of a measurement of latency. */
+  readonly rounds: number;
+  /** Inputs by batch size. */
+  readonly feeds: ReadonlyMap<number, Feeds>;
+  /** Inputs that drift is taken on. */
+  readonly drift: readonly Feeds[];
+  /** Labelled samples for the metric. */
+  readonly test: Dataset | undefined;
+}
+
+/** Samples that drift is taken on. */
+const DRIFT_SAMPLES = 256;
+
+/** Reads the inputs that are measured on. */
+export async function prepareInstruments(
+  backend: Backend,
+  samples: { readonly measured: Dataset; readonly test: Dataset | undefined },
+  plan: { readonly batches: readonly number[]; readonly rounds: number },
+  context: RunContext,
+): Promise<Instruments> {
+  const { signal } = context;
+  const feeds = new Map<number, Feeds>();
+  for (const batch of plan.batches) feeds.set(batch, await feedsOf(samples.measured, batch, signal));
+  const drift: Feeds[] = [];
+  for await (const batch of samples.measured.batches({ signal, limit: DRIFT_SAMPLES }))
+    drift.push(batch.inputs);
+  return { backend, context, rounds: plan.rounds, feeds, drift, test: samples.test };
+}
+
+/** As many samples at once as asked for; where there are fewer, they are repeated. */
+async function feedsOf(data: Dataset, size: number, signal: AbortSignal): Promise<Feeds> {
+  const parts: Feeds[] = [];
+  let rows = 0;
+  while (rows < size) {
+    const before = rows;
+    for await (const batch of data.batches({ signal, batchSize: size - rows, limit: size - rows })) {
+      parts.push(batch.inputs);
+      rows += batch.size;
+      if (rows >= size) break;
+    }
+    if (rows === before) throw errors.dataInvalid(data.description, 'it holds no samples.');
+  }
+  const names = Object.keys(parts[0] ?? {});
+  return Object.fromEntries(
+    names.map((name) => [name, concatRows(parts.flatMap((part) => part[name] ?? []))]),
+  );
+}
+
+/** A model on disk that is measured. */
+export interface MeasuredModel {
+  /** Path. */
+  readonly path: string;
+  /** Bytes of its files. */
+  readonly bytes: number;
+}
+
+/**
+ * Takes all figures of a model: reads its file again, runs it in the target, beside the original in turn, and compares
+ * its outputs with those of the model that it was made from. What cannot be run is said in `failure`.
+ *
+ * @param beside the original, compiled, and the model it was made from
+ */
+export async function measureModel(
+  model: MeasuredModel,
+  beside: { readonly original: Executable; readonly parent: MeasuredModel },
+  instruments: Instruments,
+): Promise<Figures> {
+  const { backend, context } = instruments;
+  const { signal } = context;
+  const loaded = await loadOnnx(model.path, { signal });
+  const known = { bytes: model.bytes, ...(await staticFigures(loaded, instruments)) };
+  try {
+    await using executable = await backend.compile({ kind: 'onnx', file: model.path }, { signal });
+    await using parent = await backend.compile({ kind: 'onnx', file: beside.parent.path }, { signal });
+    const metric = await metricOf(executable, instruments);
+    const drift = await driftOf(parent, executable, outputTraits(loaded), instruments);
+    const latency: BatchLatency[] = [];
+    for (const [batch, feeds] of instruments.feeds) {
+      const change = await latencyChange(beside.original, executable, feeds, instruments.rounds, context);
+      latency.push({ batch, ...change });
+    }
+    return {
+      ...known,
+      ...(metric === undefined ? {} : { metric }),
+      latency,
+      ...(drift === undefined ? {} : { drift }),
+    };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const failure = `${backend.name} could not run it: ${error instanceof Error ? error.message : String(error)}`;
+    return { ...known, latency: [], failure };
+  }
+}
+
+/** The figures of the model that a recipe starts from. */
+export async function measureOriginal(
+  model: MeasuredModel,
+  original: Executable,
+  instruments: Instruments,
+): Promise<Figures> {
+  const { context } = instruments;
+  const loaded = await loadOnnx(model.path, { signal: context.signal });
+  const metric = await metricOf(original, instruments);
+  const latency: BatchLatency[] = [];
+  for (const [batch, feeds] of instruments.feeds) {
+    const { afterMs } = await latencyChange(original, original, feeds, instruments.rounds, context);
+    latency.push({ batch, beforeMs: afterMs, afterMs, speedup: 1, interval: [1, 1] });
+  }
+  return {
+    bytes: model.bytes,
+    ...(await staticFigures(loaded, instruments)),
+    ...(metric === undefined ? {} : { metric }),
+    latency,
+  };
+}
+
+/** What a model tells without being run: weights, multiplications for one sample, histograms. */
+async function staticFigures(
+  model: Model,
+  { feeds, context }: Instruments,
+): Promise<Pick<Figures, 'parameters' | 'macs' | 'weights'>> {
+  const cost = await costOf(model, [...feeds.values()][0]);
+  return { ...cost, weights: await weightHistograms(model, context.signal) };
+}
+
+/** Weights and multiplications for one sample; `feeds` say how large the other symbolic dims are. */
+export async function costOf(
+  model: Model,
+  feeds: Feeds | undefined,
+): Promise<{ readonly parameters: number; readonly macs: number }> {
+  await inferShapes(model, { strict: false });
+  const dims: Record<string, number> = {};
+  for (const input of model.graph.inputs) {
+    for (const [axis, dim] of (input.shape ?? []).entries()) {
+      const size = axis === 0 ? 1 : feeds?.[input.name]?.shape[axis];
+      if (typeof dim === 'string' && size !== undefined) dims[dim] ??= size;
+    }
+  }
+  const { parameters, macs } = modelCost(model, { dims });
+  return { parameters, macs };
+}
+
+async function metricOf(executable: Executable, { test, context }: Instruments): Promise<number | undefined> {
+  return test === undefined ? undefined : await evaluateTop1(executable, test, context);
+}
+
+async function driftOf(
+  before: Executable,
+  after: Executable,
+  outputs: DriftOptions,
+  { drift: inputs, context }: Instruments,
+): Promise<DriftFigures | undefined> {
+  const { signal } = context;
+  const drift = createDrift(outputs);
+  try {
+    for (const [index, feeds] of inputs.entries()) {
+      context.progress({ task: 'drift', done: index, total: inputs.length });
+      drift.add(await before.run(feeds, { signal }), await after.run(feeds, { signal }));
+    }
+  } catch (error) {
+    // Outputs of another number or shape have no drift.
+    if (isLitheError(error, 'SHAPE_MISMATCH')) return undefined;
+    throw error;
+  }
+  return driftFigures(drift.result());
+}

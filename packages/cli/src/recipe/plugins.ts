@@ -1,0 +1,118 @@
+import { existsSync } from 'node:fs';
+import { realpath } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { AnyPass } from '@lithe/core';
+import { resolve as resolveImport } from 'import-meta-resolve';
+import type { RecipeProblem } from './document.ts';
+import type { RecipeFile } from './read-recipe.ts';
+
+/** Passes of the listed plugins. */
+export interface LoadedPlugins {
+  /** Passes by `namespace/name`. */
+  readonly passes: ReadonlyMap<string, AnyPass>;
+  /** What is wrong, with the places of the plugins in the recipe. */
+  readonly problems: readonly RecipeProblem[];
+  /** Install line of what is missing. */
+  readonly hint: string | undefined;
+}
+
+/**
+ * Imports the packages that a recipe lists, and nothing else: from the recipe's folder, then from `cwd`; those of Lithe
+ * itself also from where this package has them.
+ */
+export async function loadPlugins(file: RecipeFile, cwd: string): Promise<LoadedPlugins> {
+  const passes = new Map<string, AnyPass>();
+  const owners = new Map<string, string>();
+  const problems: RecipeProblem[] = [];
+  const missing: string[] = [];
+  for (const [index, name] of file.recipe.plugins.entries()) {
+    const fail = (message: string): void => {
+      problems.push({ ...file.document.placeOf(['plugins', index]), message });
+    };
+    if (file.recipe.plugins.indexOf(name) !== index) {
+      fail(`Plugin "${name}" is listed twice.`);
+      continue;
+    }
+    const found = await importPlugin(name, [file.folder, cwd]);
+    if (found === undefined) {
+      missing.push(name);
+      fail(`Plugin "${name}" is not installed: npm install ${name}`);
+      continue;
+    }
+    const known = typeof found === 'string' ? found : passesOf(found);
+    if (typeof known === 'string') {
+      fail(`Plugin "${name}" cannot be used: ${known}`);
+      continue;
+    }
+    for (const pass of known) {
+      const owner = owners.get(pass.spec.name);
+      if (owner !== undefined)
+        fail(`Pass "${pass.spec.name}" of "${name}" is there already, from "${owner}".`);
+      owners.set(pass.spec.name, name);
+      passes.set(pass.spec.name, pass);
+    }
+  }
+  const hint =
+    missing.length === 0 ? undefined : `Install it in "${file.folder}": npm install ${missing.join(' ')}`;
+  return { passes, problems, hint };
+}
+
+/** The module of a package; a text says why it cannot be imported, `undefined` that it is not there. */
+async function importPlugin(
+  name: string,
+  folders: readonly string[],
+): Promise<Readonly<Record<string, unknown>> | string | undefined> {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const own = name.startsWith('@lithe/') ? await packageFolder(name, here) : undefined;
+  try {
+    for (const folder of folders) {
+      const found = await packageFolder(name, folder);
+      // Our own copy is imported as we import it ourselves, so that there is one of each class.
+      if (found === undefined || found === own) continue;
+      return (await import(resolveImport(name, pathToFileURL(join(folder, 'recipe')).href))) as Readonly<
+        Record<string, unknown>
+      >;
+    }
+    return own === undefined ? undefined : ((await import(name)) as Readonly<Record<string, unknown>>);
+  } catch (error) {
+    return `importing it failed: ${error instanceof Error ? error.message : String(error)}.`;
+  }
+}
+
+/** Folder of a package as modules in `from` see it: that of the nearest `node_modules`. */
+async function packageFolder(name: string, from: string): Promise<string | undefined> {
+  for (let folder = resolve(from); ; folder = dirname(folder)) {
+    const candidate = join(folder, 'node_modules', name);
+    if (existsSync(join(candidate, 'package.json'))) return realpath(candidate);
+    if (folder === dirname(folder)) return undefined;
+  }
+}
+
+/** Passes that a module exports as a plugin; a text says what is wrong with it. */
+function passesOf(module: Readonly<Record<string, unknown>>): readonly AnyPass[] | string {
+  if (!Object.hasOwn(module, 'plugin')) return 'it exports no `plugin`; see definePlugin() of @lithe/core.';
+  const { plugin } = module;
+  if (!isObject(plugin) || !Array.isArray(plugin['passes'])) return 'its `plugin` has no list of passes.';
+  for (const [index, pass] of plugin['passes'].entries()) {
+    if (!isPass(pass)) return `pass ${index + 1} of its \`plugin\` is not made by definePass().`;
+  }
+  return plugin['passes'] as readonly AnyPass[];
+}
+
+function isPass(pass: unknown): pass is AnyPass {
+  if (typeof pass !== 'function' || !('spec' in pass) || !isObject(pass.spec)) return false;
+  const { name, version, options, preserves } = pass.spec;
+  return (
+    typeof name === 'string' &&
+    /^[^/@\s]+\/[^/@\s]+$/.test(name) &&
+    Number.isSafeInteger(version) &&
+    typeof preserves === 'string' &&
+    (isObject(options) || typeof options === 'function') &&
+    '~standard' in options
+  );
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}

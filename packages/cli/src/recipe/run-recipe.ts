@@ -1,0 +1,286 @@
+import { mkdir } from 'node:fs/promises';
+import { cpus, release, type as systemType } from 'node:os';
+import { join, relative } from 'node:path';
+import {
+  type Backend,
+  createRunContext,
+  type Dataset,
+  type Executable,
+  errors,
+  isLitheError,
+  type RunContext,
+  type RunOptions,
+} from '@lithe/core';
+import { writeResult } from '../compress/output.ts';
+import { openModel } from '../model-file.ts';
+import type { RunReport, SeedResult, StepResult } from '../report/run-report.ts';
+import { held } from './data-source.ts';
+import { identityOf } from './identity.ts';
+import { checkLimits } from './limits.ts';
+import { type Instruments, measureModel, measureOriginal, prepareInstruments } from './measure.ts';
+import { type PlanOptions, planRecipe, type RecipePlan } from './plan.ts';
+import { ORIGINAL, type PlannedStep } from './plan-steps.ts';
+import { type RecipeFile, recipeName } from './read-recipe.ts';
+import { type Figures, writeRecord, writeWhole } from './run-folder.ts';
+import { runStep, type SeedWork, type StoredModel, storeOriginal } from './run-step.ts';
+
+/** How a recipe is run. */
+export interface RunRecipeOptions extends PlanOptions, Omit<RunOptions, 'seed' | 'signal'> {
+  /** Whether everything is made anew, whatever is there from earlier runs. */
+  readonly fresh?: boolean | undefined;
+  /** Told when a new phase begins. */
+  readonly onPhase?: ((text: string) => void) | undefined;
+  /** Date of the report; that of the end of the run by default. */
+  readonly date?: Date | undefined;
+}
+
+/** What the parts of a run share. */
+interface Run {
+  readonly plan: RecipePlan;
+  readonly options: RunRecipeOptions;
+  readonly context: RunContext;
+  readonly backend: Backend;
+  readonly instruments: Instruments;
+  readonly data: Dataset | undefined;
+  readonly surroundings: unknown;
+  readonly measuring: unknown;
+}
+
+/**
+ * Runs a recipe: for each seed its steps in order, each on the model that another one left; every model is saved,
+ * read again, run and measured in the target. What an earlier run left for the same models, options, data and seed is
+ * taken over, so that a run that was stopped goes on, in the middle of a training too where the pass keeps checkpoints.
+ * `report.json` lies in the run folder afterwards.
+ *
+ * @param recipe a recipe that was read, or one that was planned
+ * @returns everything that was found, also when limits are not met
+ * @throws {LitheError} RECIPE_INVALID before anything runs; RECIPE_FAILED when a step fails, with the cause; what the
+ *   steps before it left is kept
+ * @example
+ * ```ts no-run
+ * import { readRecipe, runRecipe } from '@lithe/cli';
+ *
+ * const report = await runRecipe(await readRecipe('recipe.yaml'), { onPhase: (text) => process.stderr.write(`${text}\n`) });
+ * report.limits.every(({ met }) => met);
+ * ```
+ */
+export async function runRecipe(
+  recipe: RecipeFile | RecipePlan,
+  options: RunRecipeOptions = {},
+): Promise<RunReport> {
+  const plan = 'steps' in recipe ? recipe : await planRecipe(recipe, options);
+  const context = createRunContext({ ...options, seed: plan.seeds[0] });
+  const { target, data, file } = plan;
+  const { threads, batches, rounds } = file.recipe.target;
+  options.onPhase?.('reading the data');
+  const { signal } = context;
+  const measured = await held(data.measured, signal);
+  const test =
+    data.test === undefined
+      ? undefined
+      : data.measured.data === data.test.data
+        ? measured
+        : await held(data.test, signal);
+  const calibration = data.calibration === undefined ? undefined : await held(data.calibration, signal);
+  const identities = {
+    train: await data.train?.identity(signal),
+    test: await data.test?.identity(signal),
+    calibration: await data.calibration?.identity(signal),
+  };
+  await using backend = await target.open(context, { threads });
+  const runtime = `${backend.name} ${backend.version}`;
+  const run: Run = {
+    plan,
+    options,
+    context,
+    backend,
+    instruments: await prepareInstruments(backend, { measured, test }, { batches, rounds }, context),
+    data: calibration,
+    surroundings: {
+      target: target.name,
+      threads,
+      train: identities.train,
+      calibration: identities.calibration,
+    },
+    measuring: { target: target.name, threads, runtime, batches, rounds, ...identities },
+  };
+  await mkdir(plan.runFolder, { recursive: true });
+  const seeds: SeedResult[] = [];
+  for (const seed of plan.seeds) seeds.push(await runSeed(run, seed));
+  const report = await conclude(run, seeds);
+  await writeWhole(join(plan.runFolder, 'report.json'), `${JSON.stringify(report, null, 1)}\n`);
+  return report;
+}
+
+async function runSeed(run: Run, seed: number): Promise<SeedResult> {
+  const { plan, options, context } = run;
+  const label = plan.seeds.length > 1 ? `seed ${seed}: ` : '';
+  const phase = (text: string): void => options.onPhase?.(`${label}${text}`);
+  const folder = join(plan.runFolder, `seed-${seed}`);
+  await mkdir(folder, { recursive: true });
+  const base = {
+    seed,
+    folder,
+    surroundings: run.surroundings,
+    context,
+    backend: run.backend,
+    target: plan.target,
+    data: run.data,
+    trainingData: plan.data.train?.data,
+    fresh: options.fresh === true,
+  };
+  const model = seed === plan.seeds[0] ? plan.model : await plan.source.open(seed, context.signal);
+  const first = await storeOriginal(base, model);
+  const work: SeedWork = { ...base, done: new Map([[ORIGINAL, first]]) };
+  await using original = await run.backend.compile(
+    { kind: 'onnx', file: first.path },
+    { signal: context.signal },
+  );
+  const started = await measured(run, first, { contents: first.record.contents }, () => {
+    phase('measuring the original');
+    return measureOriginal({ path: first.path, bytes: first.record.bytes }, original, run.instruments);
+  });
+  const steps: StepResult[] = [];
+  for (const [index, step] of plan.steps.entries()) {
+    context.signal.throwIfAborted();
+    phase(`${step.name} (${index + 1} of ${plan.steps.length}): ${step.step.summary}`);
+    steps.push(await seedStep(run, work, { step, index, original, phase }));
+  }
+  const { failure: _failure, drift: _drift, ...figures } = started;
+  return { seed, original: { file: relative(plan.runFolder, first.path), ...figures }, steps };
+}
+
+async function seedStep(
+  run: Run,
+  work: SeedWork,
+  at: {
+    readonly step: PlannedStep;
+    readonly index: number;
+    readonly original: Executable;
+    readonly phase: (text: string) => void;
+  },
+): Promise<StepResult> {
+  const { plan } = run;
+  const { step, index, original, phase } = at;
+  const stored = await located(run, step, index, () => runStep(work, step, index));
+  work.done.set(step.name, stored);
+  const first = work.done.get(ORIGINAL);
+  const parent = work.done.get(step.from ?? ORIGINAL);
+  if (first === undefined || parent === undefined)
+    throw errors.internal(`step "${step.name}" starts from nothing`);
+  const contents = [stored, first, parent].map(({ record }) => record.contents);
+  const figures = await measured(run, stored, contents, () => {
+    phase(`measuring ${step.name}`);
+    return measureModel(
+      { path: stored.path, bytes: stored.record.bytes },
+      { original, parent: { path: parent.path, bytes: parent.record.bytes } },
+      run.instruments,
+    );
+  });
+  const { pass } = stored.record;
+  if (pass === null) throw errors.internal(`the record of step "${step.name}" has no report`);
+  return {
+    name: step.name,
+    use: step.use,
+    from: step.from,
+    control: step.control,
+    pass,
+    file: relative(plan.runFolder, stored.path),
+    ...figures,
+    resumed: stored.resumed,
+  };
+}
+
+/** Figures of a model: those that were taken before with the same things, or new ones, which are kept. */
+async function measured(
+  run: Run,
+  stored: StoredModel,
+  of: unknown,
+  take: () => Promise<Figures>,
+): Promise<Figures> {
+  const identity = identityOf({ of, with: run.measuring });
+  const known = stored.record.measured;
+  if (known?.identity === identity && known.figures.failure === undefined) return known.figures;
+  const figures = await take();
+  await writeRecord(stored.recordPath, { ...stored.record, measured: { identity, figures } });
+  return figures;
+}
+
+/** Says which step of the recipe failed, and that the ones before it are kept. */
+async function located<T>(run: Run, step: PlannedStep, index: number, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (run.context.signal.aborted) throw cause;
+    const { file, runFolder } = run.plan;
+    const { line, column } = file.document.placeOf(['steps', index]);
+    throw errors.recipeFailed(
+      step.name,
+      `${file.path}:${line}:${column}`,
+      // The wrapper of the runner says "step 1" of its own list, which has one.
+      isLitheError(cause, 'PASS_FAILED') ? cause.cause : cause,
+      `What the steps before it left is kept in "${runFolder}": correct the recipe and run it again.`,
+    );
+  }
+}
+
+async function conclude(run: Run, seeds: readonly SeedResult[]): Promise<RunReport> {
+  const { plan, backend, options } = run;
+  const { file, data, baseline, result } = plan;
+  const { recipe } = file;
+  const limits = checkLimits(recipe.limits, seeds, { baseline, result });
+  const warnings: string[] = [];
+  if (data.random)
+    warnings.push(
+      'No data was given: drift and latency were taken on random input, which can mislead. Give data.test.',
+    );
+  const failures = seeds.flatMap(({ seed, steps }) =>
+    steps.flatMap((step) => (step.failure === undefined ? [] : [{ seed, ...step, failure: step.failure }])),
+  );
+  for (const { name, seed, failure } of failures) warnings.push(`Step "${name}" (seed ${seed}): ${failure}`);
+  const usable = limits.every(({ met }) => met) && !failures.some(({ name }) => name === result);
+  const output = plan.output !== null && usable ? plan.output : null;
+  const chosen = seeds[0]?.steps.find(({ name }) => name === result);
+  if (output !== null && chosen !== undefined) await writeOutput(run, chosen.file, output);
+  else if (plan.output !== null)
+    warnings.push(
+      `"${recipe.output}" was not written: the result does not keep the limits, or does not run.`,
+    );
+  const [processor] = cpus();
+  const cores = cpus().length;
+  return {
+    report: 1,
+    name: recipeName(file),
+    recipe: file.text,
+    date: (options.date ?? new Date()).toISOString(),
+    target: {
+      name: plan.target.name,
+      runtime: `${backend.name} ${backend.version}`,
+      threads: recipe.target.threads,
+      machine: `${processor?.model.trim() ?? 'unknown processor'}, ${cores} cores, ${systemType()} ${release()}, Node ${process.version}`,
+    },
+    data: {
+      train:
+        data.train === undefined
+          ? null
+          : { source: data.train.data.description, samples: data.train.data.size ?? 0 },
+      test:
+        data.test === undefined
+          ? null
+          : { source: data.test.data.description, samples: data.test.data.size ?? 0 },
+    },
+    metric: data.test === undefined ? null : 'accuracy',
+    baseline,
+    result,
+    output,
+    seeds,
+    limits,
+    warnings,
+  };
+}
+
+/** Copies the result to where the recipe wants it, external data too. */
+async function writeOutput(run: Run, file: string, output: string): Promise<void> {
+  const model = await openModel(join(run.plan.runFolder, file), run.context.signal);
+  await writeResult(model.files, output);
+}
