@@ -43,6 +43,16 @@ export {
   relationDistillation,
 } from './losses/transformer.ts';
 export { type MutualLearningOptions, mutualLearning } from './mutual-learning.ts';
+export { distil } from './recipe/distil.ts';
+export type { DistilOptions, DistilSettings } from './recipe/distil-options.ts';
+export {
+  type InitializeFromTeacherOptions,
+  type InitializeFromTeacherSettings,
+  initializeFromTeacher,
+} from './recipe/initialize-pass.ts';
+export { type MutualOptions, type MutualSettings, mutual } from './recipe/mutual.ts';
+export { plugin } from './recipe/plugin.ts';
+export type { TermChoice, TermFields, TermSettings } from './recipe/term-options.ts';
 export {
   type InitializedStudent,
   type InitializeOptions,

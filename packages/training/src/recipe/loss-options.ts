@@ -113,7 +113,7 @@ export function taskLoss(settings: LossSettings, request: TaskLossRequest): Task
   const { model, mixed = false } = request;
   switch (settings.name) {
     case 'cross-entropy': {
-      const { name: logits, classes } = scoresOf(model, settings.logits, softmaxes);
+      const { name: logits, classes } = scoresOf(model, settings.logits);
       const labels = (settings.targets ?? 'labels') === 'labels';
       const targets = labels && !mixed ? 'labels' : 'probabilities';
       const { name: _, ...rest } = settings;
@@ -121,11 +121,11 @@ export function taskLoss(settings: LossSettings, request: TaskLossRequest): Task
       return { loss, output: logits, target, labels, classes: labels ? classes : undefined };
     }
     case 'binary-cross-entropy': {
-      const { name: logits } = scoresOf(model, settings.logits, sigmoids);
+      const { name: logits } = scoresBefore(model, settings.logits, sigmoids);
       return plain(binaryCrossEntropy({ logits, target }), logits, target);
     }
     case 'kl-divergence': {
-      const { name: logits } = scoresOf(model, settings.logits, softmaxes);
+      const { name: logits } = scoresOf(model, settings.logits);
       return plain(klDivergence({ logits, target }), logits, target);
     }
     case 'mean-squared-error':
@@ -165,12 +165,32 @@ function targetFor(wanted: string | undefined, targets: readonly string[]): stri
 const softmaxes = ['Softmax', 'LogSoftmax'];
 const sigmoids = ['Sigmoid'];
 
-/** Scores before softmax: behind an output that was put through it already lies what it was made from. */
-function scoresOf(
-  model: Model,
-  wanted: string | undefined,
-  activations: readonly string[],
-): { readonly name: string; readonly classes: number | undefined } {
+/** Where a model keeps its scores. */
+export interface Scores {
+  /** Name of the value. */
+  readonly name: string;
+  /** Size of its second axis, where it is known. */
+  readonly classes: number | undefined;
+}
+
+/**
+ * The value that holds a model's class scores: its only output, or what a softmax at its end reads.
+ *
+ * @param model shapes should be inferred
+ * @param wanted a name instead
+ * @throws {LitheError} OPTIONS_INVALID when the model has several outputs, or no value of the wanted name
+ * @example
+ * ```ts
+ * import { mlp, scoresOf } from '@lithe/training';
+ *
+ * scoresOf(await mlp({ classes: 3 })); // => { name: 'logits', classes: 3 }
+ * ```
+ */
+export function scoresOf(model: Model, wanted?: string): Scores {
+  return scoresBefore(model, wanted, softmaxes);
+}
+
+function scoresBefore(model: Model, wanted: string | undefined, activations: readonly string[]): Scores {
   const value = wanted === undefined ? onlyOutput(model) : model.graph.value(wanted);
   if (value === undefined)
     throw errors.optionsInvalid('loss', [`The model has no value called "${wanted}".`]);

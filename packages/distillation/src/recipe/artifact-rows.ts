@@ -1,0 +1,67 @@
+import { type ArtifactStore, isLitheError, Tensor } from '@lithe/core';
+import { readSafetensors, writeSafetensors } from '@lithe/training';
+import { memoryRows, type RowStore } from '../teacher/row-store.ts';
+
+/** A growth of the rows by this factor is written at once. */
+const GROWTH = 1.25;
+
+/**
+ * Rows in memory that are also kept in a store of a pass's context, so that a run that was stopped need not ask its
+ * teacher again: written when they are complete, and on the way each time a quarter more is there.
+ *
+ * @param total rows when it is complete
+ */
+export async function artifactRows(store: ArtifactStore, total: number): Promise<RowStore> {
+  const rows = memoryRows();
+  let width = 0;
+  let written = 0;
+  const kept = await read(store);
+  if (kept !== undefined) {
+    width = kept.width;
+    await rows.reset(kept.identity, width);
+    await rows.append(kept.bytes);
+    written = await rows.rows();
+  }
+  return {
+    ...rows,
+    reset: async (identity, rowBytes) => {
+      [width, written] = [rowBytes, 0];
+      await rows.reset(identity, rowBytes);
+    },
+    append: async (bytes) => {
+      await rows.append(bytes);
+      const count = await rows.rows();
+      if (count < total && count < GROWTH * written) return;
+      const all = await rows.read(Uint32Array.from({ length: count }, (_, index) => index));
+      await store.write(
+        writeSafetensors({
+          tensors: { rows: Tensor.fromBytes('uint8', [count, width], all) },
+          metadata: { identity: (await rows.identity()) ?? '' },
+        }),
+      );
+      written = count;
+    },
+  };
+}
+
+interface KeptRows {
+  readonly identity: string;
+  readonly width: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What is there; nothing where it is damaged, for the teacher can be asked again. */
+async function read(store: ArtifactStore): Promise<KeptRows | undefined> {
+  const bytes = await store.read();
+  if (bytes === undefined) return undefined;
+  try {
+    const { tensors, metadata } = readSafetensors(bytes);
+    const { rows } = tensors as Readonly<Record<string, Tensor | undefined>>;
+    const [, width = 0] = rows?.shape ?? [];
+    if (rows === undefined || width === 0) return undefined;
+    return { identity: metadata['identity'] ?? '', width, bytes: rows.bytes };
+  } catch (error) {
+    if (isLitheError(error, 'FILE_INVALID')) return undefined;
+    throw error;
+  }
+}
