@@ -23,6 +23,8 @@ export type { DocumentPath, Place, RecipeDocument } from './recipe/document.ts';
 export { type PlanOptions, planRecipe, type RecipePlan } from './recipe/plan.ts';
 export { parseRecipe, type RecipeFile, readRecipe } from './recipe/read-recipe.ts';
 export { type RunRecipeOptions, runRecipe } from './recipe/run-recipe.ts';
+export { htmlReport } from './report/html/html-report.ts';
+export { printRun } from './report/print-run.ts';
 export type { RunReport } from './report/run-report.ts';
 export type { CommandIO } from './terminal/io.ts';
 export { printSet } from './transformers-js/print-set.ts';
