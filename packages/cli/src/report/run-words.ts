@@ -10,6 +10,8 @@ export interface MetricWords {
   change(spread: Spread): string;
   /** One number along an axis: `91 %`. */
   tick(value: number): string;
+  /** One number beside a name: `84.2 %`. */
+  brief(value: number): string;
 }
 
 /** A number with a sign, a true minus among them; what rounds to nothing has none. */
@@ -38,6 +40,7 @@ export function metricWords(report: RunReport): MetricWords {
       `${withDeviation((mean * scale).toFixed(decimals), scaled(deviation), decimals)}${share ? ' %' : ''}`,
     change: ({ mean, deviation }) =>
       `${withDeviation(signed(mean * scale, decimals), scaled(deviation), decimals)}${share ? ' points' : ''}`,
+    brief: (value) => (share ? `${(value * 100).toFixed(1)} %` : String(Number(value.toPrecision(3)))),
     tick: (value) => (share ? `${Number((value * 100).toFixed(3))} %` : String(Number(value.toPrecision(4)))),
   };
 }

@@ -6,8 +6,8 @@ export type PlotLibrary = typeof import('@observablehq/plot');
 
 /** A plot to draw. */
 export interface PlotSpec {
-  /** What it shows, in words, for those who do not see it. */
-  readonly label: string;
+  /** What it shows, in words, for those who do not see it; `null` where the text beside it says so. */
+  readonly label: string | null;
   /** Width in pixels. */
   readonly width: number;
   /** Height in pixels. */
@@ -54,8 +54,11 @@ export async function openDrawing(): Promise<Drawing> {
       });
       // The style sheet of the page has what the library would repeat in every drawing.
       drawn.querySelector('style')?.remove();
-      drawn.setAttribute('role', 'img');
-      drawn.setAttribute('aria-label', label);
+      if (label === null) drawn.setAttribute('aria-hidden', 'true');
+      else {
+        drawn.setAttribute('role', 'img');
+        drawn.setAttribute('aria-label', label);
+      }
       drawn.setAttribute('font-size', '12');
       return trusted(shortNumbers(drawn.outerHTML));
     },

@@ -87,7 +87,7 @@ function layerFigure(drawing: Drawing, before: WeightHistogram | undefined, afte
     x: { label: null },
     y: { axis: null },
     marks: [
-      Plot.areaY(above, { x: 'x', y: 'y', fill: 'var(--before)', fillOpacity: 0.55 }),
+      Plot.areaY(above, { x: 'x', y1: 0, y2: 'y', fill: 'var(--before)', fillOpacity: 0.55 }),
       Plot.line(below, { x: 'x', y: 'y', stroke: 'var(--series-1)', strokeWidth: 1.5 }),
       Plot.ruleY([0], { stroke: 'var(--muted)', strokeWidth: 0.75 }),
       ...(shared

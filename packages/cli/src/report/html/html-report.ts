@@ -4,7 +4,7 @@ import { counted } from '../run-words.ts';
 import { type Drawing, openDrawing } from './drawing.ts';
 import { histogramFigures } from './histograms.ts';
 import { type Html, html } from './markup.ts';
-import { controlTable, costList, limitTable, resultTiles, setting, verdict } from './overview.ts';
+import { controlTable, costList, dateText, limitTable, resultTiles, setting, verdict } from './overview.ts';
 import { type PageSection, pageDocument } from './page.ts';
 import { stepDetails } from './step-details.ts';
 import { stepTable } from './step-table.ts';
@@ -62,9 +62,9 @@ export async function htmlReport(report: RunReport): Promise<string> {
   return pageDocument({
     title: `${report.name}: report`,
     header: html`<h1>${report.name}</h1>
-<p class="meta">${report.target.name}, ${report.target.runtime}, ${counted(report.target.threads, 'thread')} · ${counted(report.seeds.length, 'seed')} · ${report.date}</p>
+<p class="meta">${report.target.name}, ${report.target.runtime}, ${counted(report.target.threads, 'thread')} · ${counted(report.seeds.length, 'seed')} · ${dateText(report.date)}</p>
 ${verdict(report, summary)}${resultTiles(report, summary)}${warnings(report)}`,
     sections: possible.flatMap(({ body, ...section }) => (body === undefined ? [] : [{ ...section, body }])),
-    footer: html`<p>Made by Lithe on ${report.date}, on ${report.target.machine}.</p>`,
+    footer: html`<p>Made by Lithe on ${dateText(report.date)}, on ${report.target.machine}.</p>`,
   });
 }

@@ -53,6 +53,15 @@ function boxAround(x: number, y: number, width: number): Box {
   return { left: x - width / 2, right: x + width / 2, top: y - HEIGHT / 2, bottom: y + HEIGHT / 2 };
 }
 
+function squareAround({ x, y }: Pick<LabelledPoint, 'x' | 'y'>): Box {
+  return { left: x - SYMBOL, right: x + SYMBOL, top: y - SYMBOL, bottom: y + SYMBOL };
+}
+
+/** From a point to the nearest edge of a box. */
+function distance(box: Box, { x, y }: Pick<LabelledPoint, 'x' | 'y'>): number {
+  return Math.hypot(Math.max(box.left - x, 0, x - box.right), Math.max(box.top - y, 0, y - box.bottom));
+}
+
 /** Places around a point: beside it, above and below, then in widening rings. */
 function* places(point: LabelledPoint, width: number): Generator<PlacedLabel> {
   const side = width / 2 + SYMBOL + 2;
@@ -63,29 +72,26 @@ function* places(point: LabelledPoint, width: number): Generator<PlacedLabel> {
       yield { x: point.x + side, y: point.y, far };
       yield { x: point.x - side, y: point.y, far };
     }
-    for (const shift of [0, side * 0.8, -side * 0.8, side * 1.6, -side * 1.6])
-      for (const direction of [-1, 1]) yield { x: point.x + shift, y: point.y + direction * lift, far };
+    for (const shift of [0, side * 0.8, -side * 0.8, side * 1.4, -side * 1.4])
+      for (const direction of [-1, 1])
+        yield { x: point.x + shift, y: point.y + direction * lift, far: far || Math.abs(shift) > side };
   }
 }
 
 /**
  * Places labels beside their points so that they cover neither each other nor a point, as far as there is room: one
- * after the other, each where it covers least and is nearest. The first ones have the choice. Takes points x labels
- * steps.
+ * after the other, each where it covers least and is nearest. The first ones have the choice. The time it takes
+ * grows with the square of their number.
  *
- * @param obstacles other points that should stay visible
+ * @param obstacles small points that labels should rather not cover
  */
 export function placeLabels(
   points: readonly LabelledPoint[],
   area: LabelArea,
   obstacles: readonly Pick<LabelledPoint, 'x' | 'y'>[] = [],
 ): readonly PlacedLabel[] {
-  const symbols = [...points, ...obstacles].map(({ x, y }) => ({
-    left: x - SYMBOL,
-    right: x + SYMBOL,
-    top: y - SYMBOL,
-    bottom: y + SYMBOL,
-  }));
+  const symbols = points.map(squareAround);
+  const dots = obstacles.map(squareAround);
   const taken: Box[] = [];
   return points.map((point) => {
     const width = point.text.length * CHARACTER;
@@ -103,6 +109,11 @@ export function placeLabels(
       let cost = 4 * order + 40 * outside;
       for (const label of taken) cost += 3 * overlap(box, label);
       for (const symbol of symbols) cost += overlap(box, symbol);
+      for (const dot of dots) cost += 0.2 * overlap(box, dot);
+      // A label must not look like that of another point.
+      const own = distance(box, point);
+      for (const other of points)
+        if (other !== point && distance(box, other) <= own + 2) cost += place.far ? 15 : 120;
       if (cost < least) {
         least = cost;
         best = place;

@@ -44,7 +44,7 @@ export function resultTiles(report: RunReport, summary: RunSummary): Html {
     tiles.push(
       tile(
         report.metric ?? 'metric',
-        words.change(comparison.gain),
+        words.change({ mean: comparison.gain.mean, values: [] }),
         `${words.value(baseline.metric)} → ${words.value(result.metric)}`,
       ),
     );
@@ -79,7 +79,7 @@ export function verdict(report: RunReport, summary: RunSummary): Html {
 /** Limits and how the result stands to them. */
 export function limitTable(report: RunReport): Html | undefined {
   if (report.limits.length === 0) return undefined;
-  return html`<div class="scroll" role="region" aria-label="Table of limits" tabindex="0"><table><thead><tr><th scope="col">limit</th><th scope="col">measured</th><th scope="col">verdict</th></tr></thead><tbody>${report.limits.map(
+  return html`<div class="scroll" role="region" aria-label="Table of limits" tabindex="0"><table class="short narrow"><thead><tr><th scope="col">limit</th><th scope="col">measured</th><th scope="col">verdict</th></tr></thead><tbody>${report.limits.map(
     ({ limit, measured, met }) =>
       html`<tr><th scope="row">${limit}</th><td>${measured}</td><td>${met ? html`<span class="met">✔ met</span>` : html`<span class="unmet">✘ not met</span>`}</td></tr>`,
   )}</tbody></table></div>`;
@@ -112,12 +112,20 @@ export function costList(report: RunReport, summary: RunSummary): Html {
 export function controlTable(report: RunReport, summary: RunSummary): Html | undefined {
   const comparisons = compareWithControls(report, summary);
   if (comparisons.length === 0) return undefined;
-  return html`<div class="scroll" role="region" aria-label="Table of controls" tabindex="0"><table><caption>Difference of ${report.metric ?? 'the metric'} to controls that started from the same model${report.seeds.length > 1 && ', paired by seed: mean ± standard deviation'}.</caption>
+  return html`<p class="note" id="controls-note">Difference of ${report.metric ?? 'the metric'} to controls that started from the same model${report.seeds.length > 1 && ', paired by seed: mean ± standard deviation'}.</p>
+<div class="scroll" role="region" aria-label="Table of controls" tabindex="0"><table class="short" aria-describedby="controls-note">
 <thead><tr><th scope="col">step</th><th scope="col">beside the control</th><th scope="col">difference</th><th scope="col">more than the seeds spread</th></tr></thead>
 <tbody>${comparisons.map(
     ({ step, control, text, beyondNoise }) =>
       html`<tr><th scope="row">${step}</th><td>${control}</td><td>${text}</td><td>${beyondNoise === undefined ? 'unknown with one seed' : beyondNoise ? 'yes' : 'no'}</td></tr>`,
   )}</tbody></table></div>`;
+}
+
+/** A date and time of a report, to the minute; what is none stays as it is. */
+export function dateText(date: string): string {
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(date)
+    ? `${date.slice(0, 10)} ${date.slice(11, 16)} UTC`
+    : date;
 }
 
 /** Where and on what it ran. */
@@ -128,7 +136,7 @@ export function setting(report: RunReport): Html {
   const rows: readonly (readonly [string, string])[] = [
     ['target', `${target.name}: ${target.runtime}, ${counted(target.threads, 'thread')}`],
     ['machine', target.machine],
-    ['date', report.date],
+    ['date', dateText(report.date)],
     ['trained on', source(data.train, 'nothing was trained')],
     [
       'metric',

@@ -8,15 +8,15 @@ import { counted, metricWords, speedupWords } from '../run-words.ts';
 import type { Drawing } from './drawing.ts';
 import { histogramFigures } from './histograms.ts';
 import { type Html, html, type Part } from './markup.ts';
+import { optionsText } from './options-text.ts';
+import type { SeedTable } from './series.ts';
 import { stepId } from './step-table.ts';
-import { type SeedTable, tablePlots } from './table-plot.ts';
+import { tablePlots } from './table-plot.ts';
 
 /** Entries that a list shows; the rest is counted. */
 const MOST_ENTRIES = 200;
 /** Rows that a table shows; the rest is counted. */
 const MOST_TABLE_ROWS = 300;
-/** Characters of options that are shown. */
-const MOST_OPTION_CHARACTERS = 20_000;
 /** Layers whose weights are drawn for each step. */
 const MOST_LAYERS = 8;
 
@@ -67,7 +67,7 @@ function stepFacts(step: StepSummary, first: StepResult): Html {
 function seedTable(step: StepSummary, report: RunReport, summary: RunSummary): Html | undefined {
   if (step.seeds.length < 2) return undefined;
   const words = metricWords(report);
-  return html`<div class="scroll" role="region" aria-label="Seeds of ${step.name}" tabindex="0"><table><caption>By seed; speedups beside the original.</caption>
+  return html`<div class="scroll" role="region" aria-label="Seeds of ${step.name}" tabindex="0"><table class="short"><caption>By seed; speedups beside the original.</caption>
 <thead><tr><th scope="col">seed</th>${report.metric !== null && html`<th scope="col" class="number">${report.metric}</th>`}<th scope="col" class="number">size</th>${summary.batches.map((batch) => html`<th scope="col" class="number">batch ${batch}</th>`)}</tr></thead>
 <tbody>${step.seeds.map(
     ({ seed, metric, bytes, speedups }) =>
@@ -78,11 +78,6 @@ function seedTable(step: StepSummary, report: RunReport, summary: RunSummary): H
         },
       )}</tr>`,
   )}</tbody></table></div>`;
-}
-
-function optionsText(options: unknown): string {
-  const text = JSON.stringify(options, null, 2) ?? 'none';
-  return text.length > MOST_OPTION_CHARACTERS ? `${text.slice(0, MOST_OPTION_CHARACTERS)}\n…` : text;
 }
 
 function figuresTable({ metrics }: StepReport): Html | undefined {
@@ -154,7 +149,7 @@ function tableParts(drawing: Drawing, step: StepSummary): Html[] {
     const [first] = tables;
     if (first === undefined) return html``;
     const note = tables.length > 1 ? ` Seed ${first.seed}.` : '';
-    const plots = name === 'epochs' ? [] : tablePlots(drawing, tables, step.name);
+    const plots = name === 'epochs' ? [] : tablePlots(drawing, tables, { step: step.name });
     return html`${plots.length > 0 && html`<div class="figures">${plots}</div>`}${dataTable(first.table, `${name} of ${step.name}`, note)}`;
   });
 }

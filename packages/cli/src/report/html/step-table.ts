@@ -71,8 +71,8 @@ export function stepTable(report: RunReport, summary: RunSummary): Html {
     summary.batches.length === 0
       ? ''
       : ' Latency: the median of the original divided by the speedup, which was measured in turns with it; with the 95 % interval of the speedup.';
-  return html`<div class="scroll" role="region" aria-label="Table of steps" tabindex="0"><table class="steps">
-<caption>Under each figure, how it stands to the baseline "${summary.baseline.name}".${spread}${latency}</caption>
+  return html`<p class="note" id="steps-note">Under each figure, how it stands to the baseline "${summary.baseline.name}".${spread}${latency}</p>
+<div class="scroll" role="region" aria-label="Table of steps" tabindex="0"><table class="steps" aria-describedby="steps-note">
 <thead><tr><th scope="col">step</th>${report.metric !== null && html`<th scope="col" class="number">${report.metric}</th>`}<th scope="col" class="number">size</th><th scope="col" class="number"><abbr title="multiplications for one sample">MACs</abbr></th>${summary.batches.map(
     (batch) => html`<th scope="col" class="number">batch ${batch}</th>`,
   )}</tr></thead>

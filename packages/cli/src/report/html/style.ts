@@ -59,16 +59,20 @@ tr.is-result { background: color-mix(in srgb, var(--accent) 9%, transparent); }
 figure { margin: 1rem 0; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
 .figures > figure > svg { max-width: 36rem; }
+.curves svg { max-width: 56rem; min-width: 36rem; }
+.key svg { display: inline-block; width: 1rem; height: 1rem; vertical-align: -.15em; }
 .plot text { white-space: pre; }
 figcaption { margin-top: .4rem; max-width: 48rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: .5rem 1.5rem; }
 .figures figure { margin: .5rem 0; min-width: 0; }
 .figures.three { grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
-.key { color: var(--series-1); } .key-control { color: var(--series-2); } .key-before { color: var(--before); }
+.key { color: var(--series-1); } .key-before { color: var(--before); }
 h4 { font-size: .9rem; margin: .9rem 0 .3rem; }
 .small-figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13.5rem), 1fr)); gap: .25rem 1rem; }
 .small-figures figure { margin: .25rem 0; min-width: 0; }
 .small-figures figcaption { margin: 0; font-size: .78rem; overflow-wrap: anywhere; }
+.legend { list-style: none; margin: 1.8rem 0 0; padding: 0; font-size: .875rem; color: var(--muted); }
+.legend li { margin: .15rem 0; } .legend .key { display: inline-block; width: 1.3em; }
 details { border-top: 1px solid var(--line); }
 details > summary { cursor: pointer; padding: .6rem .2rem; font-weight: 600; overflow-wrap: anywhere; }
 details > summary .gist { font-weight: 400; color: var(--muted); }
@@ -86,6 +90,9 @@ footer { padding-block: .5rem 2.5rem; }
   .page-header, main, footer, nav { padding-inline: .8rem; }
   section { padding: .9rem .8rem; border-radius: 8px; }
   h1 { font-size: 1.45rem; }
+  .tiles { grid-template-columns: 1fr 1fr; gap: .5rem; } .tile { padding: .5rem .7rem; } .tile .figure { font-size: 1.15rem; }
+  .scroll > table:not(.narrow) { min-width: 30rem; } .steps tbody th { position: sticky; left: 0; background: var(--paper); max-width: 9rem; border-right: 1px solid var(--line); }
+  .steps .is-result th { background: color-mix(in srgb, var(--accent) 9%, var(--paper)); }
   dl.facts { grid-template-columns: 1fr; gap: 0; } dl.facts dd { margin-bottom: .4rem; }
 }
 @page { size: A4; margin: 14mm 13mm; }
@@ -101,14 +108,14 @@ footer { padding-block: .5rem 2.5rem; }
   nav, .skip { display: none; }
   .page-header, main, footer { max-width: none; padding: 0; }
   section { border: 0; border-radius: 0; padding: 0; margin: 6mm 0; }
-  .tile { border-radius: 4px; padding: 2mm 3mm; } .tiles { grid-template-columns: repeat(4, 1fr); gap: 2mm; }
+  .tile { border-radius: 4px; padding: 2mm 3mm; } .tiles { grid-template-columns: repeat(auto-fit, minmax(32mm, 1fr)); gap: 2mm; }
   .tile .figure { font-size: 14pt; }
-  h2, h3, summary, caption { break-after: avoid; }
-  tr, figure, .tile, .callout { break-inside: avoid; }
+  h2, h3, h4, summary, caption, .note { break-after: avoid; }
+  tr, figure, .tile, .callout, .short, .legend, pre { break-inside: avoid; }
   thead { display: table-header-group; }
   th, td { padding: 1mm 1.5mm; }
   table { font-size: 8pt; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; } .curves svg { min-width: 0; max-width: 100%; }
   .figures { grid-template-columns: 1fr 1fr; gap: 3mm 6mm; }
   .figures.three { grid-template-columns: 1fr 1fr 1fr; }
   .small-figures { grid-template-columns: repeat(4, 1fr); gap: 1mm 4mm; }

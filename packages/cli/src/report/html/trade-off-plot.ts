@@ -40,6 +40,8 @@ export interface TradeOff {
   readonly valueName: string;
   /** Text of a value. */
   readonly formatValue: (value: number) => string;
+  /** Text of a value beside a name. */
+  readonly briefValue: (value: number) => string;
   /** How values are spread out: a metric near its best, or amounts of any size. */
   readonly valueScale: 'metric' | 'amount';
 }
@@ -49,18 +51,17 @@ const looks: Readonly<
     PointRole,
     {
       readonly symbol: string;
-      readonly sign: string;
       readonly fill: string;
       readonly stroke: string;
       readonly r: number;
     }
   >
 > = {
-  step: { symbol: 'circle', sign: '●', fill: 'var(--series-1)', stroke: 'var(--series-1)', r: 4 },
-  result: { symbol: 'star', sign: '★', fill: 'var(--series-1)', stroke: 'var(--series-1)', r: 6.5 },
-  baseline: { symbol: 'square', sign: '■', fill: 'var(--series-1)', stroke: 'var(--series-1)', r: 4 },
-  original: { symbol: 'circle', sign: '○', fill: 'var(--paper)', stroke: 'var(--series-1)', r: 4 },
-  control: { symbol: 'diamond', sign: '◇', fill: 'var(--paper)', stroke: 'var(--series-2)', r: 4.5 },
+  step: { symbol: 'circle', fill: 'var(--series-1)', stroke: 'var(--series-1)', r: 4 },
+  result: { symbol: 'star', fill: 'var(--series-1)', stroke: 'var(--series-1)', r: 6.5 },
+  baseline: { symbol: 'square', fill: 'var(--series-1)', stroke: 'var(--series-1)', r: 4 },
+  original: { symbol: 'circle', fill: 'var(--paper)', stroke: 'var(--series-1)', r: 4 },
+  control: { symbol: 'diamond', fill: 'var(--paper)', stroke: 'var(--series-2)', r: 4.5 },
 };
 
 /** What a step is in a plot. */
@@ -71,15 +72,46 @@ export function roleOf(step: StepSummary, baseline: StepSummary, result: StepSum
   return step.control ? 'control' : 'step';
 }
 
-/** What the symbols of a plot mean. */
-export function symbolLegend(points: readonly TradeOffPoint[]): Html {
-  const roles = (['result', 'baseline', 'original', 'step', 'control'] as const).filter((role) =>
-    points.some((point) => point.role === role),
-  );
-  const seeds = points.some((point) => point.seeds.length > 1);
-  return html`${roles.map((role) => html`<span class="key key-${role}">${looks[role].sign}</span> ${role === 'step' ? 'other step' : role} `)}${
-    seeds && html`<span class="key">·</span> one seed`
-  }`;
+function symbolOf({ library: Plot, svg }: Drawing, role: PointRole): Html {
+  const { symbol, fill, stroke, r } = looks[role];
+  return svg({
+    label: null,
+    width: 16,
+    height: 16,
+    margins: { marginTop: 0, marginRight: 0, marginBottom: 0, marginLeft: 0 },
+    x: { axis: null },
+    y: { axis: null },
+    marks: [
+      Plot.dot([role], {
+        frameAnchor: 'middle',
+        symbol: symbol as 'circle',
+        fill,
+        stroke,
+        r: Math.min(r, 4.5),
+        strokeWidth: 1.6,
+      }),
+    ],
+  });
+}
+
+/** What the symbols of plots mean, as a list. */
+export function symbolLegend(
+  drawing: Drawing,
+  roles: ReadonlySet<PointRole>,
+  notes: readonly string[],
+): Html {
+  const names: Readonly<Record<PointRole, string>> = {
+    result: 'the result',
+    baseline: 'the baseline',
+    original: 'the model of the recipe',
+    step: 'another step',
+    control: 'a control, only made to compare with',
+  };
+  return html`<ul class="legend">${(['result', 'baseline', 'original', 'step', 'control'] as const)
+    .filter((role) => roles.has(role))
+    .map(
+      (role) => html`<li><span class="key">${symbolOf(drawing, role)}</span> ${names[role]}</li>`,
+    )}${notes.map((note) => html`<li class="plain">${note}</li>`)}</ul>`;
 }
 
 interface Placed extends TradeOffPoint {
@@ -116,7 +148,7 @@ function labelMarks(drawing: Drawing, points: readonly Placed[], pixels: Pixels,
     .map((point) => ({
       x: pixels.x(point.cost),
       y: pixels.y(point.at),
-      text: labelText(point, trade.formatValue),
+      text: labelText(point, trade.briefValue),
     }));
   const area = {
     left: MARGINS.marginLeft + 2,
@@ -245,7 +277,7 @@ export function tradeOffPlot(drawing: Drawing, trade: TradeOff): Html {
     y: { type: worth.type, domain: worth.domain, label: null },
     marks: [
       Plot.gridY({ stroke: 'var(--line)', strokeOpacity: 1, ticks: worth.ticks ?? 6 }),
-      Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks: x.ticks ?? 6 }),
+      Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks: x.ticks ?? 5 }),
       Plot.axisX({
         ticks: x.ticks ?? 5,
         tickFormat: trade.formatCost,

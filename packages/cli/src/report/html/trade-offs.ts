@@ -11,6 +11,7 @@ interface Quantity {
   readonly name: string;
   readonly scale: 'metric' | 'amount';
   readonly format: (value: number) => string;
+  readonly brief: (value: number) => string;
   /** Over the seeds; `undefined` where it is unknown. */
   of(
     step: StepSummary,
@@ -27,15 +28,18 @@ const size: Quantity = {
   name: 'size of the file',
   scale: 'amount',
   format: formatBytes,
+  brief: formatBytes,
   of: ({ bytes }) => (bytes === undefined ? undefined : { value: bytes.mean }),
   ofSeed: (step, seed) => seedOf(step, seed)?.bytes,
 };
 
 function metricOf(report: RunReport, name: string): Quantity {
+  const words = metricWords(report);
   return {
     name,
     scale: 'metric',
-    format: metricWords(report).tick,
+    format: words.tick,
+    brief: words.brief,
     of: ({ metric }) => (metric === undefined ? undefined : { value: metric.mean }),
     ofSeed: (step, seed) => seedOf(step, seed)?.metric,
   };
@@ -49,6 +53,7 @@ function latencyAt(batch: number, summary: RunSummary): Quantity {
     name: `latency at batch ${batch}`,
     scale: 'amount',
     format: formatMilliseconds,
+    brief: formatMilliseconds,
     of: (step) => {
       const speedup = compareSteps(step, original ?? step).speedups.find((one) => one.batch === batch);
       if (speedup === undefined) return undefined;
@@ -78,24 +83,30 @@ function pointsOf(summary: RunSummary, cost: Quantity, worth: Quantity): TradeOf
 
 function tradeOffFigure(drawing: Drawing, summary: RunSummary, cost: Quantity, worth: Quantity): Html {
   const points = pointsOf(summary, cost, worth);
-  if (points.length === 0) return html``;
   const told = points.map(
     ({ name, cost: own, value }) => `${name} ${worth.format(value)} at ${cost.format(own)}`,
   );
   const svg = tradeOffPlot(drawing, {
     label: `${worth.name} against ${cost.name}: ${told.join('; ')}`,
     points,
-    path: summary.path.map(({ name }) => name),
+    path: pathOf(summary),
     costName: cost.name,
     formatCost: cost.format,
     valueName: worth.name,
     formatValue: worth.format,
+    briefValue: worth.brief,
     valueScale: worth.scale,
   });
-  const interval = points.some((point) => point.interval !== undefined) ? ' A bar is the 95 % interval.' : '';
-  const better =
-    worth.scale === 'metric' ? 'Better is up and to the left.' : 'Better is down and to the left.';
-  return html`<figure class="trade-off">${svg}<figcaption>${symbolLegend(points)}. ${better}${interval}</figcaption></figure>`;
+  return html`<figure class="trade-off">${svg}<figcaption>${capital(worth.name)} against ${cost.name}</figcaption></figure>`;
+}
+
+function capital(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}
+
+/** The way to the result: from the baseline on, as what lies before it is only the start. */
+function pathOf({ path, baseline }: RunSummary): readonly string[] {
+  return path.slice(Math.max(0, path.indexOf(baseline))).map(({ name }) => name);
 }
 
 /**
@@ -112,6 +123,17 @@ export function tradeOffs(drawing: Drawing, report: RunReport, summary: RunSumma
     report.metric === null && 'Without labelled data there is no metric to weigh against size and latency.',
     latencies.length === 0 && 'No latency was measured.',
   ].filter((note) => note !== false);
-  const figures = pairs.map(([cost, worth]) => tradeOffFigure(drawing, summary, cost, worth));
-  return html`${notes.length > 0 && html`<p class="note">${notes.join(' ')}</p>`}<div class="figures">${figures}</div>`;
+  const drawn = pairs.filter(([cost, worth]) => pointsOf(summary, cost, worth).length > 0);
+  if (drawn.length === 0) return html`<p class="note">${notes.join(' ')} There is nothing to draw.</p>`;
+  const roles = new Set(summary.steps.map((step) => roleOf(step, summary.baseline, summary.result)));
+  const legend = symbolLegend(drawing, roles, [
+    report.metric === null ? 'Better is down and to the left.' : 'Better is up and to the left.',
+    ...(summary.path.length > 2 ? ['The line leads to the result.'] : []),
+    ...(latencies.length > 0 ? ['A bar is the 95 % interval of a latency.'] : []),
+    ...(report.seeds.length > 1 ? ['Small dots are seeds, large symbols their means.'] : []),
+    ...(report.metric === null ? [] : ['↓ A value below the axis, given with the name.']),
+  ]);
+  return html`${notes.length > 0 && html`<p class="note">${notes.join(' ')}</p>`}<div class="figures">${drawn.map(
+    ([cost, worth]) => tradeOffFigure(drawing, summary, cost, worth),
+  )}${legend}</div>`;
 }

@@ -4,8 +4,9 @@ import { metricWords } from '../run-words.ts';
 import type { Drawing } from './drawing.ts';
 import { placeLabels } from './label-layout.ts';
 import { type Html, html } from './markup.ts';
+import { type SeedTable, type SeriesPoint, type SeriesRow, seriesMeans, seriesOf } from './series.ts';
 import { tablesOf } from './step-details.ts';
-import { type SeedTable, tablePlots } from './table-plot.ts';
+import { tablePlots } from './table-plot.ts';
 
 /** Name of the table that passes that train leave. */
 const EPOCHS = 'epochs';
@@ -18,29 +19,20 @@ interface Curve {
   readonly colour: string;
   readonly tables: readonly SeedTable[];
   /** Mean over the seeds, by epoch. */
-  readonly points: readonly { readonly x: number; readonly y: number }[];
+  readonly points: readonly SeriesPoint<number>[];
 }
 
-const WIDTH = 920;
+const WIDTH = 780;
 const HEIGHT = 300;
 const MARGINS = { marginTop: 26, marginRight: 120, marginBottom: 40, marginLeft: 56 } as const;
 const COLOURS = 6;
 
 function curvePoints(tables: readonly SeedTable[]): Curve['points'] {
-  const sums = new Map<number, { sum: number; count: number }>();
-  for (const { table } of tables) {
-    const x = table.columns.findIndex(({ name }) => name === (table.plot?.x ?? table.columns[0]?.name));
-    const y = table.columns.findIndex(({ name }) => name === METRIC);
-    for (const row of table.rows) {
-      const [at, value] = [row[x], row[y]];
-      if (typeof at !== 'number' || typeof value !== 'number' || !Number.isFinite(value)) continue;
-      const entry = sums.get(at) ?? { sum: 0, count: 0 };
-      sums.set(at, { sum: entry.sum + value, count: entry.count + 1 });
-    }
-  }
-  return [...sums]
-    .sort(([left], [right]) => left - right)
-    .map(([x, { sum, count }]) => ({ x, y: sum / count }));
+  const x = tables[0]?.table.plot?.x ?? tables[0]?.table.columns[0]?.name ?? '';
+  const rows = seriesOf(tables, x, METRIC).filter(
+    (row): row is SeriesRow & { readonly x: number } => typeof row.x === 'number',
+  );
+  return [...seriesMeans(rows)].sort((left, right) => left.x - right.x);
 }
 
 function curvesOf(steps: readonly StepSummary[]): Curve[] {
@@ -140,7 +132,7 @@ function metricFigure(drawing: Drawing, curves: readonly Curve[], report: RunRep
     : '';
   const dashed = curves.some(({ control }) => control) ? ' Dashed: controls.' : '';
   const seeds = curves.some(({ tables }) => tables.length > 1) ? ' Means over the seeds.' : '';
-  return html`<figure class="curves">${svg}<figcaption>${name} by epoch, as the passes measured it while training.${dashed}${seeds}${below}</figcaption></figure>`;
+  return html`<figure class="curves"><div class="scroll" role="region" aria-label="Training curves" tabindex="0">${svg}</div><figcaption>${name} by epoch, as the passes measured it while training.${dashed}${seeds}${below}</figcaption></figure>`;
 }
 
 /** Training curves: the metric of all steps in one plot, the other columns of each step in small ones. */
@@ -161,7 +153,7 @@ export function trainingCurves(drawing: Drawing, report: RunReport, summary: Run
         },
       },
     }));
-    return tablePlots(drawing, tables, step.name);
+    return tablePlots(drawing, tables, { step: step.name, width: 330 });
   });
   return html`${curves.length > 0 && metricFigure(drawing, curves, report)}<div class="figures three">${small}</div>`;
 }
