@@ -5,7 +5,6 @@ import {
   type Backend,
   createRunContext,
   type Dataset,
-  type Executable,
   errors,
   isLitheError,
   type RunContext,
@@ -132,19 +131,15 @@ async function runSeed(run: Run, seed: number): Promise<SeedResult> {
   const model = seed === plan.seeds[0] ? plan.model : await plan.source.open(seed, context.signal);
   const first = await storeOriginal(base, model);
   const work: SeedWork = { ...base, done: new Map([[ORIGINAL, first]]) };
-  await using original = await run.backend.compile(
-    { kind: 'onnx', file: first.path },
-    { signal: context.signal },
-  );
   const started = await measured(run, first, { contents: first.record.contents }, () => {
     phase('measuring the original');
-    return measureOriginal({ path: first.path, bytes: first.record.bytes }, original, run.instruments);
+    return measureOriginal({ path: first.path, bytes: first.record.bytes }, run.instruments);
   });
   const steps: StepResult[] = [];
   for (const [index, step] of plan.steps.entries()) {
     context.signal.throwIfAborted();
     phase(`${step.name} (${index + 1} of ${plan.steps.length}): ${step.step.summary}`);
-    steps.push(await seedStep(run, work, { step, index, original, phase }));
+    steps.push(await seedStep(run, work, { step, index, phase }));
   }
   const { failure: _failure, drift: _drift, ...figures } = started;
   return { seed, original: { file: relative(plan.runFolder, first.path), ...figures }, steps };
@@ -156,12 +151,11 @@ async function seedStep(
   at: {
     readonly step: PlannedStep;
     readonly index: number;
-    readonly original: Executable;
     readonly phase: (text: string) => void;
   },
 ): Promise<StepResult> {
   const { plan } = run;
-  const { step, index, original, phase } = at;
+  const { step, index, phase } = at;
   const stored = await located(run, step, index, () => runStep(work, step, index));
   work.done.set(step.name, stored);
   const first = work.done.get(ORIGINAL);
@@ -173,7 +167,10 @@ async function seedStep(
     phase(`measuring ${step.name}`);
     return measureModel(
       { path: stored.path, bytes: stored.record.bytes },
-      { original, parent: { path: parent.path, bytes: parent.record.bytes } },
+      {
+        original: { path: first.path, bytes: first.record.bytes },
+        parent: { path: parent.path, bytes: parent.record.bytes },
+      },
       run.instruments,
     );
   });

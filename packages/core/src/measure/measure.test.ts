@@ -59,7 +59,7 @@ describe('measureLatency', () => {
     await measureLatency(
       ['a', 'b', 'c'].map((name) => ({ name, executable: fake(name, () => 1, log) })),
       {},
-      { rounds: 3, runsPerRound: 2, onRound: (done, total) => rounds.push(done / total) },
+      { rounds: 3, runsPerRound: 2, warmup: 1, onRound: (done, total) => rounds.push(done / total) },
     );
     expect(log.join('')).toBe('abc' + 'abccbaabc');
     expect(rounds).toEqual([1 / 3, 2 / 3, 1]);
@@ -91,6 +91,32 @@ describe('measureLatency', () => {
     expect([isFaster(fast), isFaster(fast, 1.5), isSlower(fast)]).toEqual([true, false, false]);
     expect([isSlower(slow), isSlower(slow, 0.5), isFaster(slow)]).toEqual([true, false, false]);
     expect(report.entries[0]).toMatchObject({ name: 'original', runs: 44 });
+  });
+
+  it('warms a new entry up until it is as fast as one that was in use', async () => {
+    const aging = (before: number): Executable => {
+      let runs = before;
+      const executable = fake('x', () => (runs++ < 1200 ? 0.12 : 0.1));
+      return {
+        ...executable,
+        time: (feeds, options) => {
+          runs += options.warmup ?? 0;
+          return executable.time(feeds, options);
+        },
+      };
+    };
+    const entries = [
+      { name: 'in use', executable: aging(5000) },
+      { name: 'new', executable: aging(0) },
+    ];
+    const { comparisons } = await measureLatency(entries, {});
+    expect(comparisons[0]).toMatchObject({ speedup: 1, verdict: 'undecided' });
+    const cold = [
+      { name: 'in use', executable: aging(5000) },
+      { name: 'new', executable: aging(0) },
+    ];
+    const { comparisons: judged } = await measureLatency(cold, {}, { warmup: 3 });
+    expect(judged[0]?.verdict).toBe('slower');
   });
 
   it('seldom calls equal entries different', async () => {
