@@ -58,11 +58,22 @@ export async function loadPlugins(file: RecipeFile, cwd: string): Promise<Loaded
   return { passes, problems, hint };
 }
 
+type PluginModule = Readonly<Record<string, unknown>>;
+
+/** Plugins that come with this package: by literal names, which tools that bundle or transform modules can follow. */
+const ownPlugins: Readonly<Record<string, (() => Promise<PluginModule>) | undefined>> = {
+  '@lithe/distillation': () => import('@lithe/distillation'),
+  '@lithe/pruning': () => import('@lithe/pruning'),
+  '@lithe/quantization': () => import('@lithe/quantization'),
+  '@lithe/simplify': () => import('@lithe/simplify'),
+  '@lithe/training': () => import('@lithe/training'),
+};
+
 /** The module of a package; a text says why it cannot be imported, `undefined` that it is not there. */
 async function importPlugin(
   name: string,
   folders: readonly string[],
-): Promise<Readonly<Record<string, unknown>> | string | undefined> {
+): Promise<PluginModule | string | undefined> {
   const here = dirname(fileURLToPath(import.meta.url));
   const own = name.startsWith('@lithe/') ? await packageFolder(name, here) : undefined;
   try {
@@ -70,11 +81,10 @@ async function importPlugin(
       const found = await packageFolder(name, folder);
       // Our own copy is imported as we import it ourselves, so that there is one of each class.
       if (found === undefined || found === own) continue;
-      return (await import(resolveImport(name, pathToFileURL(join(folder, 'recipe')).href))) as Readonly<
-        Record<string, unknown>
-      >;
+      return (await import(resolveImport(name, pathToFileURL(join(folder, 'recipe')).href))) as PluginModule;
     }
-    return own === undefined ? undefined : ((await import(name)) as Readonly<Record<string, unknown>>);
+    if (own === undefined) return undefined;
+    return (await ownPlugins[name]?.()) ?? ((await import(name)) as PluginModule);
   } catch (error) {
     return `importing it failed: ${error instanceof Error ? error.message : String(error)}.`;
   }
@@ -90,7 +100,7 @@ async function packageFolder(name: string, from: string): Promise<string | undef
 }
 
 /** Passes that a module exports as a plugin; a text says what is wrong with it. */
-function passesOf(module: Readonly<Record<string, unknown>>): readonly AnyPass[] | string {
+function passesOf(module: PluginModule): readonly AnyPass[] | string {
   if (!Object.hasOwn(module, 'plugin')) return 'it exports no `plugin`; see definePlugin() of @lithe/core.';
   const { plugin } = module;
   if (!isObject(plugin) || !Array.isArray(plugin['passes'])) return 'its `plugin` has no list of passes.';
