@@ -4,6 +4,17 @@
  * @packageDocumentation
  */
 
+export { finishQuantizationAware } from './aware-training/finish.ts';
+export {
+  type AwareTraining,
+  type QuantizationAware,
+  type QuantizationAwareOptions,
+  quantizationAware,
+} from './aware-training/quantization-aware.ts';
+export type {
+  AwareQuantizationOptions,
+  AwareTimes,
+} from './aware-training/settings.ts';
 export { type Calibrator, calibratedRange, type RealRange } from './calibration/calibrator.ts';
 export type { CalibratorChoice, CalibratorName } from './calibration/choice.ts';
 export { type EntropyOptions, entropyCalibrator } from './calibration/entropy.ts';

@@ -1,4 +1,4 @@
-import { dtypes, standardOpDefs, type Value } from '@lithe/core';
+import { dtypes, type Node, standardOpDefs, type Value } from '@lithe/core';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 /** A scale or zero point shaped to broadcast against `x`: per tensor as it is, per channel along its axis. */
@@ -14,47 +14,90 @@ function alongAxis(context: GradientContext, parameter: Value, axis: number): Va
   );
 }
 
+/** The zero point as floats, shaped as {@link alongAxis} does; `undefined` where it is left out and so 0. */
+function zeroPoint(context: GradientContext, axis: number, float: 'float32'): Value | undefined {
+  // Cast first: few runtimes reshape integers of 4 bits.
+  return context.has(2) ? alongAxis(context, context.emit.cast(context.input(2), float), axis) : undefined;
+}
+
+/**
+ * Whether a quantizer's result is only expanded again with the scale it was made with: then the scale cancels out of the
+ * gradient, s / s, and neither rule multiplies by it.
+ */
+function isPair(quantizer: Node | null | undefined): boolean {
+  if (quantizer?.is('QuantizeLinear') !== true) return false;
+  const levels = quantizer.output();
+  return (
+    !levels.isGraphOutput &&
+    levels.uses.every(
+      ({ node, index }) =>
+        node.is('DequantizeLinear') &&
+        index === 0 &&
+        node.graph === quantizer.graph &&
+        node.input(1) === quantizer.input(1) &&
+        node.input(2) === quantizer.input(2) &&
+        axisOf(node) === axisOf(quantizer),
+    )
+  );
+}
+
+function axisOf(node: Node): string {
+  const found = node.attributes.get('axis');
+  return found?.kind === 'int' ? String(found.value) : '1';
+}
+
+/** Numbers that are rounded to an integer of the range, as 1 and 0. */
+function insideMask(context: GradientContext, axis: number): Value {
+  const { emit } = context;
+  const x = context.input(0);
+  const float = (x.dtype ?? 'float32') as 'float32';
+  const range = dtypes[context.output().dtype ?? 'uint8'].range;
+  if (range === undefined) return context.unsupported('quantization to floats has no gradient rule');
+  const scale = alongAxis(context, context.input(1), axis);
+  const zero = zeroPoint(context, axis, float) ?? emit.scalar(0, float);
+  const end = (level: number): Value => emit.mul(emit.sub(emit.scalar(level, float), zero), scale);
+  const low = end(Number(range[0]) - 0.5);
+  const high = end(Number(range[1]) + 0.5);
+  // One scale for all: one pass to clip, one to compare.
+  if ((context.input(1).shape?.length ?? 1) === 0)
+    return emit.mask(emit.op('Equal', [emit.op('Clip', [x, low, high]), x]), float);
+  const inside = emit.op('And', [emit.op('GreaterOrEqual', [x, low]), emit.op('LessOrEqual', [x, high])]);
+  return emit.mask(inside, float);
+}
+
 /**
  * Rounding and clamping let the gradient through where nothing was clamped ("straight-through": Bengio et al., 2013,
  * arXiv:1308.3432), and the step size learns from what rounding and clamping did (Esser et al., "Learned Step Size
  * Quantization", 2020, equations 2 and 3): dq/dx = 1/s inside the range, dq/ds = -x/s^2 inside it, else 0. Together
- * with the rule of DequantizeLinear these are the paper's.
+ * with the rule of DequantizeLinear these are the paper's, but that the range reaches half a step beyond its ends, to
+ * where rounding still lands on them, as in PyTorch.
  */
 const quantizeLinear: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { axis } = context.attributes(standardOpDefs.QuantizeLinear);
-  const x = context.input(0);
-  const float = x.dtype ?? 'float32';
+  const masked = emit.mul(gradient, insideMask(context, axis));
   const scale = alongAxis(context, context.input(1), axis);
-  const range = dtypes[context.output().dtype ?? 'uint8'].range;
-  if (range === undefined) return context.unsupported('quantization to floats has no gradient rule');
-  const zero = context.has(2)
-    ? emit.cast(alongAxis(context, context.input(2), axis), float)
-    : emit.scalar(0, float);
-  const steps = emit.div(x, scale);
-  const position = emit.add(emit.op('Round', [steps]), zero);
-  const inside = emit.op('And', [
-    emit.op('GreaterOrEqual', [position, emit.scalar(Number(range[0]), float)]),
-    emit.op('LessOrEqual', [position, emit.scalar(Number(range[1]), float)]),
-  ]);
-  const through = emit.div(emit.mul(gradient, emit.mask(inside, float)), scale);
-  const byScale = (): Value => emit.neg(emit.mul(through, steps));
+  // With its expansion, the gradient by x is the masked one as it is.
+  const through = isPair(context.node) ? masked : emit.div(masked, scale);
+  const byScale = (): Value => emit.neg(emit.div(emit.mul(through, context.input(0)), scale));
   return [through, context.needs(1) ? sumToParameter(context, byScale(), axis) : null, null];
 };
 
 const dequantizeLinear: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { axis } = context.attributes(standardOpDefs.DequantizeLinear);
-  const float = gradient.dtype ?? 'float32';
-  const scale = alongAxis(context, context.input(1), axis);
+  const float = (gradient.dtype ?? 'float32') as 'float32';
   const level = (): Value => {
     const value = emit.cast(context.input(0), float);
-    return context.has(2)
-      ? emit.sub(value, emit.cast(alongAxis(context, context.input(2), axis), float))
-      : value;
+    const zero = zeroPoint(context, axis, float);
+    return zero === undefined ? value : emit.sub(value, zero);
   };
+  const byInput = (): Value =>
+    isPair(context.input(0).producer)
+      ? gradient
+      : emit.mul(gradient, alongAxis(context, context.input(1), axis));
   return [
-    context.needs(0) ? emit.mul(gradient, scale) : null,
+    context.needs(0) ? byInput() : null,
     context.needs(1) ? sumToParameter(context, emit.mul(gradient, level()), axis) : null,
     null,
   ];

@@ -34,6 +34,12 @@ export interface ForwardContext {
    * @throws {LitheError} OPTIONS_INVALID when the model has no such constant
    */
   statistic(name: string): Promise<StatisticState>;
+  /**
+   * Counts a constant of the model among the weights that may learn, where that does not show by what reads it.
+   *
+   * @throws {LitheError} OPTIONS_INVALID when the model has no such constant
+   */
+  weight(name: string): void;
   /** No gradient flows back through the value. */
   stop(value: Value): void;
 }
@@ -54,6 +60,8 @@ export interface ForwardForm {
 export interface BuiltForms {
   /** Constants that became state. */
   readonly statistics: readonly RunningStatistic[];
+  /** Weights beside those that are found. */
+  readonly weights: readonly Value[];
   /** Values that no gradient flows back through. */
   readonly stopped: ReadonlySet<Value>;
 }
@@ -66,8 +74,14 @@ export async function buildForms(
 ): Promise<BuiltForms> {
   const { graph } = build.model;
   const statistics: RunningStatistic[] = [];
+  const weights = new Set<Value>();
   const stopped = new Set<Value>();
   for (const form of forms) {
+    const constant = (name: string): Value => {
+      const found = graph.value(name);
+      if (found?.initializer !== undefined && constantOf(found) !== undefined) return found;
+      throw errors.optionsInvalid(form.name, [`The model has no constant called "${name}".`]);
+    };
     await form.build({
       graph,
       emit: build.emit,
@@ -79,12 +93,10 @@ export async function buildForms(
         return found;
       },
       step: () => step,
+      weight: (name) => void weights.add(constant(name)),
       statistic: async (name) => {
-        const input = graph.value(name);
-        const source = input === undefined ? undefined : constantOf(input);
-        if (input?.initializer === undefined || source === undefined)
-          throw errors.optionsInvalid(form.name, [`The model has no constant called "${name}".`]);
-        const initial = await source.load();
+        const input = constant(name);
+        const initial = await (input.initializer as NonNullable<Value['initializer']>).load();
         const { type } = input;
         graph.setInputs([...graph.inputs, input]);
         graph.setInitializer(input, undefined);
@@ -95,5 +107,5 @@ export async function buildForms(
     });
   }
   sortNodes(graph);
-  return { statistics, stopped };
+  return { statistics, weights: [...weights], stopped };
 }

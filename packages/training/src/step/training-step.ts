@@ -151,12 +151,13 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   promoteConstants(graph);
   fixShapes(graph, options.inputShapes ?? {});
   await inferShapes(copy, { opset });
-  const found = await findWeights(graph);
+  const shown = await findWeights(graph);
   const emit = new Emitter(graph, opset, 'train/');
   const build: Build = { model: copy, emit, options, state: [], outputs: [] };
   const { forms = [] } = options;
   const early = forms.length === 0 ? undefined : updateCount(build);
   const formed = early && (await buildForms(build, forms, { step: early.input, opset }));
+  const found = [...new Set([...shown, ...(formed?.weights ?? [])])];
   const form = await trainingForm(build, formed?.statistics);
   await inferShapes(copy, { opset });
   const mixed = await mixedOf(build, [...found, ...form.masks.map(({ name }) => graph.value(name) as Value)]);

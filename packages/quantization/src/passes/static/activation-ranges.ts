@@ -6,7 +6,7 @@ import type { IntegerRange } from '../../parameters/integer-range.ts';
 import type { StaticPlan } from './plan.ts';
 
 /** The value whose scale a value shares: through operators that only move elements, back to where it was computed. */
-function scaleRoot(value: Value, plan: StaticPlan): Value {
+export function scaleRoot(value: Value, plan: StaticPlan): Value {
   let root = value;
   while (root.producer !== null && plan.nodes.get(root.producer) === 'pass-through') {
     root = root.producer.input(0) as Value;

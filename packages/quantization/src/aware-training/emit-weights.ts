@@ -1,0 +1,167 @@
+import { attributesOf, type Node, standardOpDefs, Tensor, type Value } from '@lithe/core';
+import type { Emitter } from '@lithe/training';
+import type { IntegerRange } from '../parameters/integer-range.ts';
+import { integersOf } from '../passes/static/pairs.ts';
+import { named, rangeScale, type Step, safeScale } from './emit-scales.ts';
+
+/** Largest int32, less the rounding of a float32 quotient near it. */
+const INT32_ROOM = 2 ** 31 - 2 ** 8;
+
+/** What the weights of a layer are quantized by. */
+export interface WeightRequest {
+  /** Begins the names of what is made. */
+  readonly name: string;
+  /** The weights, folded where a normalization is. */
+  readonly weight: Value;
+  /** Axis of the output channels; `undefined` for one scale for all. */
+  readonly axis: number | undefined;
+  /** Integers. */
+  readonly range: IntegerRange;
+  /** The bias that becomes int32, with the scale of the input; `undefined` where the bias stays float. */
+  readonly integerBias: { readonly value: Value; readonly inputScale: Value } | undefined;
+  /** Learned scales; from the largest magnitude where they do not learn. */
+  readonly step: Step | undefined;
+}
+
+/** Quantized weights. */
+export interface QuantizedLayer {
+  /** Weights behind their pair. */
+  readonly weight: Value;
+  /** Their scale. */
+  readonly scale: Value;
+  /** Bias behind its pair; `undefined` where it stays float. */
+  readonly bias: Value | undefined;
+  /** What no gradient flows back through. */
+  readonly constants: readonly Value[];
+}
+
+/**
+ * Puts a pair behind the weights of a layer, s = max|w| / levels for each channel or learned, and int32 rounding behind
+ * its bias at the scale of the sums, s_x s_w. Where the bias would not fit, the scale of the weights is raised.
+ */
+export function emitWeights(emit: Emitter, request: WeightRequest): QuantizedLayer {
+  const { name, weight, axis, range, integerBias, step } = request;
+  const shape = weight.shape as readonly number[];
+  const levels = range.high;
+  const constants: Value[] = [];
+  let scale = step?.held ?? largest(emit, weight, { axis, levels });
+  if (step === undefined) constants.push(scale);
+  if (integerBias !== undefined) {
+    const least = leastScale(emit, integerBias, axis === undefined);
+    constants.push(least);
+    scale = emit.op('Max', [scale, least]);
+  }
+  if (step === undefined) {
+    scale = safeScale(emit, scale);
+    constants.push(scale);
+  }
+  const count = axis === undefined ? undefined : (shape[axis] ?? 1);
+  const dims = count === undefined ? [] : [count];
+  const zeros = named(
+    emit.graph,
+    `${name}_zero_point`,
+    integersOf(range, dims, new Array<number>(count ?? 1).fill(0)),
+  );
+  const clipped = step === undefined ? weight : narrowed(emit, weight, { scale, axis, range });
+  const attributes = { axis: axis ?? 0 };
+  const quantized = emit.op('QuantizeLinear', [clipped, scale, zeros], attributes);
+  const dequantized = emit.op('DequantizeLinear', [quantized, scale, zeros], attributes);
+  const bias = integerBias === undefined ? undefined : emitBias(emit, { ...integerBias, name, scale, dims });
+  return { weight: dequantized, scale, bias, constants };
+}
+
+function largest(
+  emit: Emitter,
+  weight: Value,
+  { axis, levels }: { readonly axis: number | undefined; readonly levels: number },
+): Value {
+  const others = (weight.shape ?? []).map((_, index) => index).filter((index) => index !== axis);
+  const magnitude = emit.op('ReduceMax', [emit.op('Abs', [weight]), emit.ints(others)], { keepdims: 0 });
+  return emit.div(magnitude, emit.scalar(levels));
+}
+
+/** The smallest scale of weights at which the bias fits int32: see `raiseScalesForBias`. */
+function leastScale(
+  emit: Emitter,
+  { value, inputScale }: NonNullable<WeightRequest['integerBias']>,
+  together: boolean,
+): Value {
+  const magnitude = emit.op('Abs', [value]);
+  const each = together ? emit.op('ReduceMax', [magnitude], { keepdims: 0 }) : magnitude;
+  return emit.scale(emit.div(each, emit.scale(inputScale, INT32_ROOM)), Math.fround(1 + 2 ** -22));
+}
+
+/** Weights from the lowest integer on that is used: the operator itself goes one further. */
+function narrowed(
+  emit: Emitter,
+  weight: Value,
+  {
+    scale,
+    axis,
+    range,
+  }: { readonly scale: Value; readonly axis: number | undefined; readonly range: IntegerRange },
+): Value {
+  const lowest = emit.scale(scale, range.low);
+  const along = (weight.shape ?? []).map((_, index) => (index === axis ? -1 : 1));
+  return emit.op('Max', [weight, axis === undefined ? lowest : emit.reshape(lowest, along)]);
+}
+
+/** A bias as int32 at the scale of the sums. */
+function emitBias(
+  emit: Emitter,
+  {
+    name,
+    value,
+    inputScale,
+    scale,
+    dims,
+  }: {
+    readonly name: string;
+    readonly value: Value;
+    readonly inputScale: Value;
+    readonly scale: Value;
+    readonly dims: readonly number[];
+  },
+): Value {
+  const own = emit.mul(scale, inputScale);
+  // 2^31 - 128 is the largest float32 that int32 holds.
+  const steps = emit.op('Clip', [
+    emit.op('Round', [emit.div(value, own)]),
+    emit.scalar(-(2 ** 31)),
+    emit.scalar(2 ** 31 - 128),
+  ]);
+  const zeros = named(
+    emit.graph,
+    `${name}_bias_zero_point`,
+    Tensor.from('int32', dims, new Int32Array(dims[0] ?? 1)),
+  );
+  return emit.op('DequantizeLinear', [emit.cast(steps, 'int32'), own, zeros], { axis: 0 });
+}
+
+/** Puts a pair behind a constant operand of an operator between integers: the range of its elements. */
+export function emitOperand(
+  emit: Emitter,
+  value: Value,
+  integers: IntegerRange,
+): { readonly result: Value; readonly constants: readonly Value[] } {
+  const { scale, zeroPoint } = rangeScale(
+    emit,
+    {
+      minimum: emit.op('ReduceMin', [value], { keepdims: 0 }),
+      maximum: emit.op('ReduceMax', [value], { keepdims: 0 }),
+    },
+    integers,
+  );
+  const quantized = emit.op('QuantizeLinear', [value, scale, zeroPoint]);
+  return {
+    result: emit.op('DequantizeLinear', [quantized, scale, zeroPoint]),
+    constants: [scale, zeroPoint],
+  };
+}
+
+/** Axis of the output channels of a layer, as `DequantizeLinear` counts it. */
+export function channelAxis(node: Node): number {
+  if (node.is('Conv')) return 0;
+  if (node.is('Gemm')) return attributesOf(node, standardOpDefs.Gemm).transB ? 0 : 1;
+  return 1;
+}

@@ -1,0 +1,319 @@
+import {
+  constantOf,
+  type Graph,
+  inferShapes,
+  type Model,
+  type Node,
+  type PassContext,
+  type ReportBuilder,
+  type Value,
+} from '@lithe/core';
+import { Emitter, findWeights, sortNodes, trainedModel } from '@lithe/training';
+import type { CalibrationStats } from '../calibration/statistics.ts';
+import type { AffineParameters } from '../parameters/affine.ts';
+import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
+import { dataInputs, operatorKind } from '../passes/static/operator-kinds.ts';
+import { insertPairs, type ScaleSource } from '../passes/static/pairs.ts';
+import { prepareProductBiases } from '../passes/static/product-bias.ts';
+import { float32Data } from '../weights/lazy-parts.ts';
+import { emitFolded, type FoldedLayer } from './emit-folded.ts';
+import { type ActivationScale, learnedScale, learnedSteps, movingScale, type Step } from './emit-scales.ts';
+import { channelAxis, emitOperand, emitWeights } from './emit-weights.ts';
+import { channelLayout, type FoldedNorm, foldNorms } from './folded-norm.ts';
+import { type AwarePlan, planAware } from './plan-aware.ts';
+import { type AwareRanges, type RangeGroup, rangeGroups } from './range-groups.ts';
+import type { AwareQuantizationSettings } from './settings.ts';
+import { firstSteps, meanMagnitude } from './step-start.ts';
+
+/** A range that follows the batches. */
+export interface MovingRange {
+  /** Its lower end. */
+  readonly minimum: Value;
+  /** Its upper end. */
+  readonly maximum: Value;
+  /** Values that it follows. */
+  readonly roots: readonly Value[];
+}
+
+/** A layer with a folded normalization. */
+export interface NormedLayer {
+  /** The layer. */
+  readonly node: Node;
+  /** What it was folded from. */
+  readonly norm: FoldedNorm;
+  /** What it was folded to. */
+  readonly folded: FoldedLayer;
+}
+
+/** A model under preparation: what its form while training is made from. */
+export interface Prepared {
+  /** Names of weights that learn. */
+  readonly weights: readonly string[];
+  /** Ranges that follow the batches. */
+  readonly ranges: readonly MovingRange[];
+  /** Scales that learn, with the mean magnitude of what they share a step with. */
+  readonly steps: readonly { readonly step: Step; readonly magnitude: number }[];
+  /** Layers with folded normalizations. */
+  readonly norms: readonly NormedLayer[];
+  /** Layers whose bias is rounded in inference alone, with the float bias. */
+  readonly biases: readonly { readonly node: Node; readonly bias: Value }[];
+  /** Pairs of activations: what goes in, what comes out. */
+  readonly pairs: readonly { readonly input: Value; readonly output: Value }[];
+  /** Values that no gradient flows back through. */
+  readonly constants: readonly Value[];
+}
+
+/** What preparation works with. */
+export interface PrepareRequest {
+  /** Options. */
+  readonly settings: AwareQuantizationSettings;
+  /** Target, operators, cancellation. */
+  readonly context: PassContext;
+  /** Finds statistics of the model with folded normalizations; not called where activations stay float. */
+  observe(model: Model): Promise<CalibrationStats>;
+  /** Receives what was done and what stays float. */
+  readonly report: ReportBuilder;
+}
+
+/** Turns a float model into one with pairs, in place: the inference form of what is trained. */
+export async function prepare(model: Model, request: PrepareRequest): Promise<Prepared> {
+  const { settings, context, report } = request;
+  const { graph } = model;
+  const { opset, signal } = context;
+  await inferShapes(model, { opset, signal, strict: false });
+  const closed = prepareProductBiases(graph);
+  await inferShapes(model, { opset, signal, strict: false });
+  const weights = (await findWeights(graph)).map(({ name }) => name);
+  const norms = await foldNorms(graph);
+  for (const [node, { weight }] of norms)
+    report.apply(`fold the batch normalization behind ${node.opType} "${node.name}" into "${weight.name}"`);
+  const stats = settings.activationBits === 'none' ? undefined : await request.observe(model);
+  const plan = planAware(graph, { settings, stats, closed, context, report });
+  const ranges = await rangeGroups(plan, stats, { settings, context });
+  const work = new Preparation(model, { plan, ranges, norms, request });
+  await work.run();
+  sortNodes(graph);
+  await inferShapes(model, { opset, signal, strict: false });
+  return work.prepared(weights);
+}
+
+class Preparation {
+  readonly #graph: Graph;
+  readonly #emit: Emitter;
+  readonly #plan: AwarePlan;
+  readonly #ranges: AwareRanges;
+  readonly #norms: ReadonlyMap<Node, FoldedNorm>;
+  readonly #request: PrepareRequest;
+  readonly #scales = new Map<AffineParameters, ActivationScale>();
+  readonly #moving: MovingRange[] = [];
+  readonly #steps: { step: Step; magnitude: number }[] = [];
+  readonly #normed: NormedLayer[] = [];
+  readonly #biases: { node: Node; bias: Value }[] = [];
+  readonly #pairs: { input: Value; output: Value }[] = [];
+  readonly #constants: Value[] = [];
+  #magnitude = 0;
+
+  constructor(
+    model: Model,
+    parts: {
+      readonly plan: AwarePlan;
+      readonly ranges: AwareRanges;
+      readonly norms: ReadonlyMap<Node, FoldedNorm>;
+      readonly request: PrepareRequest;
+    },
+  ) {
+    this.#graph = model.graph;
+    this.#emit = new Emitter(model.graph, parts.request.context.opset, 'aware/');
+    this.#plan = parts.plan;
+    this.#ranges = parts.ranges;
+    this.#norms = parts.norms;
+    this.#request = parts.request;
+  }
+
+  async run(): Promise<void> {
+    const { layers, pairs } = this.#plan;
+    const { settings, context, report } = this.#request;
+    this.#magnitude = await this.#meanWeight();
+    for (const group of this.#ranges.groups) this.#addScale(group);
+    for (const node of layers) {
+      context.signal.throwIfAborted();
+      await this.#quantizeLayer(node);
+      report.apply(`quantize the weights of ${node.opType} "${node.name}"`);
+    }
+    const done = new Set(layers);
+    for (const [node, norm] of this.#norms) if (!done.has(node)) this.#foldLayer(node, norm);
+    for (const [node, kind] of pairs.nodes) if (kind === 'follower') this.#quantizeOperands(node);
+    this.#insertPairs();
+    report.metric('quantizedLayers', layers.length, 'layers');
+    report.metric(
+      'quantizedActivations',
+      settings.activationBits === 'none' ? 0 : pairs.values.length,
+      'values',
+    );
+  }
+
+  prepared(weights: readonly string[]): Prepared {
+    return {
+      weights,
+      ranges: this.#moving,
+      steps: this.#steps,
+      norms: this.#normed,
+      biases: this.#biases,
+      pairs: this.#pairs,
+      constants: this.#constants,
+    };
+  }
+
+  /** Mean magnitude of all weights that are quantized: what learned steps of activations are compared with. */
+  async #meanWeight(): Promise<number> {
+    if (this.#request.settings.ranges !== 'lsq') return 0;
+    let sum = 0;
+    for (const node of this.#plan.layers) sum += meanMagnitude(await this.#numbers(node));
+    return sum / Math.max(1, this.#plan.layers.length);
+  }
+
+  async #numbers(node: Node): Promise<Float32Array> {
+    const value = node.input(1) as Value;
+    const source = constantOf(value);
+    return source === undefined
+      ? new Float32Array()
+      : float32Data(await source.load(this.#request.context.signal), `weight "${value.name}"`);
+  }
+
+  #addScale(group: RangeGroup): void {
+    const learns = this.#request.settings.ranges === 'lsq';
+    const scale = learns ? learnedScale(this.#emit, group) : movingScale(this.#emit, group);
+    this.#scales.set(group.key, scale);
+    if (scale.range !== undefined) this.#moving.push({ ...scale.range, roots: group.roots });
+    if (scale.step !== undefined) this.#steps.push({ step: scale.step, magnitude: this.#magnitude });
+  }
+
+  #weightRange(node: Node): IntegerRange {
+    const few = this.#request.settings.weightBits === 4 && !this.#ranges.wide.has(node);
+    return integerRange(few ? 'int4' : 'int8', { extent: 'narrow' });
+  }
+
+  async #quantizeLayer(node: Node): Promise<void> {
+    const { settings } = this.#request;
+    const data = await this.#numbers(node);
+    const stored = node.input(1) as Value;
+    const norm = this.#norms.get(node);
+    const folded = norm === undefined ? undefined : emitFolded(this.#emit, norm, channelLayout(node));
+    const weight = folded?.weight ?? stored;
+    const name = norm?.weight.name ?? stored.name;
+    const range = this.#weightRange(node);
+    // Channels of groups that lie one behind the other have one scale together.
+    const axis = settings.weightScales === 'per-tensor' ? undefined : channelAxis(node);
+    const bias = folded?.bias ?? this.#constantBias(node);
+    const parameters = this.#ranges.byValue.get(node.input(0) as Value);
+    const inputScale = parameters === undefined ? undefined : this.#scales.get(parameters)?.scale;
+    const whole = bias !== undefined && inputScale !== undefined && !node.is('ConvTranspose');
+    const made = emitWeights(this.#emit, {
+      name,
+      weight,
+      axis,
+      range,
+      integerBias: whole ? { value: bias, inputScale } : undefined,
+      step: settings.ranges === 'lsq' ? this.#learnedSteps(name, { data, weight, axis, range }) : undefined,
+    });
+    this.#constants.push(...made.constants);
+    this.#graph.setInput(node, 1, made.weight);
+    if (bias !== undefined) this.#graph.setInput(node, 2, made.bias ?? bias);
+    if (norm !== undefined && folded !== undefined) this.#normed.push({ node, norm, folded });
+    else if (made.bias !== undefined && bias !== undefined) this.#biases.push({ node, bias });
+  }
+
+  #learnedSteps(
+    name: string,
+    part: {
+      readonly data: Float32Array;
+      readonly weight: Value;
+      readonly axis: number | undefined;
+      readonly range: IntegerRange;
+    },
+  ): Step {
+    const { data, axis, range } = part;
+    const shape = part.weight.shape as readonly number[];
+    const values = firstSteps(data, { shape, axis, levels: range.high });
+    const step = learnedSteps(this.#emit, name, {
+      values,
+      shape: axis === undefined ? [] : [values.length],
+      elements: data.length,
+      levels: range.high,
+    });
+    this.#steps.push({ step, magnitude: meanMagnitude(data) });
+    return step;
+  }
+
+  #constantBias(node: Node): Value | undefined {
+    const bias = node.is('MatMul') ? null : node.input(2);
+    return bias !== null && constantOf(bias)?.dtype === 'float32' ? bias : undefined;
+  }
+
+  /** A layer that stays float: its normalization is folded all the same. */
+  #foldLayer(node: Node, norm: FoldedNorm): void {
+    const folded = emitFolded(this.#emit, norm, channelLayout(node));
+    this.#graph.setInput(node, 1, folded.weight);
+    this.#graph.setInput(node, 2, folded.bias);
+    this.#normed.push({ node, norm, folded });
+  }
+
+  #quantizeOperands(node: Node): void {
+    for (const index of dataInputs(node)) {
+      const value = node.input(index);
+      if (value === null || constantOf(value) === undefined || operatorKind(node) === undefined) continue;
+      const { result, constants } = emitOperand(this.#emit, value, this.#ranges.integers);
+      this.#constants.push(...constants);
+      this.#graph.setInput(node, index, result);
+    }
+  }
+
+  #insertPairs(): void {
+    const emit = this.#emit;
+    const scaleOf = (parameters: AffineParameters): ActivationScale =>
+      this.#scales.get(parameters) as ActivationScale;
+    const scales: ScaleSource = {
+      of: (_name, parameters) => scaleOf(parameters),
+      repeated: (_name, parameters, count) => {
+        const { scale, zeroPoint } = scaleOf(parameters);
+        const shape = emit.ints([count]);
+        return {
+          scale: emit.op('Expand', [scale, shape]),
+          zeroPoint: this.#expandIntegers(zeroPoint, scale, count),
+        };
+      },
+    };
+    const profile = this.#request.context.target?.profile;
+    const { values } = this.#plan.pairs;
+    insertPairs(this.#graph, {
+      plan: this.#plan.pairs,
+      ranges: this.#ranges.byValue,
+      activations: this.#ranges.integers,
+      guarded:
+        profile === undefined
+          ? ['Conv', 'ConvTranspose', 'Gemm']
+          : (profile.integers?.quantizesWeights ?? []),
+      scales,
+    });
+    const scaled = new Set([...this.#scales.values()].map(({ scale }) => scale));
+    for (const value of values) {
+      for (const { node: quantizer } of value.uses) {
+        if (!quantizer.is('QuantizeLinear') || !scaled.has(quantizer.input(1) as Value)) continue;
+        for (const { node } of quantizer.output().uses)
+          if (node.is('DequantizeLinear')) this.#pairs.push({ input: value, output: node.output() });
+      }
+    }
+  }
+
+  /** A zero point for each channel. `Expand` takes no 4-bit integers: 0 is quantized anew in each place. */
+  #expandIntegers(zeroPoint: Value, scale: Value, count: number): Value {
+    const emit = this.#emit;
+    const zeros = emit.floats([count], new Float32Array(count));
+    return emit.op('QuantizeLinear', [zeros, scale, zeroPoint]);
+  }
+}
+
+/** A copy whose constants are initializers, so that they may learn. */
+export function copyForTraining(model: Model): Model {
+  return trainedModel(model, {});
+}
