@@ -1,54 +1,117 @@
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { exitCodes } from '../exit-codes.ts';
+import { exitCodes, UsageError } from '../exit-codes.ts';
 import { parseInteger } from '../options.ts';
+import { planRecipe } from '../recipe/plan.ts';
+import { summarizePlan } from '../recipe/plan-summary.ts';
+import { printPlan } from '../recipe/print-plan.ts';
 import { readRecipe } from '../recipe/read-recipe.ts';
+import { writeWhole } from '../recipe/run-folder.ts';
 import { runRecipe } from '../recipe/run-recipe.ts';
+import { recipeJsonSchema } from '../recipe/schema.ts';
+import { printRun } from '../report/print-run.ts';
+import type { RunReport } from '../report/run-report.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createProgress } from '../terminal/io.ts';
 import type { CommandContext } from './context.ts';
 
 interface RunArguments {
+  readonly dryRun?: boolean;
   readonly seed?: number;
   readonly runFolder?: string;
+  readonly report?: string;
   readonly json?: boolean;
   readonly fresh?: boolean;
+  readonly schema?: boolean;
 }
+
+const examples = `
+What an earlier run left for the same model, options, data and seed is taken over; a run that was stopped goes on.
+
+Examples:
+  lithe run recipe.yaml --dry-run
+  lithe run recipe.yaml --report report.html
+  lithe run recipe.yaml --seed 7 --run-folder runs/seven --json
+  lithe run --schema > recipe.schema.json
+`;
 
 /** Adds `lithe run`. */
 export function addRun(program: Command, context: CommandContext): void {
   program
     .command('run')
-    .summary('run the steps of a recipe, measure each, report')
-    .description('Runs the steps of a recipe in order, saves and measures the model of each, and reports.')
-    .argument('<recipe>', 'recipe, YAML or JSON')
+    .summary('run the steps of a recipe, measure each, and report')
+    .description(
+      'Runs the steps of a recipe in order: passes of any plugin, from training to quantization. The model of each step is saved and measured; the report has all figures.',
+    )
+    .argument('[recipe]', 'recipe, YAML or JSON')
+    .option('--dry-run', 'check everything, say what would be done, write nothing')
     .addOption(
-      new Option('--seed <n>', 'seed to run, instead of those of the recipe').argParser(
+      new Option('--seed <n>', 'the one seed to run, instead of those of the recipe').argParser(
         parseInteger(0, 2 ** 32 - 1),
       ),
     )
     .option('--run-folder <folder>', 'folder for models, checkpoints and reports (default: <recipe>.run)')
+    .option('--report <file>', 'write the HTML report to this file as well')
     .option('--fresh', 'make everything anew, whatever is there from earlier runs')
-    .option('--json', 'print the report as JSON on stdout')
-    .action(async (path: string, options: RunArguments) => {
+    .option('--schema', 'print the JSON Schema of recipes, for editors')
+    .option('--json', 'print the report, or with --dry-run the plan, as JSON on stdout')
+    .addHelpText('after', examples)
+    .action(async (path: string | undefined, options: RunArguments) => {
       context.exitCode = await runCommand(context.io, async () => {
-        const { io } = context;
-        const progress = createProgress(io, false);
-        try {
-          const report = await runRecipe(await readRecipe(path), {
-            folder: options.runFolder,
-            seed: options.seed,
-            fresh: options.fresh,
-            signal: io.signal,
-            onPhase: progress.phase,
-            onProgress: progress.onProgress,
-            log: { warn: progress.warn },
-          });
-          progress.stop();
-          if (options.json === true) printJson(io, report);
-          return report.limits.every(({ met }) => met) ? exitCodes.done : exitCodes.failed;
-        } finally {
-          progress.stop();
+        if (options.schema === true) {
+          printJson(context.io, recipeJsonSchema());
+          return exitCodes.done;
         }
+        if (path === undefined) throw new UsageError('Name a recipe: lithe run recipe.yaml.');
+        return options.dryRun === true
+          ? await dryRun(path, options, context)
+          : await run(path, options, context);
       });
     });
+}
+
+async function dryRun(path: string, options: RunArguments, { io }: CommandContext): Promise<number> {
+  const plan = await planRecipe(await readRecipe(path), planOptions(options, io.signal));
+  const summary = await summarizePlan(plan, io.signal);
+  if (options.json === true) printJson(io, summary);
+  else io.out.write(printPlan(summary));
+  return exitCodes.done;
+}
+
+async function run(path: string, options: RunArguments, { io }: CommandContext): Promise<number> {
+  const progress = createProgress(io, false);
+  try {
+    const report = await runRecipe(await readRecipe(path), {
+      ...planOptions(options, io.signal),
+      fresh: options.fresh,
+      onPhase: progress.phase,
+      onProgress: progress.onProgress,
+      log: { warn: progress.warn },
+    });
+    progress.stop();
+    if (options.report !== undefined) {
+      const { htmlReport } = await import('../report/html/html-report.ts');
+      await writeWhole(resolve(options.report), await htmlReport(report));
+    }
+    if (options.json === true) printJson(io, report);
+    else io.out.write(printRun(report));
+    return isGood(report) ? exitCodes.done : exitCodes.failed;
+  } finally {
+    progress.stop();
+  }
+}
+
+function planOptions(
+  { seed, runFolder }: RunArguments,
+  signal: AbortSignal,
+): Parameters<typeof planRecipe>[1] {
+  return { seed, folder: runFolder, signal };
+}
+
+/** Whether the limits are kept and the result runs. */
+function isGood({ limits, seeds, result }: RunReport): boolean {
+  const failed = seeds.some(({ steps }) =>
+    steps.some(({ name, failure }) => name === result && failure !== undefined),
+  );
+  return !failed && limits.every(({ met }) => met);
 }

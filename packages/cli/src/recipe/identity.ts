@@ -7,7 +7,16 @@ export function identityOf(value: unknown): string {
   return createHash('sha256').update(canonical(value)).digest('hex');
 }
 
-/** A hash of the contents of files, in the order given; their names count by `labels`. */
+/** The hash that {@link hashFiles} would give for one file. */
+export function hashBytes(bytes: Uint8Array, label: string): string {
+  return createHash('sha256')
+    .update(`${label.length}:${label}:`)
+    .update(bytes)
+    .update(`:${bytes.length};`)
+    .digest('hex');
+}
+
+/** A hash of the contents of files, in the order given, and of their labels. */
 export async function hashFiles(
   files: readonly { readonly path: string; readonly label: string }[],
   signal: AbortSignal,

@@ -31,6 +31,15 @@ export interface StepRecord {
   readonly measured?: { readonly identity: string; readonly figures: Figures } | undefined;
 }
 
+/** Makes a folder, and those around it. */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw errors.fileNotWritten(folder, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
+  }
+}
+
 /** Writes a file beside and renames it: whatever happens, there is the old file or the new one, whole. */
 export async function writeWhole(path: string, contents: string | Uint8Array): Promise<void> {
   const temporary = join(dirname(path), `.${randomUUID()}.tmp`);

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { cpus, release, type as systemType } from 'node:os';
 import { join, relative } from 'node:path';
 import {
@@ -20,8 +19,9 @@ import { type Instruments, measureModel, measureOriginal, prepareInstruments } f
 import { type PlanOptions, planRecipe, type RecipePlan } from './plan.ts';
 import { ORIGINAL, type PlannedStep } from './plan-steps.ts';
 import { type RecipeFile, recipeName } from './read-recipe.ts';
-import { type Figures, writeRecord, writeWhole } from './run-folder.ts';
+import { type Figures, makeFolder, writeRecord, writeWhole } from './run-folder.ts';
 import { runStep, type SeedWork, type StoredModel, storeOriginal } from './run-step.ts';
+import { dataIdentities, surroundingsOf } from './surroundings.ts';
 
 /** How a recipe is run. */
 export interface RunRecipeOptions extends PlanOptions, Omit<RunOptions, 'seed' | 'signal'> {
@@ -49,7 +49,7 @@ interface Run {
  * Runs a recipe: for each seed its steps in order, each on the model that another one left; every model is saved,
  * read again, run and measured in the target. What an earlier run left for the same models, options, data and seed is
  * taken over, so that a run that was stopped goes on, in the middle of a training too where the pass keeps checkpoints.
- * `report.json` lies in the run folder afterwards.
+ * `report.json` and `report.html` lie in the run folder afterwards.
  *
  * @param recipe a recipe that was read, or one that was planned
  * @returns everything that was found, also when limits are not met
@@ -81,11 +81,7 @@ export async function runRecipe(
         ? measured
         : await held(data.test, signal);
   const calibration = data.calibration === undefined ? undefined : await held(data.calibration, signal);
-  const identities = {
-    train: await data.train?.identity(signal),
-    test: await data.test?.identity(signal),
-    calibration: await data.calibration?.identity(signal),
-  };
+  const identities = await dataIdentities(plan, signal);
   await using backend = await target.open(context, { threads });
   const runtime = `${backend.name} ${backend.version}`;
   const run: Run = {
@@ -95,19 +91,15 @@ export async function runRecipe(
     backend,
     instruments: await prepareInstruments(backend, { measured, test }, { batches, rounds }, context),
     data: calibration,
-    surroundings: {
-      target: target.name,
-      threads,
-      train: identities.train,
-      calibration: identities.calibration,
-    },
+    surroundings: surroundingsOf(plan, identities),
     measuring: { target: target.name, threads, runtime, batches, rounds, ...identities },
   };
-  await mkdir(plan.runFolder, { recursive: true });
   const seeds: SeedResult[] = [];
   for (const seed of plan.seeds) seeds.push(await runSeed(run, seed));
   const report = await conclude(run, seeds);
   await writeWhole(join(plan.runFolder, 'report.json'), `${JSON.stringify(report, null, 1)}\n`);
+  const { htmlReport } = await import('../report/html/html-report.ts');
+  await writeWhole(join(plan.runFolder, 'report.html'), await htmlReport(report));
   return report;
 }
 
@@ -116,7 +108,7 @@ async function runSeed(run: Run, seed: number): Promise<SeedResult> {
   const label = plan.seeds.length > 1 ? `seed ${seed}: ` : '';
   const phase = (text: string): void => options.onPhase?.(`${label}${text}`);
   const folder = join(plan.runFolder, `seed-${seed}`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const base = {
     seed,
     folder,

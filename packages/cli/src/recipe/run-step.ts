@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import {
   type Backend,
@@ -11,11 +10,10 @@ import {
   type StepReport,
   type Target,
 } from '@lithe/core';
-import { externalFiles } from '@lithe/onnx';
 import { loadOnnx, saveOnnx } from '@lithe/onnx/node';
-import { EQUAL_SQNR_DB } from '../compress/bench.ts';
-import { openModel } from '../model-file.ts';
-import { hashFiles, identityOf } from './identity.ts';
+import { identityOf } from './identity.ts';
+import { contentsOf } from './model-contents.ts';
+import { plainReport } from './plain-report.ts';
 import { ORIGINAL, type PlannedStep } from './plan-steps.ts';
 import {
   fileStore,
@@ -25,9 +23,7 @@ import {
   storeFileName,
   writeRecord,
 } from './run-folder.ts';
-
-/** Version of what identities are made of. */
-const IDENTITY_FORMAT = 1;
+import { IDENTITY_FORMAT, pathsOf, type StoredResult, stepIdentity, storedResult } from './stored-result.ts';
 
 /** A model in the run folder. */
 export interface StoredModel {
@@ -67,20 +63,6 @@ export interface SeedWork {
   readonly done: Map<string, StoredModel>;
 }
 
-/** Paths of the n-th model of a seed, the original being the 0th. */
-export function pathsOf(
-  folder: string,
-  index: number,
-  name: string,
-): { readonly model: string; readonly record: string; readonly work: string } {
-  const base = `${String(index).padStart(2, '0')}-${name}`;
-  return {
-    model: join(folder, `${base}.onnx`),
-    record: join(folder, `${base}.json`),
-    work: join(folder, 'work', base),
-  };
-}
-
 /** Saves the model that a seed starts from. A file is copied byte for byte. */
 export async function storeOriginal(work: Omit<SeedWork, 'done'>, model: Model): Promise<StoredModel> {
   const { signal } = work.context;
@@ -104,54 +86,6 @@ export async function storeOriginal(work: Omit<SeedWork, 'done'>, model: Model):
   return { name: ORIGINAL, path: paths.model, recordPath: paths.record, record, resumed: false };
 }
 
-/** What the model of a step is made from. */
-export function stepIdentity(step: PlannedStep, seed: number, parent: string, surroundings: unknown): string {
-  return identityOf({
-    format: IDENTITY_FORMAT,
-    pass: step.step.name,
-    version: step.step.version,
-    given: step.given,
-    options: step.step.options,
-    seed,
-    parent,
-    surroundings,
-  });
-}
-
-/**
- * The result of an earlier run, where it was made from the same things and its files are as they were.
- *
- * @param contents of the models that are done, by name
- */
-export async function storedResult(
-  paths: { readonly model: string; readonly record: string },
-  identity: string,
-  contents: ReadonlyMap<string, string>,
-  signal: AbortSignal,
-): Promise<StepRecord | undefined> {
-  const record = await readRecord(paths.record);
-  if (record === undefined || record.identity !== identity || !existsSync(paths.model)) return undefined;
-  for (const [name, known] of Object.entries(record.models)) {
-    if (contents.get(name) !== known) return undefined;
-  }
-  const now = await contentsOf(paths.model, signal);
-  return now.hash === record.contents ? record : undefined;
-}
-
-/** Hash and size of a model's files. */
-async function contentsOf(
-  path: string,
-  signal: AbortSignal,
-): Promise<{ readonly hash: string; readonly bytes: number }> {
-  const file = await openModel(path, signal);
-  // The name of the model file itself is left out, so that a renamed step is still the same model.
-  const files = [
-    { path, label: 'model' },
-    ...externalFiles(file.model).map((name, index) => ({ path: file.files[index + 1] ?? name, label: name })),
-  ];
-  return { hash: await hashFiles(files, signal), bytes: file.bytes };
-}
-
 /** Makes the model of a step, or takes over the one that is there. */
 export async function runStep(work: SeedWork, step: PlannedStep, index: number): Promise<StoredModel> {
   const { signal } = work.context;
@@ -163,8 +97,9 @@ export async function runStep(work: SeedWork, step: PlannedStep, index: number):
   const stored = { name: step.name, path: paths.model, recordPath: paths.record };
   if (work.fresh) await rm(paths.work, { recursive: true, force: true });
   else {
-    const record = await storedResult(paths, identity, contents, signal);
-    if (record !== undefined) return { ...stored, record, resumed: true };
+    const found = await storedResult(work.folder, paths, identity, { contents, signal });
+    if (found !== undefined)
+      return { ...stored, record: await takeOver(found, paths, signal), resumed: true };
   }
   // What an interrupted pass left belongs to these very models and options, or is not looked at.
   const own = join(paths.work, identityOf({ identity, models: [...contents] }).slice(0, 16));
@@ -196,8 +131,21 @@ export async function runStep(work: SeedWork, step: PlannedStep, index: number):
   };
   await writeRecord(paths.record, record);
   await rm(paths.work, { recursive: true, force: true });
-  await removeStale(work.folder, index + 1, step.name);
   return { ...stored, record, resumed: false };
+}
+
+/** Brings a result to the place of its step; the one that it was found at is left as it is. */
+async function takeOver(
+  found: StoredResult,
+  paths: { readonly model: string; readonly record: string },
+  signal: AbortSignal,
+): Promise<StepRecord> {
+  if (found.path === paths.model) return found.record;
+  await rm(paths.record, { force: true });
+  const saved = await saveOnnx(await loadOnnx(found.path, { signal }), paths.model, { signal });
+  const record = { ...found.record, files: saved.files.map((file) => basename(file)) };
+  await writeRecord(paths.record, record);
+  return record;
 }
 
 /** Models that a pass may ask for: the original and all earlier steps, read when they are asked for. */
@@ -215,67 +163,4 @@ function namedModels(
       },
     ]),
   );
-}
-
-/** Removes what a step of another name left at this place. */
-async function removeStale(folder: string, index: number, name: string): Promise<void> {
-  const prefix = `${String(index).padStart(2, '0')}-`;
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (!entry.isFile() || !entry.name.startsWith(prefix)) continue;
-    const rest = entry.name.slice(prefix.length);
-    if (rest !== `${name}.json` && !rest.startsWith(`${name}.onnx`))
-      await rm(join(folder, entry.name), { force: true });
-  }
-}
-
-/** A report that JSON can hold: infinite and missing numbers are written as texts, or said to be left out. */
-export function plainReport(report: StepReport): StepReport {
-  const { check, tables, metrics, skipped } = report;
-  const finite = (value: number): number => (Number.isFinite(value) ? value : Number.MAX_VALUE);
-  const lost = Object.entries(metrics).filter(([, metric]) => !Number.isFinite(metric.value));
-  return {
-    ...report,
-    options: JSON.parse(
-      JSON.stringify(report.options ?? null, (_key, value: unknown) =>
-        typeof value === 'bigint' ? String(value) : value,
-      ),
-    ),
-    metrics: Object.fromEntries(
-      Object.entries(metrics).filter(([, metric]) => Number.isFinite(metric.value)),
-    ),
-    skipped: [
-      ...skipped,
-      ...lost.map(([name, { value }]) => ({
-        target: name,
-        code: 'figure-not-finite',
-        reason: `the figure is ${value}`,
-      })),
-    ],
-    check:
-      check === undefined
-        ? undefined
-        : {
-            ...check,
-            maxAbs: finite(check.maxAbs),
-            maxRelative: finite(check.maxRelative),
-            sqnrDb: Math.min(check.sqnrDb, EQUAL_SQNR_DB),
-          },
-    ...(tables === undefined
-      ? {}
-      : {
-          tables: Object.fromEntries(
-            Object.entries(tables).map(([name, table]) => [
-              name,
-              {
-                ...table,
-                rows: table.rows.map((row) =>
-                  row.map((cell) =>
-                    typeof cell === 'number' && !Number.isFinite(cell) ? String(cell) : cell,
-                  ),
-                ),
-              },
-            ]),
-          ),
-        }),
-  };
 }
