@@ -5,6 +5,12 @@
  */
 
 export { finishQuantizationAware } from './aware-training/finish.ts';
+export { quantizationAwareTraining } from './aware-training/pass.ts';
+export type {
+  AwareTrainingOptions,
+  AwareTrainingSettings,
+  TeacherChoice,
+} from './aware-training/pass-options.ts';
 export {
   type AwareTraining,
   type QuantizationAware,
@@ -13,6 +19,7 @@ export {
 } from './aware-training/quantization-aware.ts';
 export type {
   AwareQuantizationOptions,
+  AwareQuantizationSettings,
   AwareTimes,
 } from './aware-training/settings.ts';
 export { type Calibrator, calibratedRange, type RealRange } from './calibration/calibrator.ts';
@@ -131,6 +138,7 @@ export type {
   WeightOnlySettings,
 } from './passes/weight-only/options.ts';
 export { weightOnly } from './passes/weight-only.ts';
+export { plugin } from './plugin.ts';
 export {
   type BytesProduct,
   multiplySaturating,

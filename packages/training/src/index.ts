@@ -128,6 +128,7 @@ export {
 export type { DynamicLossScale, LossScaleOutputs } from './precision/loss-scale.ts';
 export type { MixedPrecisionOptions } from './precision/mixed-precision.ts';
 export type { AugmentationChoice, AugmentationSettings, FillField } from './recipe/augment-options.ts';
+export { matchesPattern } from './recipe/choice.ts';
 export {
   epochsTable,
   type FitDraftRequest,
