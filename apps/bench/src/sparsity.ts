@@ -1,7 +1,7 @@
 /**
  * What zeros buy: accuracy of one-shot sparsity on a trained network, compressed size, and the speed of onnxruntime-node
  * with dense weights and with zeros, in turns. `node tools/ts.mjs apps/bench/src/sparsity.ts [accuracy|speed|training] [network]`,
- * `--only WORD` for some rows; training: `--epochs 2`, `--images 12800`, `--rate 0.001`, `--ratios 0.9,0.95`.
+ * `--only WORD` for some rows; training: `--epochs 2`, `--images 12800`, `--rate 0.001`, `--ratios 0.9,0.95,0.98`, `--end 0.5`.
  */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -22,10 +22,11 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const median = (values: readonly number[]): number =>
   values.toSorted((left, right) => left - right)[Math.floor(values.length / 2)] as number;
 
-type Way = readonly ['l1' | 'wanda' | 'sparse-gpt', 'global'?];
+type Way = readonly ['l1' | 'lamp' | 'wanda' | 'sparse-gpt', 'global'?];
 const ways: readonly Way[] = [['l1'], ['wanda'], ['sparse-gpt']];
 const globalWays: readonly Way[] = [
   ['l1', 'global'],
+  ['lamp', 'global'],
   ['sparse-gpt', 'global'],
 ];
 
@@ -95,6 +96,8 @@ interface TrainingOptions {
   /** Largest learning rate. */
   readonly rate: number;
   readonly ratios: readonly number[];
+  /** Share of the updates in which zeros grow in number. */
+  readonly end: number;
   /** Which rows. */
   readonly only: RegExp | undefined;
 }
@@ -106,10 +109,10 @@ interface Recipe {
   readonly optimizer: Optimizer;
 }
 
-/** Zeros chosen at once and held, and zeros that grow in number until half of the updates are done. */
-async function recipesFor(model: Model, ratio: number, updates: number): Promise<readonly Recipe[]> {
+/** Zeros chosen at once and held, and zeros that grow in number until a share of the updates is done. */
+async function recipesFor(model: Model, ratio: number, end: number): Promise<readonly Recipe[]> {
   const weights = sparsifiableWeights(model);
-  const [times, end] = [20, 0.5 * updates];
+  const times = 20;
   const schedule = { weights, ratio, times, every: Math.max(1, Math.floor(end / times)) };
   const recipes: Recipe[] = [];
   for (const scope of ['local', 'global'] as const) {
@@ -161,7 +164,7 @@ async function training(backend: Backend, network: TrainedName, options: Trainin
   };
   await run({ title: 'dense', start: model, optimizer: adamW() });
   for (const ratio of options.ratios)
-    for (const recipe of await recipesFor(model, ratio, updates))
+    for (const recipe of await recipesFor(model, ratio, options.end * updates))
       await run({ ...recipe, title: `${100 * ratio} %, ${recipe.title}` });
 }
 
@@ -174,7 +177,8 @@ export async function main(args: readonly string[]): Promise<void> {
       epochs: { type: 'string', default: '2' },
       images: { type: 'string', default: '12800' },
       rate: { type: 'string', default: '0.001' },
-      ratios: { type: 'string', default: '0.9,0.95' },
+      ratios: { type: 'string', default: '0.9,0.95,0.98' },
+      end: { type: 'string', default: '0.5' },
       only: { type: 'string' },
     },
   });
@@ -188,7 +192,7 @@ export async function main(args: readonly string[]): Promise<void> {
     if (part === 'all' || part === 'speed') await speed(backend, network);
     if (part === 'all' || part === 'training') {
       const [epochs, images, rate] = [Number(values.epochs), Number(values.images), Number(values.rate)];
-      await training(backend, network, { epochs, images, rate, ratios, only });
+      await training(backend, network, { epochs, images, rate, ratios, end: Number(values.end), only });
     }
   } finally {
     await backend.dispose();

@@ -1,18 +1,30 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { modelCost } from '@lithe/core';
+import { gzipSync } from 'node:zlib';
+import { constantOf, createRng, modelCost, Tensor } from '@lithe/core';
+import { writeNpz } from '@lithe/data';
 import { loadOnnx } from '@lithe/onnx/node';
 import { afterAll, describe, expect, it } from 'vitest';
 import { fileJournal } from '../src/prune/file-journal.ts';
-import type { PruneResult } from '../src/prune/prune-file.ts';
+import type { PruneResult } from '../src/prune/result.ts';
 import { lithe, models } from './lithe.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lithe-prune-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string): string => join(folder, name);
-const shape = ['--shape', 'x=1x3x48x192'];
-const quick = ['--rounds', '6', '--samples', '2'];
+const shape = ['--shape', 'x=1x3x48x96'];
+const quick = ['--rounds', '2', '--samples', '2'];
+
+function normal(dims: readonly number[], seed: number): Tensor<'float32'> {
+  const rng = createRng(seed);
+  const size = dims.reduce((product, dim) => product * dim, 1);
+  return Tensor.from(
+    'float32',
+    dims,
+    Float32Array.from({ length: size }, () => rng.normal()),
+  );
+}
 
 describe('lithe prune', () => {
   it('says what it would remove, and writes nothing', async () => {
@@ -54,8 +66,113 @@ describe('lithe prune', () => {
     expect(readFileSync(journal, 'utf8')).toBe(`${lines}{"key":"half`);
   });
 
+  it('sets weights to zero, and tells apart what zeros buy and what they do not', async () => {
+    const args = ['--sparsity', '0.8', '--protect', 'fc_0.w_0', '--json', '-o', at('zeros.onnx')];
+    const call = await lithe('prune', models.classifier, ...shape, ...quick, ...args);
+    expect({ code: call.code, err: call.err }).toMatchObject({ code: 0 });
+    const result = JSON.parse(call.out) as PruneResult;
+    expect(result).toMatchObject({ method: 'zeros', criterion: 'lamp', met: true, groups: [] });
+    expect(result.macs.after).toBe(result.macs.before);
+    expect(result.parameters.after).toBe(result.parameters.before);
+    const { before = 0, after = 0 } = result.compressed ?? {};
+    expect([before, after]).toEqual(
+      [models.classifier, at('zeros.onnx')].map((file) => gzipSync(readFileSync(file)).length),
+    );
+    expect(before / after).toBeGreaterThan(2);
+    // What is in the file is what was told.
+    const written = await loadOnnx(at('zeros.onnx'));
+    let [zeros, elements] = [0, 0];
+    for (const { weight } of result.zeros) {
+      const values = await constantOf(written.graph.value(weight) ?? null)?.load();
+      for (const value of values?.toFloat64Array() ?? []) zeros += value === 0 ? 1 : 0;
+      elements += values?.size ?? 0;
+    }
+    expect(zeros / elements).toBeCloseTo(0.8, 3);
+    expect(result.zeros.map(({ weight }) => weight)).not.toContain('fc_0.w_0');
+    expect(result.pruningLatency?.speedup).toBeGreaterThan(0);
+  });
+
+  it('says so for people too, by pattern', async () => {
+    const args = ['--pattern', '2:4', '--dry-run'];
+    const call = await lithe('prune', models.classifier, ...shape, ...args);
+    expect(call.code).toBe(0);
+    expect(call.out).toContain('50.0 %');
+    expect(call.out).toContain('weights, compressed');
+    expect(call.out).toContain('They make nothing faster');
+  });
+
+  it('takes layers apart within a budget', async () => {
+    const args = ['--low-rank', 'macs=0.7x', '--dry-run', '--json'];
+    const call = await lithe('prune', models.classifier, ...shape, ...args);
+    const result = JSON.parse(call.out) as PruneResult;
+    expect(result).toMatchObject({ method: 'low-rank', criterion: null, met: true });
+    expect(result.macs.after).toBeLessThanOrEqual(0.7 * result.macs.before);
+    expect(result.ranks.length).toBeGreaterThan(3);
+    for (const { rank, fullRank } of result.ranks) expect(rank).toBeLessThan(fullRank);
+    const small = await lithe('prune', models.classifier, ...shape, '--low-rank', 'macs=0.01x', '--dry-run');
+    expect(small.code).toBe(1);
+    expect(small.out).toContain('not met');
+  });
+
+  it('wins back what it can without training, after channels and after whole blocks', async () => {
+    const x = normal([2, 3, 48, 64], 5);
+    writeFileSync(at('calibration.npz'), writeNpz({ x }));
+    const data = ['--calibrate', at('calibration.npz'), '--recovery-samples', '2', '--json', ...quick];
+    const fit = await lithe(
+      'prune',
+      models.classifier,
+      ...data,
+      '--ratio',
+      '0.2',
+      '--refit',
+      '-o',
+      at('fit.onnx'),
+    );
+    expect({ code: fit.code, err: fit.err }).toMatchObject({ code: 0 });
+    const fitted = JSON.parse(fit.out) as PruneResult;
+    expect(fitted.recovery?.refitted).toBeGreaterThan(10);
+    const { before = 0, after = 1 } = fitted.recovery?.error ?? {};
+    expect(after).toBeLessThan(before / 2);
+    expect(modelCost(await loadOnnx(at('fit.onnx'))).parameters).toBe(fitted.parameters.after);
+    const args = ['--drop-blocks', '1', '--reestimate-batch-norm', '-o', at('blocks.onnx')];
+    const call = await lithe('prune', models.classifier, ...data, ...args);
+    const dropped = JSON.parse(call.out) as PruneResult;
+    expect(dropped).toMatchObject({ method: 'blocks', met: true });
+    expect(dropped.blocks).toHaveLength(1);
+    expect(dropped.recovery?.normalizations).toBeGreaterThan(20);
+    expect(modelCost(await loadOnnx(at('blocks.onnx'))).parameters).toBe(dropped.parameters.after);
+  });
+
+  it('drops blocks that are named, and lists them when a name is wrong', async () => {
+    const args = (name: string): string[] => ['--drop-blocks', name, '--dry-run', '--json'];
+    const wrong = await lithe('prune', models.classifier, ...shape, ...args('nothing'));
+    expect(wrong.code).toBe(2);
+    const names = /Blocks: (.+)\./.exec(wrong.err)?.[1]?.split(', ') ?? [];
+    expect(names.length).toBeGreaterThan(2);
+    const right = await lithe('prune', models.classifier, ...shape, ...args(names.slice(0, 2).join()));
+    const result = JSON.parse(right.out) as PruneResult;
+    expect(result.blocks.map(({ block }) => block)).toEqual(names.slice(0, 2));
+    expect(result.parameters.after).toBeLessThan(result.parameters.before);
+  });
+
   it('is called wrongly in ways that it explains', async () => {
     for (const [args, message] of [
+      [['--sparsity', '0.5', '--low-rank', '0.9'], 'are two steps'],
+      [['--sparsity', '0.5', '--macs', '0.5x'], '--macs means nothing to --sparsity'],
+      [['--sparsity', '0.5', '--refit'], 'sparse-gpt moves the weights that stay'],
+      [['--sparsity', '0.5', '--pattern', '2:4'], 'leave --sparsity out'],
+      [['--sparsity', '0.5', '--criterion', 'taylor'], 'scores whole channels'],
+      [['--sparsity', '0.5', '--criterion', 'wanda'], 'real inputs: give them with --calibrate'],
+      [['--sparsity', '0.5', '--scope', 'isomorphic'], 'is for channels'],
+      [['--pattern', '4:2'], 'Write "unstructured", N:M'],
+      [['--pattern', '4x1', '--criterion', 'sparse-gpt', '--calibrate', '.'], 'not blocks'],
+      [['--criterion', 'sparse-gpt'], 'give --sparsity'],
+      [['--scope', 'row'], 'for single weights'],
+      [['--low-rank', '1.5'], 'the energy that layers keep'],
+      [['--low-rank', '0.9', '--criterion', 'l1'], '--criterion means nothing to --low-rank'],
+      [['--drop-blocks', '0'], '1 or more'],
+      [['--drop-blocks', '2'], 'real inputs with --calibrate, or the names'],
+      [['--refit'], 'real inputs: give them with --calibrate'],
       [['--ratio', '2'], 'between 0 and 1'],
       [['--ratio', '0.5', '--macs', '0.5x'], 'Give either --ratio or budgets'],
       [['--criterion', 'size'], 'Allowed choices'],

@@ -115,4 +115,4 @@ export type {
   SparsityScope,
 } from './unstructured/sparsity-criterion.ts';
 export { type SparsitySchedule, sparsityAt } from './unstructured/sparsity-schedule.ts';
-export { givenScores, wandaWeights, weightMagnitude } from './unstructured/weight-criteria.ts';
+export { givenScores, lampWeights, wandaWeights, weightMagnitude } from './unstructured/weight-criteria.ts';

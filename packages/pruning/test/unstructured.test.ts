@@ -234,6 +234,50 @@ describe('wanda', () => {
   });
 });
 
+describe('lamp', () => {
+  it('compares weights by their share of what is left of their own layer', async () => {
+    // A: squares 1, 4, 9, 16 of sums 30, 29, 25, 16: 0.033, 0.138, 0.36, 1.
+    // B, ten times as large and even: squares 100, 100, 144, 256 of 600, 600, 400, 256: 0.167, 0.167, 0.36, 1.
+    const b = new GraphBuilder('two');
+    const x = b.input('x', 'float32', ['N', 2]);
+    const hidden = b.op.MatMul([x, b.constant('A', floats([2, 2], 1, -2, 3, 4))]);
+    b.output('y', b.op.MatMul([hidden, b.constant('B', floats([2, 2], 10, -10, 12, 16))]));
+    const model = await b.build();
+    const three = await run(model, { ratio: 3 / 8, criterion: 'lamp' });
+    expect(await weights(three.model, 'A')).toEqual([0, 0, 3, 4]);
+    expect(await weights(three.model, 'B')).toEqual([0, -10, 12, 16]);
+    // By plain size all of B would outlast all of A; here each layer keeps its largest.
+    const six = await run(model, { ratio: 6 / 8, criterion: 'lamp' });
+    expect(await weights(six.model, 'A')).toEqual([0, 0, 0, 4]);
+    expect(await weights(six.model, 'B')).toEqual([0, 0, 0, 16]);
+  });
+
+  it('does not mind a factor on a layer, nor zeros that are there already', async () => {
+    const b = new GraphBuilder('scaled');
+    const x = b.input('x', 'float32', ['N', 8]);
+    const first = normal([8, 8], 3);
+    const scaled = Tensor.from(
+      'float32',
+      [8, 8],
+      first.data.map((value) => 1024 * value),
+    );
+    const some = Tensor.from(
+      'float32',
+      [8, 8],
+      normal([8, 8], 4).data.map((value) => (value < 0 ? 0 : value)),
+    );
+    const hidden = b.op.MatMul([b.op.MatMul([x, b.constant('A', first)]), b.constant('B', scaled)]);
+    b.output('y', b.op.MatMul([hidden, b.constant('C', some)]));
+    const { model } = await run(await b.build(), { ratio: 0.5, criterion: 'lamp' });
+    const kept = async (name: string): Promise<boolean[]> =>
+      (await weights(model, name)).map((value) => value !== 0);
+    // Pairs of equal scores end on either side of the threshold once at most.
+    const [left, right] = [await kept('A'), await kept('B')];
+    expect(left.filter((value, index) => value !== right[index]).length).toBeLessThanOrEqual(1);
+    expect((await weights(model, 'C')).some((value) => value !== 0)).toBe(true);
+  });
+});
+
 describe('given scores', () => {
   it('keep the largest, negative ones below, and leave weights without scores alone', async () => {
     const scores = new Map([['W', floats([1, 4], -3, 2, -1, 0)]]);

@@ -1,23 +1,12 @@
-import type { Model } from '@lithe/core';
-import {
-  type CriterionName,
-  criterionNames,
-  type NamedCriterionOptions,
-  normalizers,
-  type PruneOptions,
-  reductions,
-  type Scope,
-} from '@lithe/pruning';
-import { crossEntropy } from '@lithe/training';
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { UsageError } from '../exit-codes.ts';
-import {
-  addMeasureOptions,
-  type MeasureArguments,
-  parseInteger,
-  parseNumber,
-  samplesOption,
-} from '../options.ts';
+import type { CriterionName, NamedCriterionOptions, Scope, SparsityPattern } from '@lithe/pruning';
+import { InvalidArgumentError } from 'commander';
+import type { MeasureArguments } from '../options.ts';
+
+/** How ranks are given: by the energy that each layer keeps, by a share of the full rank, or by what is left. */
+export type RankArgument =
+  | { readonly energy: number }
+  | { readonly ratio: number }
+  | { readonly budget: { readonly macs?: number; readonly parameters?: number } };
 
 /** What `lithe prune` is given. */
 export interface PruneArguments extends MeasureArguments {
@@ -27,20 +16,27 @@ export interface PruneArguments extends MeasureArguments {
   readonly macs?: number;
   readonly parameters?: number;
   readonly weightBytes?: number;
-  readonly criterion: CriterionName;
+  readonly sparsity?: number;
+  readonly pattern?: SparsityPattern;
+  readonly lowRank?: RankArgument;
+  readonly dropBlocks?: number | readonly string[];
+  readonly criterion?: CriterionName | 'sparse-gpt';
   readonly logits?: string;
   readonly reduction?: NamedCriterionOptions['reduction'];
   readonly normalizer?: NamedCriterionOptions['normalizer'];
-  readonly scope: Scope;
+  readonly scope?: Scope | 'row';
   readonly roundTo?: number;
   readonly minimumWidth?: number;
   readonly largestRatio?: number;
-  readonly attention: 'heads' | 'width';
+  readonly attention?: 'heads' | 'width';
   readonly protect?: readonly string[];
+  readonly refit?: boolean;
+  readonly reestimateBatchNorm?: boolean;
+  readonly recoverySamples?: number;
   readonly calibrate?: string;
   readonly evaluate?: string;
   readonly samples: number;
-  readonly batchSize: number;
+  readonly batchSize?: number;
   readonly journal?: string;
   readonly simplify: boolean;
   readonly dryRun?: boolean;
@@ -64,136 +60,39 @@ export function parseAmount(text: string): number {
   return amount > 1 ? amount : parseShare(text);
 }
 
+/** Reads `unstructured`, `2:4` or `4x1`. */
+export function parsePatternArgument(text: string): SparsityPattern {
+  const [, kept, of] = /^(\d+):(\d+)$/.exec(text) ?? [];
+  const isGroups = kept !== undefined && Number(kept) >= 1 && Number(kept) < Number(of);
+  const isBlock = /^[1-9]\d*x[1-9]\d*$/.test(text);
+  if (text !== 'unstructured' && !isGroups && !isBlock)
+    throw new InvalidArgumentError(
+      'Write "unstructured", N:M such as 2:4 (2 of 4 neighbours stay), or a block of outputs by inputs such as 4x1.',
+    );
+  return text as SparsityPattern;
+}
+
+/** Reads `0.95` (energy), `rank=0.25`, `macs=0.6x` or `parameters=1.5M`. */
+export function parseRank(text: string): RankArgument {
+  const [, key, value] = /^(energy|rank|macs|parameters)=(.+)$/.exec(text) ?? [];
+  if (key === 'macs' || key === 'parameters') return { budget: { [key]: parseAmount(value ?? '') } };
+  const share = Number(value ?? text);
+  if (!(share > 0 && share <= 1))
+    throw new InvalidArgumentError(
+      'Write the energy that layers keep (0.95), a share of their rank (rank=0.25), or a budget (macs=0.6x, parameters=0.5x).',
+    );
+  return key === 'rank' ? { ratio: share } : { energy: share };
+}
+
+/** Reads a number of blocks, or their names with commas between. */
+export function parseBlocks(text: string): number | readonly string[] {
+  if (!/^\d+$/.test(text)) return text.split(',').map((name) => name.trim());
+  if (Number(text) < 1) throw new InvalidArgumentError('It must be 1 or more, or names of blocks.');
+  return Number(text);
+}
+
 /** Reads one `--protect`; the option may be repeated. */
-const collect = (text: string, previous: readonly string[] = []): readonly string[] => [...previous, text];
-
-/** Adds the options of {@link PruneArguments}. */
-export function addPruneOptions(command: Command): Command {
-  command
-    .option('-o, --output <file>', 'where to write the result (default: MODEL.pruned.onnx)')
-    .addOption(
-      new Option(
-        '--ratio <share>',
-        'share of channels, neurons and heads to remove (default: 0.5 without a budget)',
-      ).argParser(parseShare),
-    )
-    .addOption(
-      new Option(
-        '--target-latency <share>',
-        'latency to reach on the target, measured there, such as 0.6x',
-      ).argParser(parseShare),
-    )
-    .addOption(
-      new Option('--macs <amount>', 'multiplications to keep: a share (0.5x) or an amount (120M)').argParser(
-        parseAmount,
-      ),
-    )
-    .addOption(
-      new Option('--parameters <amount>', 'weights to keep: a share (0.5x) or an amount (1.5M)').argParser(
-        parseAmount,
-      ),
-    )
-    .addOption(
-      new Option(
-        '--weight-bytes <amount>',
-        'bytes of weights to keep: a share (0.5x) or an amount (4M)',
-      ).argParser(parseAmount),
-    )
-    .addOption(
-      new Option('--criterion <name>', 'what tells how much a unit matters')
-        .choices(criterionNames)
-        .default('l2'),
-    )
-    .option(
-      '--logits <name>',
-      'output with scores before softmax, for the loss of taylor and fisher (default: the first)',
-    )
-    .addOption(
-      new Option('--reduction <name>', 'how the weights of a group make one score').choices(reductions),
-    )
-    .addOption(
-      new Option('--normalizer <name>', 'how scores of groups are made comparable').choices(normalizers),
-    )
-    .addOption(
-      new Option(
-        '--scope <name>',
-        'which units compete: those of a group, all, or those of groups built alike',
-      )
-        .choices(['local', 'global', 'isomorphic'])
-        .default('local'),
-    )
-    .addOption(
-      new Option('--round-to <n>', "multiple that channels are kept at (default: the target's)").argParser(
-        parseInteger(1, 1024),
-      ),
-    )
-    .addOption(
-      new Option('--minimum-width <n>', 'least channels of any layer').argParser(parseInteger(1, 1_000_000)),
-    )
-    .addOption(
-      new Option('--largest-ratio <share>', 'most that any group loses (default: 0.9)').argParser(
-        parseNumber(0, 0.999),
-      ),
-    )
-    .addOption(
-      new Option('--attention <unit>', 'cut attention by whole heads, or by the width of each')
-        .choices(['heads', 'width'])
-        .default('heads'),
-    )
-    .addOption(
-      new Option('--protect <name>', 'node or value that stays as it is (repeat for more)').argParser(
-        collect,
-      ),
-    )
-    .option(
-      '--calibrate <data>',
-      'real inputs for criteria, latency and drift: .npy, .npz, IDX, an image, or a folder of them; with labels for taylor and fisher',
-    )
-    .option('--evaluate <data>', 'labelled inputs, for the accuracy before and after')
-    .addOption(samplesOption())
-    .addOption(
-      new Option('--batch-size <n>', 'samples per run where latency is searched for')
-        .argParser(parseInteger(1, 65_536))
-        .default(1),
-    )
-    .option('--journal <file>', 'keep measurements in a file, so that a search that was stopped goes on')
-    .option('--no-simplify', 'prune the graph as it is')
-    .option('--dry-run', 'say what would be removed and saved, and write nothing');
-  return addMeasureOptions(command);
-}
-
-/** The options of the pass. */
-export function pruneOptions(options: PruneArguments, model: Model): PruneOptions {
-  const { targetLatency: latency, macs, parameters, weightBytes: bytes, ratio } = options;
-  const hasBudget = [latency, macs, parameters, bytes].some((one) => one !== undefined);
-  if (hasBudget && ratio !== undefined)
-    throw new UsageError(
-      'Give either --ratio or budgets (--target-latency, --macs, --parameters, --weight-bytes).',
-    );
-  const { criterion, reduction, normalizer, samples, batchSize, threads, rounds } = options;
-  return {
-    criterion,
-    criterionOptions: { reduction, normalizer, samples, loss: lossOf(options, model) },
-    scope: options.scope,
-    ...(hasBudget ? { budget: { latency, macs, parameters, bytes } } : { ratio: ratio ?? 0.5 }),
-    roundTo: options.roundTo,
-    minimumWidth: options.minimumWidth,
-    largestRatio: options.largestRatio,
-    attention: options.attention,
-    protect: options.protect,
-    latency: { batchSize, threads, rounds },
-  };
-}
-
-/** Cross-entropy of the scores with the labels, for criteria that look at gradients. */
-function lossOf(
-  { criterion, logits, calibrate }: PruneArguments,
-  model: Model,
-): NamedCriterionOptions['loss'] {
-  if (criterion !== 'taylor' && criterion !== 'fisher') return undefined;
-  if (calibrate === undefined)
-    throw new UsageError(
-      `Criterion "${criterion}" looks at gradients: give labelled inputs with --calibrate.`,
-    );
-  return crossEntropy({ logits: logits ?? model.graph.outputs[0]?.name ?? '' });
-}
+export const collect = (text: string, previous: readonly string[] = []): readonly string[] => [
+  ...previous,
+  text,
+];

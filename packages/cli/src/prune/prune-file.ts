@@ -1,210 +1,189 @@
-import {
-  type Backend,
-  createRunContext,
-  type Model,
-  optimize,
-  passContextIn,
-  type RunContext,
-  type Skip,
-  type Target,
-} from '@lithe/core';
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import { createRunContext, type Dataset, type Executable, errors, type Model, optimize } from '@lithe/core';
 import { saveOnnx } from '@lithe/onnx/node';
-import {
-  type GroupChange,
-  type PlannedPruning,
-  type PruningPlan,
-  planPruning,
-  removeAll,
-} from '@lithe/pruning';
 import { simplify } from '@lithe/simplify';
-import { openBench } from '../compress/bench.ts';
+import { latencyChange, openBench } from '../compress/bench.ts';
 import { outputTraits } from '../compress/output-traits.ts';
-import type { AccuracyChange, DriftFigures, LatencyChange } from '../compress/report.ts';
-import { type Inputs, openInputs, openLabelled } from '../inputs.ts';
+import type { LatencyChange } from '../compress/report.ts';
+import { openInputs, openLabelled } from '../inputs.ts';
 import { type ModelFile, openModel } from '../model-file.ts';
 import { createTarget } from '../targets.ts';
 import type { CommandIO, Progress } from '../terminal/io.ts';
-import { fileJournal } from './file-journal.ts';
-import { type PruneArguments, pruneOptions } from './prune-arguments.ts';
+import { checkChannels, looksAtWeightsAlone, planChannels } from './channels.ts';
+import { methodOf, type PruneMethod } from './methods.ts';
+import { planBlocks, planRanks, planZeros, zeroStep } from './other-methods.ts';
+import type { PruneArguments } from './prune-arguments.ts';
+import { recover } from './recover.ts';
+import type { PruneResult } from './result.ts';
+import { costs, type Planned, type PruneRun, symbolSizes } from './run.ts';
 
 /** Rules that fold normalization into weights: a pruned model is trained on, and the normalization with it. */
 const foldingRules = ['fold-affine-after', 'fold-affine-before', 'fold-scale-through-bias'];
 
-/** A figure before and after. */
-export interface Change {
-  /** Before. */
-  readonly before: number;
-  /** After. */
-  readonly after: number;
+const plans: Readonly<Record<PruneMethod, (model: Model, run: PruneRun) => Promise<Planned>>> = {
+  channels: planChannels,
+  zeros: planZeros,
+  'low-rank': planRanks,
+  blocks: planBlocks,
+};
+
+/** Whether a dry run can do without inputs. */
+function needsNoInputs(method: PruneMethod, options: PruneArguments): boolean {
+  if (options.calibrate !== undefined) return false;
+  return method !== 'channels' || looksAtWeightsAlone(options);
 }
 
-/** What `prune --json` prints. */
-export interface PruneResult {
-  /** Path of the model. */
-  readonly model: string;
-  /** Path of the result; `null` for a dry run. */
-  readonly output: string | null;
-  /** Runtime the figures were taken in. */
-  readonly target: { readonly name: string; readonly runtime: string; readonly threads: number };
-  /** What told how much a unit matters. */
-  readonly criterion: string;
-  /** Share of units that was removed. */
-  readonly ratio: number;
-  /** Whether the budget is met; `true` without one. */
-  readonly met: boolean;
-  /** Bytes of the files; `null` for a dry run. */
-  readonly size: Change | null;
-  /** Elements of constants. */
-  readonly parameters: Change;
-  /** Bytes of constants. */
-  readonly weightBytes: Change;
-  /** Multiply-accumulates of one run. */
-  readonly macs: Change;
-  /** Measured latency; `null` for a dry run. */
-  readonly latency: LatencyChange | null;
-  /** Candidates whose latency was measured to meet a budget: share of the original's by ratio. */
-  readonly trials: PlannedPruning['trials'];
-  /** Drift on the inputs; `null` for a dry run. */
-  readonly drift: DriftFigures | null;
-  /** Accuracy, with `--evaluate`; `null` without. */
-  readonly accuracy: AccuracyChange | null;
-  /** Inputs the figures were taken on. */
-  readonly data: { readonly source: string; readonly random: boolean };
-  /** Every group that can be pruned, with its units before and after. */
-  readonly groups: readonly GroupChange[];
-  /** What was left alone, and why. */
-  readonly skipped: readonly Skip[];
-}
-
-/** What the parts of a run share. */
-interface Tools {
-  readonly options: PruneArguments;
-  readonly io: CommandIO;
-  readonly progress: Progress;
-}
-
-/** Prunes a model file, or with an output of `null` says what would be removed. */
-export async function pruneFile(path: string, output: string | null, tools: Tools): Promise<PruneResult> {
+/**
+ * Prunes a model file, or with an output of `null` says what would be removed.
+ *
+ * @throws {UsageError} when the options make no sense together
+ */
+export async function pruneFile(
+  path: string,
+  output: string | null,
+  tools: { readonly options: PruneArguments; readonly io: CommandIO; readonly progress: Progress },
+): Promise<PruneResult> {
   const { options, io, progress } = tools;
-  const context = createRunContext({
+  const method = methodOf(options);
+  if (method === 'channels') checkChannels(options);
+  // The pass checks its options.
+  if (method === 'zeros') zeroStep(options);
+  const run = {
     seed: options.seed,
     signal: io.signal,
     onProgress: progress.onProgress,
     log: { warn: progress.warn },
-  });
+  };
+  const context = createRunContext(run);
   const file = await openModel(path, io.signal);
   const inputs =
-    output === null && looksAtWeightsAlone(options)
+    output === null && needsNoInputs(method, options)
       ? undefined
       : await openInputs(file.model, options.calibrate, options);
   const target = await createTarget(options.target);
   const backend = await target.open(context, { threads: options.threads });
   try {
-    progress.phase('finding what hangs together');
+    progress.phase('reading the graph');
     const steps = options.simplify ? [simplify({ skip: foldingRules })] : [];
     const { model } = await optimize(file.model, steps, { signal: io.signal });
-    const journal = options.journal === undefined ? undefined : await fileJournal(options.journal);
-    progress.phase(options.targetLatency === undefined ? 'choosing what goes' : 'measuring candidates');
-    const pass = passContextIn(context, { backend, data: inputs?.data, target });
-    const planned = await planPruning(model, { ...pruneOptions(options, model), journal }, pass);
-    const base = describe(path, planned, { options, target, backend, inputs });
-    if (output === null || inputs === undefined) return base;
-    const written = await writePruned(file, model, planned.plan, { output, inputs, backend, context, tools });
-    return { ...base, ...written, output };
+    const dims = symbolSizes(file.model, options.shape);
+    const pruneRun: PruneRun = { options, dims, run, context, progress, target, backend, inputs };
+    const planned = await plans[method](model, pruneRun);
+    const base: PruneResult = {
+      model: path,
+      output,
+      method,
+      target: { name: target.name, runtime: `${backend.name} ${backend.version}`, threads: options.threads },
+      criterion: null,
+      ratio: null,
+      met: true,
+      size: null,
+      compressed: null,
+      latency: null,
+      pruningLatency: null,
+      trials: [],
+      drift: null,
+      accuracy: null,
+      data: { source: inputs?.data.description ?? 'none', random: inputs?.random ?? false },
+      groups: [],
+      zeros: [],
+      ranks: [],
+      blocks: [],
+      recovery: null,
+      ...planned.found,
+    };
+    if (output === null) return base;
+    const { model: result, recovery } = await recover(await planned.make(), model, pruneRun);
+    const plain = options.simplify ? model : undefined;
+    const written = await writePruned(file, { pruned: result, plain }, output, pruneRun);
+    const compressed =
+      method === 'zeros'
+        ? { before: await gzipped(file.files), after: await gzipped(written.files) }
+        : base.compressed;
+    // A refit gives layers biases that had none.
+    const now = recovery === null ? {} : await costs(model, result, pruneRun);
+    return { ...base, ...now, ...written.figures, compressed, recovery };
   } finally {
     progress.stop();
     await backend.dispose();
   }
 }
 
-/** Criteria that need no inputs. */
-const weightCriteria: ReadonlySet<string> = new Set([
-  'l1',
-  'l2',
-  'lamp',
-  'batch-norm-scale',
-  'geometric-median',
-  'random',
-]);
-
-/** Whether what is to go can be told without running the model. */
-function looksAtWeightsAlone({ criterion, targetLatency, calibrate }: PruneArguments): boolean {
-  return targetLatency === undefined && calibrate === undefined && weightCriteria.has(criterion);
+/** Bytes that files take after gzip. */
+async function gzipped(files: readonly string[]): Promise<number> {
+  let total = 0;
+  for (const file of files)
+    await pipeline(createReadStream(file), createGzip(), async (parts: AsyncIterable<Buffer>) => {
+      for await (const part of parts) total += part.length;
+    });
+  return total;
 }
 
-function describe(
-  path: string,
-  planned: PlannedPruning,
-  run: {
-    readonly options: PruneArguments;
-    readonly target: Target;
-    readonly backend: Backend;
-    readonly inputs: Inputs | undefined;
-  },
-): PruneResult {
-  const { options, target, backend, inputs } = run;
-  const { before, after, changes } = planned.plan;
-  return {
-    model: path,
-    output: null,
-    target: { name: target.name, runtime: `${backend.name} ${backend.version}`, threads: options.threads },
-    criterion: options.criterion,
-    ratio: planned.ratio,
-    met: planned.met,
-    size: null,
-    parameters: { before: before.parameters, after: after.parameters },
-    weightBytes: { before: before.bytes, after: after.bytes },
-    macs: { before: before.macs, after: after.macs },
-    latency: null,
-    trials: planned.trials,
-    drift: null,
-    accuracy: null,
-    data: { source: inputs?.data.description ?? 'none', random: inputs?.random ?? false },
-    groups: changes,
-    skipped: planned.skipped,
-  };
+/** What is written and measured. */
+interface Results {
+  /** The result. */
+  readonly pruned: Model;
+  /** The original, simplified as the result is; `undefined` where nothing was simplified. */
+  readonly plain: Model | undefined;
 }
 
 async function writePruned(
   file: ModelFile,
-  model: Model,
-  plan: PruningPlan,
-  run: {
-    readonly output: string;
-    readonly inputs: Inputs;
-    readonly backend: Backend;
-    readonly context: RunContext;
-    readonly tools: Tools;
-  },
-): Promise<Pick<PruneResult, 'size' | 'latency' | 'drift' | 'accuracy'>> {
-  const { output, inputs, backend, context, tools } = run;
-  const { options, progress } = tools;
-  const smaller = model.clone();
-  await removeAll(smaller, plan.removals, { signal: context.signal });
+  { pruned, plain }: Results,
+  output: string,
+  run: PruneRun,
+): Promise<{
+  readonly figures: Pick<PruneResult, 'size' | 'latency' | 'pruningLatency' | 'drift' | 'accuracy'>;
+  readonly files: readonly string[];
+}> {
+  const { options, inputs, backend, context, progress } = run;
   progress.phase('writing');
-  const saved = await saveOnnx(smaller, output, { signal: context.signal });
+  const saved = await saveOnnx(pruned, output, { signal: context.signal });
+  const data = (inputs ?? (await openInputs(file.model, options.calibrate, options))).data;
   const evaluate =
     options.evaluate === undefined ? undefined : await openLabelled(file.model, options.evaluate, options);
   progress.phase('measuring the result');
   const bench = await openBench(
     backend,
     file.encoded,
-    { data: inputs.data, evaluate, outputs: outputTraits(file.model), driftSamples: options.samples },
+    { data, evaluate, outputs: outputTraits(file.model), driftSamples: options.samples },
     context,
   );
   try {
     const candidate = await bench.compile({ kind: 'onnx', file: output });
     try {
-      return {
+      const latency = await bench.latency(candidate, options.rounds);
+      const figures = {
         size: { before: file.bytes, after: saved.bytes },
-        latency: await bench.latency(candidate, options.rounds),
+        latency,
+        pruningLatency: plain === undefined ? latency : await against(plain, candidate, data, run),
         drift: await bench.drift(candidate),
         accuracy: (await bench.accuracy(candidate)) ?? null,
       };
+      return { figures, files: saved.files };
     } finally {
       await candidate.dispose();
     }
   } finally {
     await bench.dispose();
+  }
+}
+
+/** Measures the result beside the original simplified as it was: what pruning itself gained. */
+async function against(
+  plain: Model,
+  candidate: Executable,
+  data: Dataset,
+  { backend, context, options }: PruneRun,
+): Promise<LatencyChange> {
+  const original = await backend.compile(plain, { signal: context.signal });
+  try {
+    for await (const { inputs } of data.batches({ limit: 1, signal: context.signal }))
+      return await latencyChange(original, candidate, inputs, options.rounds, context);
+    throw errors.dataInvalid(data.description, 'it holds no samples.');
+  } finally {
+    await original.dispose();
   }
 }

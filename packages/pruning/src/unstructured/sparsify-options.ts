@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { parsePattern, type SparsityPattern } from './pattern.ts';
 import { sparseGpt } from './sparse-gpt.ts';
 import type { SparsityCriterion, SparsityScope } from './sparsity-criterion.ts';
-import { wandaWeights, weightMagnitude } from './weight-criteria.ts';
+import { lampWeights, wandaWeights, weightMagnitude } from './weight-criteria.ts';
 
 /** Names of the built-in criteria. */
-export type SparsityCriterionName = 'l1' | 'l2' | 'wanda' | 'sparse-gpt';
+export type SparsityCriterionName = 'l1' | 'l2' | 'lamp' | 'wanda' | 'sparse-gpt';
 
 /** Options of {@link sparsify}. */
 export interface SparsifyOptions {
@@ -18,8 +18,8 @@ export interface SparsifyOptions {
   /** Shares for some layers, by name of the weight or of a node that reads it; not with `global`. */
   readonly ratios?: Readonly<Record<string, number>> | undefined;
   /**
-   * Which weights compete; the criterion's own choice by default: `row` for Wanda, else `local`. With `global` SparseGPT
-   * takes the shares of layers from a global ranking by magnitude.
+   * Which weights compete; the criterion's own choice by default: `row` for Wanda, `global` for LAMP, else `local`. With
+   * `global` SparseGPT takes the shares of layers from a global ranking by LAMP.
    */
   readonly scope?: SparsityScope | undefined;
   /** Names of weights, and of nodes whose weights stay as they are. */
@@ -70,7 +70,7 @@ export const sparsifySchema: z.ZodType<SparsifySettings, SparsifyOptions> = z
   .strictObject({
     criterion: z
       .union([
-        z.enum(['l1', 'l2', 'wanda', 'sparse-gpt']),
+        z.enum(['l1', 'l2', 'lamp', 'wanda', 'sparse-gpt']),
         z.custom<SparsityCriterion>(isCriterion, 'expected the name of a criterion, or a criterion'),
       ])
       .default('l1'),
@@ -120,6 +120,7 @@ export const sparsifySchema: z.ZodType<SparsifySettings, SparsifyOptions> = z
 const byName: Readonly<Record<SparsityCriterionName, () => SparsityCriterion>> = {
   l1: () => weightMagnitude(),
   l2: () => weightMagnitude({ norm: 'l2' }),
+  lamp: lampWeights,
   wanda: wandaWeights,
   'sparse-gpt': sparseGpt,
 };

@@ -25,7 +25,7 @@ import {
   sparsityCriterionOf,
 } from './sparsify-options.ts';
 import type { SolvedWeight, SparsityCriterion } from './sparsity-criterion.ts';
-import { weightMagnitude } from './weight-criteria.ts';
+import { lampWeights } from './weight-criteria.ts';
 
 const name = 'pruning/sparsify';
 
@@ -114,10 +114,10 @@ function chunksOf({ layers, criterion, settings }: Work): readonly (readonly Spa
   return chunks;
 }
 
-/** Share of each layer where the weights of all layers compete by magnitude. */
+/** Share of each layer where the weights of all layers compete. */
 async function globalShares({ layers, pattern, settings, context }: Work): Promise<Map<SparseLayer, number>> {
   const share = settings.ratio ?? 0.5;
-  const request = { criterion: weightMagnitude(), pattern, scope: 'global' as const, share };
+  const request = { criterion: lampWeights(), pattern, scope: 'global' as const, share };
   const { signal } = context;
   const masks = maskLayers(layers, { ...request, signal, ratio: () => share, statistics: () => undefined });
   const shares = new Map<SparseLayer, number>();

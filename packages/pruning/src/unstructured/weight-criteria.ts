@@ -21,6 +21,41 @@ export function weightMagnitude(
   };
 }
 
+/** The first place in ascending numbers that is not below one of them. */
+function placeOf(sorted: Float32Array, value: number): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * w² as a share of the sum of those of the same layer that are no smaller: what makes sizes comparable between layers,
+ * so that all compete. Each layer keeps at least its largest weight. Networks with normalization are where plain sizes
+ * are not comparable: any factor on a kernel is undone behind it.
+ *
+ * @see Lee, Park, Mo, Ahn and Shin, "Layer-adaptive Sparsity for the Magnitude-based Pruning" (LAMP), ICLR 2021,
+ *   equation 5
+ */
+export function lampWeights(): SparsityCriterion {
+  return {
+    name: 'lamp',
+    needs: 'weights',
+    scope: 'global',
+    score: ({ matrix }) => {
+      const squares = matrix.map((weight) => weight * weight);
+      const sorted = squares.toSorted();
+      const sums = new Float64Array(sorted.length + 1);
+      for (let index = sorted.length - 1; index >= 0; index--)
+        sums[index] = sums[index + 1]! + sorted[index]!;
+      return squares.map((square) => (square === 0 ? 0 : square / sums[placeOf(sorted, square)]!));
+    },
+  };
+}
+
 /**
  * |w| times the norm of the input that it is multiplied with, on calibration data; weights of one output compete with each
  * other. One pass over the data, and no weight but the removed ones changes.
