@@ -6,6 +6,7 @@ import { addExplain } from './commands/explain.ts';
 import { addInspect } from './commands/inspect.ts';
 import { addPrune } from './commands/prune.ts';
 import { addQuantize } from './commands/quantize.ts';
+import { addReport } from './commands/report.ts';
 import { addRun } from './commands/run.ts';
 import { addSimplify } from './commands/simplify.ts';
 import { addVerify } from './commands/verify.ts';
@@ -26,6 +27,7 @@ function createProgram(context: CommandContext): Command {
   for (const add of [
     addCompress,
     addRun,
+    addReport,
     addInspect,
     addExplain,
     addSimplify,

@@ -226,6 +226,18 @@ function latencyOf(plan: Pick<Plan, 'speed'>, batches: readonly number[], rng: R
   });
 }
 
+/** The steps that are kept, each from the nearest one before it that is. */
+function keptPlans(names: readonly string[] | undefined): readonly Plan[] {
+  if (names === undefined) return plans;
+  const nearest = (name: string | null): string | null =>
+    name === null || names.includes(name)
+      ? name
+      : nearest(plans.find((plan) => plan.name === name)?.from ?? null);
+  return plans
+    .filter(({ name }) => names.includes(name))
+    .map((plan) => ({ ...plan, from: nearest(plan.from) }));
+}
+
 function stepOf(plan: Plan, seed: number, rng: Rng, options: FixtureOptions): StepResult {
   const layers = options.layers ?? 4;
   const failed = options.failed === plan.name;
@@ -273,7 +285,7 @@ function seedOf(seed: number, kept: readonly Plan[], options: FixtureOptions): S
 
 /** A run as a recipe on Fashion-MNIST might leave it; the same options give the same report. */
 export function runReportFixture(options: FixtureOptions = {}): RunReport {
-  const kept = plans.filter(({ name }) => options.steps === undefined || options.steps.includes(name));
+  const kept = keptPlans(options.steps);
   const labelled = options.metric !== false;
   const result = kept.filter(({ control }) => control !== true).at(-1)?.name ?? 'original';
   return {

@@ -54,7 +54,8 @@ export async function writeWhole(path: string, contents: string | Uint8Array): P
     }
     await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true });
+    // Where the folder is a file, removing fails like writing did; the first failure is the one to tell.
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw errors.fileNotWritten(path, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
   }
 }

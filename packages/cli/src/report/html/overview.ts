@@ -31,12 +31,12 @@ export function resultTiles(report: RunReport, summary: RunSummary): Html {
     const times =
       milliseconds === undefined
         ? ''
-        : `${latencyWords(milliseconds, at(baseline))} → ${latencyWords(milliseconds, at(result))}; `;
+        : `${latencyWords(milliseconds, at(baseline))} → ${latencyWords(milliseconds, at(result))}`;
     tiles.push(
       tile(
         `speed at batch ${batch}`,
         ratio < 1 ? html`${formatRatio(1 / ratio)} slower` : html`${formatRatio(ratio)} as fast`,
-        `${times}95 % ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}`,
+        html`${times !== '' && html`${times}<br>`}95 %: ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}`,
       ),
     );
   }

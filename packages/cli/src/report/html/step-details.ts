@@ -1,4 +1,5 @@
 import type { ReportTable, Skip, StepReport } from '@lithe/core';
+import { EQUAL_SQNR_DB } from '../../compress/bench.ts';
 import { formatBytes, formatCount, formatNumber } from '../../terminal/format.ts';
 import { groupSkips } from '../../terminal/skips.ts';
 import { parentOf } from '../findings.ts';
@@ -33,10 +34,14 @@ function facts(rows: readonly (readonly [string, Part])[]): Html {
   return html`<dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
 }
 
+/** Reports that JSON holds have a number for outputs that are equal. */
+function sqnrText(decibels: number): string {
+  return decibels >= EQUAL_SQNR_DB ? 'equal outputs' : `${formatNumber(decibels)} dB`;
+}
+
 function checkText({ check, unchecked }: StepReport): string {
   if (check === undefined) return `not compared: ${unchecked ?? 'no reason was given'}`;
-  const sqnr = Number.isFinite(check.sqnrDb) ? `${formatNumber(check.sqnrDb)} dB` : 'equal';
-  return `${sqnr}, largest difference ${formatNumber(check.maxAbs)}, on ${counted(check.samples, 'sample')}`;
+  return `${sqnrText(check.sqnrDb)}, largest difference ${formatNumber(check.maxAbs)}, on ${counted(check.samples, 'sample')}`;
 }
 
 function driftText({ drift }: StepResult): string | undefined {
@@ -45,7 +50,7 @@ function driftText({ drift }: StepResult): string | undefined {
     drift.top1Agreement === undefined
       ? ''
       : `, same best class in ${(drift.top1Agreement * 100).toFixed(2)} %`;
-  return `${formatNumber(drift.sqnrDb)} dB, cosine ${drift.cosine.toFixed(6)}, largest difference ${formatNumber(drift.maxAbs)}${same}`;
+  return `${sqnrText(drift.sqnrDb)}, cosine ${drift.cosine.toFixed(6)}, largest difference ${formatNumber(drift.maxAbs)}${same}`;
 }
 
 function stepFacts(step: StepSummary, first: StepResult): Html {

@@ -277,9 +277,9 @@ export function tradeOffPlot(drawing: Drawing, trade: TradeOff): Html {
     y: { type: worth.type, domain: worth.domain, label: null },
     marks: [
       Plot.gridY({ stroke: 'var(--line)', strokeOpacity: 1, ticks: worth.ticks ?? 6 }),
-      Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks: x.ticks ?? 5 }),
+      Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks: x.ticks ?? 4 }),
       Plot.axisX({
-        ticks: x.ticks ?? 5,
+        ticks: x.ticks ?? 4,
         tickFormat: trade.formatCost,
         tickSize: 0,
         label: `${trade.costName}${x.type === 'log' ? ', log scale' : ''} →`,
