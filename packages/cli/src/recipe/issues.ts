@@ -63,14 +63,14 @@ export function unknownText(what: string, name: string, known: readonly string[]
   return `There is no ${what} "${name}" here.${guess}${list}`;
 }
 
-/** The name that was probably meant: at most two letters, and a third of them, differ. */
+/** The name that was probably meant: at most two letters differ, and fewer than half of them. */
 export function closest(name: string, known: readonly string[]): string | undefined {
   const short = name.slice(0, 64).toLowerCase();
   let best: { readonly name: string; readonly distance: number } | undefined;
   for (const candidate of known) {
     const distance = letterDistance(short, candidate.slice(0, 64).toLowerCase());
     if (
-      distance <= Math.max(1, Math.min(2, Math.floor(short.length / 3))) &&
+      distance <= Math.max(1, Math.min(2, Math.floor(short.length / 2.5))) &&
       distance < (best?.distance ?? 3)
     )
       best = { name: candidate, distance };

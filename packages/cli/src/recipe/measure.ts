@@ -103,13 +103,7 @@ export async function measureModel(
     await using parent = await backend.compile({ kind: 'onnx', file: beside.parent.path }, { signal });
     const metric = await metricOf(executable, instruments);
     const drift = await driftOf(parent, executable, outputTraits(loaded), instruments);
-    // As new as the model it is measured beside: a session gets faster over its first thousands of runs.
-    await using original = await backend.compile({ kind: 'onnx', file: beside.original.path }, { signal });
-    const latency: BatchLatency[] = [];
-    for (const [batch, feeds] of instruments.feeds) {
-      const change = await latencyChange(original, executable, feeds, instruments.rounds, context);
-      latency.push({ batch, ...change });
-    }
+    const latency = await latencyBeside(beside.original, executable, instruments);
     return {
       ...known,
       ...(metric === undefined ? {} : { metric }),
@@ -132,17 +126,35 @@ export async function measureOriginal(model: MeasuredModel, instruments: Instrum
     { signal: context.signal },
   );
   const metric = await metricOf(original, instruments);
-  const latency: BatchLatency[] = [];
-  for (const [batch, feeds] of instruments.feeds) {
-    const { afterMs } = await latencyChange(original, original, feeds, instruments.rounds, context);
-    latency.push({ batch, beforeMs: afterMs, afterMs, speedup: 1, interval: [1, 1] });
-  }
+  const latency = await latencyBeside(model, original, instruments);
   return {
     bytes: model.bytes,
     ...(await staticFigures(loaded, instruments)),
     ...(metric === undefined ? {} : { metric }),
-    latency,
+    latency: latency.map(({ batch, afterMs }) => ({
+      batch,
+      beforeMs: afterMs,
+      afterMs,
+      speedup: 1,
+      interval: [1, 1],
+    })),
   };
+}
+
+/** Latency at every batch size, in turn with a model that is compiled for it. */
+async function latencyBeside(
+  other: MeasuredModel,
+  executable: Executable,
+  { backend, context, feeds, rounds }: Instruments,
+): Promise<readonly BatchLatency[]> {
+  if (rounds === 0) return [];
+  const { signal } = context;
+  // As new as the model it is measured beside: a session gets faster over its first thousands of runs.
+  await using original = await backend.compile({ kind: 'onnx', file: other.path }, { signal });
+  const latency: BatchLatency[] = [];
+  for (const [batch, inputs] of feeds)
+    latency.push({ batch, ...(await latencyChange(original, executable, inputs, rounds, context)) });
+  return latency;
 }
 
 /** What a model tells without being run: weights, multiplications for one sample, histograms. */

@@ -149,12 +149,16 @@ function limitProblems({ recipe, document }: RecipeFile): RecipeProblem[] {
       message: 'A loss of the metric cannot be measured without data.test.',
     });
   }
-  const { batches } = recipe.target;
+  const { rounds } = recipe.target;
+  const batches = rounds === 0 ? [] : recipe.target.batches;
   for (const batch of Object.keys(minSpeedup)) {
     if (!batches.includes(Number(batch))) {
       problems.push({
         ...document.keyPlaceOf(['limits', 'minSpeedup', batch]),
-        message: `Latency is not measured at batch ${batch}, only at ${batches.join(', ')} (target.batches).`,
+        message:
+          rounds === 0
+            ? 'Latency is not measured: target.rounds is 0.'
+            : `Latency is not measured at batch ${batch}, only at ${batches.join(', ')} (target.batches).`,
       });
     }
   }

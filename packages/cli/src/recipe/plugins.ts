@@ -23,7 +23,6 @@ export interface LoadedPlugins {
  */
 export async function loadPlugins(file: RecipeFile, cwd: string): Promise<LoadedPlugins> {
   const passes = new Map<string, AnyPass>();
-  const owners = new Map<string, string>();
   const problems: RecipeProblem[] = [];
   const missing: string[] = [];
   for (const [index, name] of file.recipe.plugins.entries()) {
@@ -45,13 +44,9 @@ export async function loadPlugins(file: RecipeFile, cwd: string): Promise<Loaded
       fail(`Plugin "${name}" cannot be used: ${known}`);
       continue;
     }
-    for (const pass of known) {
-      const owner = owners.get(pass.spec.name);
-      if (owner !== undefined)
-        fail(`Pass "${pass.spec.name}" of "${name}" is there already, from "${owner}".`);
-      owners.set(pass.spec.name, name);
-      passes.set(pass.spec.name, pass);
-    }
+    const twice = known.filter(({ spec }) => passes.has(spec.name)).map(({ spec }) => `"${spec.name}"`);
+    if (twice.length > 0) fail(`Plugin "${name}" has passes that another one has: ${twice.join(', ')}.`);
+    for (const pass of known) passes.set(pass.spec.name, pass);
   }
   const hint =
     missing.length === 0 ? undefined : `Install it in "${file.folder}": npm install ${missing.join(' ')}`;

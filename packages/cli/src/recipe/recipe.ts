@@ -40,7 +40,7 @@ export interface RecipeTarget {
   readonly threads: number;
   /** Batch sizes that latency is measured at. */
   readonly batches: readonly number[];
-  /** Rounds of a measurement; in each the models take turns. */
+  /** Rounds of a measurement; in each the models take turns. With 0 no latency is measured. */
   readonly rounds: number;
 }
 

@@ -65,10 +65,12 @@ const target = z.strictObject({
     .max(16)
     .default([...measuring.batches])
     .describe('Batch sizes that latency is measured at.'),
-  rounds: count
+  rounds: z
+    .int()
+    .min(0)
     .max(100_000)
     .default(measuring.rounds)
-    .describe('Rounds of a measurement; in each the models take turns.'),
+    .describe('Rounds of a measurement; in each the models take turns. 0: no latency is measured.'),
 });
 
 const limits = z.strictObject({

@@ -25,7 +25,10 @@ export function makeWorkplace(): Workplace {
     writeFileSync(at(name), contents);
     return at(name);
   };
-  write('node_modules/lithe-plugin-x/package.json', '{ "name": "lithe-plugin-x", "version": "1.0.0", "type": "module", "exports": "./index.js" }');
+  write(
+    'node_modules/lithe-plugin-x/package.json',
+    '{ "name": "lithe-plugin-x", "version": "1.0.0", "type": "module", "exports": "./index.js" }',
+  );
   write('node_modules/lithe-plugin-x/index.js', pluginSource);
   write('train.npz', blobs(96, 1));
   write('test.npz', blobs(64, 2));
@@ -42,7 +45,10 @@ function blobs(samples: number, seed: number): Uint8Array {
     label[sample] = BigInt(kind);
     for (let axis = 0; axis < 4; axis++) x[sample * 4 + axis] = (axis === kind ? 2 : 0) + 0.5 * rng.normal();
   }
-  return writeNpz({ x: Tensor.from('float32', [samples, 4], x), label: Tensor.from('int64', [samples], label) });
+  return writeNpz({
+    x: Tensor.from('float32', [samples, 4], x),
+    label: Tensor.from('int64', [samples], label),
+  });
 }
 
 /** The model of all recipes here: 4 numbers, 8 hidden, 3 classes. */
