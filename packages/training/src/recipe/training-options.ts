@@ -110,16 +110,8 @@ export interface TrainingFields {
 const count = z.int().min(1);
 
 /**
- * Fields of a zod schema for the options of a pass that trains: spread them into a strict object, beside the pass's own.
- *
- * @example
- * ```ts
- * import { trainingFields } from '@lithe/training';
- * import { z } from 'zod';
- *
- * const options = z.strictObject({ ...trainingFields, teacher: z.string().default('original') });
- * options.parse({ epochs: 3, learningRate: 0.001, optimizer: 'sgd' }).optimizer; // => { name: 'sgd' }
- * ```
+ * Fields of a zod schema for the options of a pass that trains: spread them into a strict object, beside the pass's own:
+ * `z.strictObject({ ...trainingFields, teacher: z.string() }).refine(...trainingRule)`.
  */
 export const trainingFields: TrainingFields = {
   epochs: count,
@@ -145,15 +137,6 @@ export const trainingFields: TrainingFields = {
 
 /**
  * What the fields together must obey: spread into `refine` of a schema that is made of {@link trainingFields}.
- *
- * @example
- * ```ts
- * import { trainingFields, trainingRule } from '@lithe/training';
- * import { z } from 'zod';
- *
- * const options = z.strictObject({ ...trainingFields }).refine(...trainingRule);
- * options.safeParse({ epochs: 3, learningRate: 0.001, patience: 2 }).success; // => false
- * ```
  */
 export const trainingRule: readonly [
   (settings: Pick<TrainingSettings, 'patience' | 'validation'>) => boolean,
