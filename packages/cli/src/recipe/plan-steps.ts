@@ -1,6 +1,6 @@
 import type { AnyPass, PassNeed, PassStep } from '@lithe/core';
 import { stepOf } from '@lithe/core';
-import type { RecipeProblem } from './document.ts';
+import type { DocumentPath, RecipeProblem } from './document.ts';
 import { jsonSchemaOf, problemsOf, unknownText } from './issues.ts';
 import type { RecipeFile } from './read-recipe.ts';
 
@@ -49,10 +49,9 @@ export function planSteps(
     const from = entry.from === undefined ? previous : entry.from === ORIGINAL ? null : entry.from;
     const earlier = names.slice(0, index);
     if (from !== null && !earlier.includes(from)) {
-      const later = names.includes(from) ? ` "${from}" is not before this step.` : '';
       problems.push({
         ...document.placeOf(['steps', index, 'from']),
-        message: `${unknownText('step', from, [ORIGINAL, ...earlier])}${later}`,
+        message: missingStep(from, earlier, names),
       });
     }
     if (!entry.control) previous = name;
@@ -61,6 +60,11 @@ export function planSteps(
     const missing = step.needs.filter((need) => !available.has(need));
     for (const need of missing)
       problems.push({ ...document.placeOf(['steps', index, 'use']), message: needText(entry.use, need) });
+    for (const model of step.models ?? []) {
+      if (model === ORIGINAL || earlier.includes(model)) continue;
+      const place = document.placeOf(['steps', index, 'with', ...pathTo(entry.with, model)]);
+      problems.push({ ...place, message: missingStep(model, earlier, names) });
+    }
     steps.push({
       name,
       use: step.name,
@@ -72,6 +76,23 @@ export function planSteps(
     });
   }
   return { steps, problems };
+}
+
+function missingStep(name: string, earlier: readonly string[], names: readonly string[]): string {
+  const later = names.includes(name) ? ` "${name}" is not before this step.` : '';
+  return `${unknownText('step', name, [ORIGINAL, ...earlier])}${later}`;
+}
+
+/** Where in options a text stands; nowhere when a default of the pass gave it. */
+function pathTo(options: unknown, text: string): DocumentPath {
+  if (typeof options !== 'object' || options === null) return [];
+  for (const [key, value] of Object.entries(options)) {
+    const step = Array.isArray(options) ? Number(key) : key;
+    if (value === text) return [step];
+    const rest = pathTo(value, text);
+    if (rest.length > 0) return [step, ...rest];
+  }
+  return [];
 }
 
 function needText(use: string, need: PassNeed): string {

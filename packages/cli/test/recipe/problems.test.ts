@@ -178,6 +178,11 @@ describe('a recipe that cannot be run', () => {
       '6:3 Every step is a control; name the result.',
     ],
     [
+      'a teacher that is not there',
+      `recipe: 1\nplugins: ['@lithe/distillation']\n${model}\ndata: { train: train.npz }\nsteps:\n  - use: distillation/distil\n    with: { epochs: 1, learningRate: 0.1, teacher: [original, teecher], terms: [{ loss: logits, temperature: 2 }] }\n`,
+      '7:63 There is no step "teecher" here. Known are "original".',
+    ],
+    [
       'training without data',
       `recipe: 1\nplugins: [lithe-plugin-x]\n${model}\nsteps:\n  - use: x/count\n`,
       '5:10 Pass "x/count" needs labelled samples to train on: give data.train.',

@@ -50,6 +50,7 @@ export function definePass<Input, Output>(spec: PassSpec<Input, Output>): Pass<I
       summary: spec.summary,
       options: value,
       needs: spec.needs ?? [],
+      models: spec.models?.(value) ?? [],
       preserves: spec.preserves,
       requires: spec.requires ?? [],
       ensures: spec.ensures ?? [],

@@ -64,6 +64,11 @@ export interface PassSpec<Input, Output> {
   readonly options: StandardSchemaV1<Input, Output>;
   /** What it needs from the context; absent ones are an error before anything runs. */
   readonly needs?: readonly PassNeed[] | undefined;
+  /**
+   * Names of the models that it will ask the context for, from its options: so a recipe that names a model which is not
+   * there is refused before anything runs. None by default.
+   */
+  models?: ((options: Output) => readonly string[]) | undefined;
   /** How much it may change results. */
   readonly preserves: Preservation;
   /** What must hold before it runs. */
@@ -86,6 +91,8 @@ export interface PassStep {
   readonly options: unknown;
   /** What it needs from the context. */
   readonly needs: readonly PassNeed[];
+  /** Names of the models that it will ask the context for, as far as the pass tells. */
+  readonly models?: readonly string[] | undefined;
   /** How much it may change results. */
   readonly preserves: Preservation;
   /** What must hold before it runs. */

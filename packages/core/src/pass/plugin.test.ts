@@ -91,3 +91,23 @@ it('names the models there are when one is asked for that is not', async () => {
   });
   expect(createPassContext().store('anything')).toBeUndefined();
 });
+
+it('tells from the options of a step which models it will ask for', () => {
+  const taught = definePass({
+    name: 'test/taught',
+    version: 1,
+    summary: 'Asks for a teacher.',
+    options: {
+      '~standard': {
+        version: 1,
+        vendor: 'test',
+        validate: (value) => ({ value: value as { teacher: string } }),
+      },
+    } satisfies StandardOptions<{ teacher: string }, { teacher: string }>,
+    preserves: 'bitwise',
+    models: ({ teacher }) => [teacher],
+    run: () => new ReportBuilder().build(),
+  });
+  expect(taught({ teacher: 'large' }).models).toEqual(['large']);
+  expect(looking(() => Promise.resolve())().models).toEqual([]);
+});

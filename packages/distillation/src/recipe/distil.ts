@@ -44,6 +44,7 @@ export const distil: Pass<DistilOptions, DistilSettings> = definePass({
   summary: 'Trains a model as the student of another.',
   options: distilSchema,
   needs: ['backend', 'training-data'],
+  models: ({ teacher, control }) => (control === undefined ? teacher : [...teacher, control]),
   preserves: 'accuracy',
   run: async (draft, settings, context) => {
     const { backend, data } = trainingResources(name, context);

@@ -71,6 +71,7 @@ export const initializeFromTeacher: Pass<InitializeFromTeacherOptions, Initializ
     version: 1,
     summary: 'Gives a student the weights of its teacher, layer by layer.',
     options: schema,
+    models: ({ teacher }) => [teacher],
     preserves: 'accuracy',
     run: async (draft, { teacher, weights, slices }, context) => {
       const report = new ReportBuilder();

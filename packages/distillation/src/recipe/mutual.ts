@@ -65,6 +65,7 @@ export const mutual: Pass<MutualOptions, MutualSettings> = definePass({
   summary: 'Trains a model and a peer together, each from the labels and from the other.',
   options: schema,
   needs: ['backend', 'training-data'],
+  models: ({ peer }) => (peer === undefined ? [] : [peer]),
   preserves: 'accuracy',
   run: async (draft, settings, context) => {
     const { backend, data } = trainingResources(name, context);

@@ -238,6 +238,7 @@ export const leastSquaresRefit: Pass<LeastSquaresRefitOptions, LeastSquaresRefit
   summary: 'Refits the weights of a pruned model to what the original computes.',
   options: schema,
   needs: ['data', 'backend'],
+  models: ({ original }) => (typeof original === 'string' ? [original] : []),
   preserves: 'accuracy',
   requires: [opsetAtLeast(13)],
   run: async (draft, settings, context): Promise<RefitReport> => {

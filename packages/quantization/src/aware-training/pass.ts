@@ -50,6 +50,7 @@ export const quantizationAwareTraining: Pass<AwareTrainingOptions, AwareTraining
   summary: 'Trains a model with quantization in it, and writes it in integers.',
   options: awareTrainingSchema,
   needs: ['backend', 'training-data'],
+  models: ({ teacher }) => (teacher === undefined ? [] : [teacher.model]),
   preserves: 'accuracy',
   run: async (draft, settings, context) => {
     const { backend, data } = trainingResources(name, context);
