@@ -158,7 +158,7 @@ describe('freshWeights', () => {
       b.constant('bias', floats([1, 32], 7)),
     ];
     const y = b.op.LSTM([x, ...weights], { hidden_size: 4 })[0];
-    b.output('y', y);
+    b.output('y', y as Value);
     const model = (await b.build()).clone();
     expect((await freshWeights(model)).drawn.length).toBe(3);
     const states = await numbers(model, 'r');
