@@ -9,7 +9,7 @@ import {
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
 import { ineligible } from '../passes/static/eligible.ts';
-import { operatorKind } from '../passes/static/operator-kinds.ts';
+import { dataInputs, operatorKind } from '../passes/static/operator-kinds.ts';
 import { planCosts } from '../passes/static/payoff.ts';
 import { planStatic, type StaticPlan } from '../passes/static/plan.ts';
 import type { AwareQuantizationSettings } from './settings.ts';
@@ -61,12 +61,29 @@ export function planAware(graph: Graph, request: AwarePlanRequest): AwarePlan {
   const layers = [...plan.nodes].flatMap(([node, kind]) =>
     kind === 'anchor' && constantOf(node.input(1)) !== undefined ? [node] : [],
   );
-  const pairs = settings.transposed === 'all' ? withReaders(plan, transposed, { stats, report }) : plan;
+  const planned = settings.activationBits === 4 ? beforeLayers(plan) : plan;
+  const pairs = settings.transposed === 'all' ? withReaders(planned, transposed, { stats, report }) : planned;
   return { pairs, layers: [...layers, ...transposed] };
 }
 
 function nothing(): StaticPlan {
   return { nodes: new Map(), absorbed: new Map(), values: [], outputs: new Set(), results: new Map() };
+}
+
+/**
+ * A plan with pairs in front of layers alone. What runs in integers between layers has kernels for 8 bits; given 4,
+ * onnxruntime makes nodes of it that it cannot load (a `MaxPool` of uint4 in version 1.30).
+ */
+function beforeLayers(plan: StaticPlan): StaticPlan {
+  const layers = [...plan.nodes].filter(([, kind]) => kind === 'anchor');
+  const values = layers.flatMap(([node]) => dataInputs(node).map((index) => node.input(index)));
+  return {
+    ...nothing(),
+    nodes: new Map(layers),
+    values: [...new Set(values)].filter(
+      (value) => value !== null && constantOf(value) === undefined,
+    ) as Value[],
+  };
 }
 
 /** Whether the weights of a node are quantized where activations are not. */

@@ -13,7 +13,7 @@ import type { CalibrationStats } from '../calibration/statistics.ts';
 import type { AffineParameters } from '../parameters/affine.ts';
 import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
 import { dataInputs, operatorKind } from '../passes/static/operator-kinds.ts';
-import { insertPairs, type ScaleSource } from '../passes/static/pairs.ts';
+import { insertPairs, type ScaleSource, type ScaleValues } from '../passes/static/pairs.ts';
 import { prepareProductBiases } from '../passes/static/product-bias.ts';
 import { float32Data } from '../weights/lazy-parts.ts';
 import { emitFolded, type FoldedLayer } from './emit-folded.ts';
@@ -111,6 +111,7 @@ class Preparation {
   readonly #biases: { node: Node; bias: Value }[] = [];
   readonly #pairs: { input: Value; output: Value }[] = [];
   readonly #constants: Value[] = [];
+  readonly #channelsOfFew = new Map<AffineParameters, Channels>();
   #magnitude = 0;
 
   constructor(
@@ -186,6 +187,8 @@ class Preparation {
     this.#scales.set(group.key, scale);
     if (scale.range !== undefined) this.#moving.push({ ...scale.range, roots: group.roots });
     if (scale.step !== undefined) this.#steps.push({ step: scale.step, magnitude: this.#magnitude });
+    const channels = group.integers.high - group.integers.low === 15 ? channelsOf(group.roots) : undefined;
+    if (channels !== undefined) this.#channelsOfFew.set(group.key, channels);
   }
 
   #weightRange(node: Node): IntegerRange {
@@ -272,16 +275,20 @@ class Preparation {
     const emit = this.#emit;
     const scaleOf = (parameters: AffineParameters): ActivationScale =>
       this.#scales.get(parameters) as ActivationScale;
+    const spread = (parameters: AffineParameters, count: number): ScaleValues => {
+      const { scale, zeroPoint } = scaleOf(parameters);
+      return {
+        scale: emit.op('Expand', [scale, emit.ints([count])]),
+        zeroPoint: this.#expandIntegers(zeroPoint, scale, count),
+      };
+    };
     const scales: ScaleSource = {
-      of: (_name, parameters) => scaleOf(parameters),
-      repeated: (_name, parameters, count) => {
-        const { scale, zeroPoint } = scaleOf(parameters);
-        const shape = emit.ints([count]);
-        return {
-          scale: emit.op('Expand', [scale, shape]),
-          zeroPoint: this.#expandIntegers(zeroPoint, scale, count),
-        };
+      of: (_name, parameters) => {
+        const found = this.#channelsOfFew.get(parameters);
+        if (found === undefined) return scaleOf(parameters);
+        return { ...spread(parameters, found.count), axis: found.axis };
       },
+      repeated: (_name, parameters, count) => spread(parameters, count),
     };
     const profile = this.#request.context.target?.profile;
     const { values } = this.#plan.pairs;
@@ -293,12 +300,12 @@ class Preparation {
         profile === undefined
           ? ['Conv', 'ConvTranspose', 'Gemm']
           : (profile.integers?.quantizesWeights ?? []),
+      readersOnly: this.#request.settings.activationBits === 4,
       scales,
     });
-    const scaled = new Set([...this.#scales.values()].map(({ scale }) => scale));
     for (const value of values) {
-      for (const { node: quantizer } of value.uses) {
-        if (!quantizer.is('QuantizeLinear') || !scaled.has(quantizer.input(1) as Value)) continue;
+      for (const { node: quantizer, index: at } of value.uses) {
+        if (!quantizer.is('QuantizeLinear') || at !== 0) continue;
         for (const { node } of quantizer.output().uses)
           if (node.is('DequantizeLinear')) this.#pairs.push({ input: value, output: node.output() });
       }
@@ -311,6 +318,26 @@ class Preparation {
     const zeros = emit.floats([count], new Float32Array(count));
     return emit.op('QuantizeLinear', [zeros, scale, zeroPoint]);
   }
+}
+
+interface Channels {
+  readonly axis: number;
+  readonly count: number;
+}
+
+/**
+ * Channels of activations that take 4 bits. Their scale is written once for each, all equal: onnxruntime 1.30 fuses
+ * operators with quantizers of one scale, and then has no kernel for 4 bits, or stops loading.
+ */
+function channelsOf(values: readonly Value[]): Channels | undefined {
+  const shape = values[0]?.shape;
+  const rank = shape?.length ?? 0;
+  for (const axis of [1, rank - 1]) {
+    const count = shape?.[axis];
+    if (typeof count === 'number' && values.every((value) => value.shape?.[axis] === count))
+      return { axis, count };
+  }
+  return undefined;
 }
 
 /** A copy whose constants are initializers, so that they may learn. */

@@ -12,6 +12,8 @@ export interface ScaleValues {
   readonly scale: Value;
   /** Zero point, of the integers' type. */
   readonly zeroPoint: Value;
+  /** Axis that they are given for each index of, where they are no scalars. */
+  readonly axis?: number | undefined;
 }
 
 /** Where scales and zero points of activations come from. */
@@ -32,6 +34,8 @@ export interface PairRequest {
   readonly activations: IntegerRange;
   /** Operators whose float weights the runtime would quantize on its own, with one scale for all. */
   readonly guarded: readonly string[];
+  /** Whether only nodes of the plan read what is quantized, whoever makes it; `false` by default. */
+  readonly readersOnly?: boolean | undefined;
   /** Scales and zero points; constants by default. */
   readonly scales?: ScaleSource | undefined;
 }
@@ -82,19 +86,23 @@ export function insertPairs(graph: Graph, request: PairRequest): void {
       shared = source.of(value.name, parameters);
       scales.set(parameters, shared);
     }
-    const { scale, zeroPoint } = shared;
+    const { scale, zeroPoint, axis } = shared;
+    const attributes = axis === undefined ? {} : { axis: attribute.int(axis) };
     const { producer } = value;
-    const integer = producer !== null && (plan.nodes.has(producer) || plan.absorbed.has(producer));
+    const integer =
+      request.readersOnly !== true &&
+      producer !== null &&
+      (plan.nodes.has(producer) || plan.absorbed.has(producer));
     const readers = value.uses.filter(({ node, index }) => integer || readsIntegers(node, index, plan));
     const isOutput = value.isGraphOutput;
     const place = producer === null ? { before: first } : { after: producer };
     const q = graph.addNode(
-      { opType: 'QuantizeLinear', inputs: [value, scale, zeroPoint] },
+      { opType: 'QuantizeLinear', inputs: [value, scale, zeroPoint], attributes },
       [{ name: graph.uniqueName(`${value.name}_quantized`) }],
       place,
     );
     const dq = graph.addNode(
-      { opType: 'DequantizeLinear', inputs: [q.output(), scale, zeroPoint] },
+      { opType: 'DequantizeLinear', inputs: [q.output(), scale, zeroPoint], attributes },
       [{ name: graph.uniqueName(`${value.name}_dequantized`), type: value.type }],
       { after: q },
     );
