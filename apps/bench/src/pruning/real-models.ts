@@ -21,6 +21,7 @@ import { fileCheckpoints } from '@lithe/training/node';
 import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import {
   allOf,
+  cnn,
   detector,
   encoder,
   mobileNet,
@@ -33,6 +34,7 @@ const subjects: Readonly<Record<string, (sizes: SubjectSizes) => Promise<PrunedS
   detector,
   recognizer,
   mobilenet: mobileNet,
+  cnn,
   encoder,
 };
 
@@ -241,7 +243,7 @@ async function runsAlone(model: Model, feeds: Feeds): Promise<void> {
 
 /**
  * Real models pruned, refitted and run by onnxruntime alone: what they are worth before and after, and how fast they are.
- * Names of models (`detector`, `recognizer`, `mobilenet`, `encoder`, which needs `--minilm FOLDER`); `--ratios 0.1,0.2,0.3`,
+ * Names of models (`detector`, `recognizer`, `mobilenet`, `cnn`, `encoder`, which needs `--minilm FOLDER`); `--ratios 0.1,0.2,0.3`,
  * `--energies 0.95,0.9` (low rank), `--blocks 1,2` (whole residual blocks), `--steps 300` of training to say what the
  * original says (recognizer; 0: none), `--batch 8`, `--rate 0.0005`, `--calibration 64`, `--held 64`, `--rounds 15`,
  * `--cache FOLDER` for drawn lines and checkpoints, `--json FILE`.

@@ -11,7 +11,7 @@ import {
   Tensor,
 } from '@lithe/core';
 import { readOnnx } from '@lithe/onnx';
-import { accuracyOn, fashionMnist, loadTrainedModel } from '@lithe-internal/models';
+import { accuracyOn, fashionMnist, loadTrainedModel, type TrainedName } from '@lithe-internal/models';
 import { encoderSubject } from '../quantization/encoder.ts';
 import { drawnPixels, HEIGHT, linesOf, recognizerSubject, WIDTH } from '../quantization/recognizer.ts';
 import { datasetOf, type Subject } from '../quantization/subject.ts';
@@ -78,20 +78,27 @@ export async function encoder({
   return { ...fromSubject(subject), protect: ['embeddings.word_embeddings.weight'] };
 }
 
-/** A small MobileNetV2 on Fashion-MNIST: classes of held-out images. */
-export async function mobileNet(sizes: SubjectSizes): Promise<PrunedSubject> {
+/** A network trained on Fashion-MNIST: classes of held-out images. */
+async function fashion(name: TrainedName, sizes: SubjectSizes): Promise<PrunedSubject> {
   const train = await fashionMnist('train', Math.max(512, sizes.calibration));
   const test = await fashionMnist('test');
   const timed = await fashionMnist('test', 64);
   return {
-    name: 'fashion-mobilenet-v2',
-    model: await loadTrainedModel('fashion-mobilenet-v2'),
+    name,
+    model: await loadTrainedModel(name),
     measure: 'classes right of 10,000 images',
     data: arrayDataset({ inputs: { x: train.x } }),
     timed: { x: timed.x },
     evaluate: (model, backend) => accuracyOn(model, backend, test),
   };
 }
+
+/** A small MobileNetV2. */
+export const mobileNet = (sizes: SubjectSizes): Promise<PrunedSubject> =>
+  fashion('fashion-mobilenet-v2', sizes);
+
+/** A plain convolutional network. */
+export const cnn = (sizes: SubjectSizes): Promise<PrunedSubject> => fashion('fashion-cnn', sizes);
 
 const PAGE = 320;
 const LINES = 6;

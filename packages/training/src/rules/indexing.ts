@@ -1,4 +1,4 @@
-import { isStaticShape, standardOpDefs } from '@lithe/core';
+import { isStaticShape, standardOpDefs, tensorType, type Value } from '@lithe/core';
 import type { GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
 const gather: GradientRule = (context, gradient) => {
@@ -16,16 +16,24 @@ const gather: GradientRule = (context, gradient) => {
   const order = [axis, ...outer, ...inner.map((_, index) => axis + 1 + index)];
   const rest = order.slice(1).map((index) => x.shape?.[index] ?? null);
   const size = x.shape?.[axis];
-  if (!isStaticShape(rest) || typeof size !== 'number')
-    return context.unsupported('the shape of its table is not fully known');
-  const rows = emit.reshape(moved, [-1, ...rest]);
+  if (typeof size !== 'number')
+    return context.unsupported('the length of the axis it picks from is not known');
+  // Where a size is open, such as that of the batch, shapes are taken from the table as it comes.
+  const behind = (first: number): Value => {
+    if (isStaticShape(rest)) return emit.ints([first, ...rest]);
+    const sizes = emit.op('Gather', [emit.op('Shape', [x]), emit.ints(order.slice(1))], { axis: 0 });
+    return emit.op('Concat', [emit.ints([first]), sizes], { axis: 0 });
+  };
+  const rows = emit.op('Reshape', [moved, behind(-1)]);
   const flat = emit.reshape(indices, [-1, 1]);
   const wrapped = emit.op('Where', [
     emit.op('Less', [flat, emit.scalar(0, flat.dtype ?? 'int64')]),
     emit.add(flat, emit.scalar(size, flat.dtype ?? 'int64')),
     flat,
   ]);
-  const zeros = emit.op('Expand', [emit.scalar(0, x.dtype ?? 'float32'), emit.ints([size, ...rest])]);
+  const dtype = x.dtype ?? 'float32';
+  const zeros = emit.op('Expand', [emit.scalar(0, dtype), behind(size)]);
+  zeros.type = tensorType(dtype, [size, ...rest]);
   const table = emit.op('ScatterND', [zeros, emit.cast(wrapped, 'int64'), rows], { reduction: 'add' });
   const inverse = new Array<number>(rank);
   order.forEach((from, index) => {
