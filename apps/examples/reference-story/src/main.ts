@@ -6,7 +6,7 @@ import { loadImages } from '@lithe-internal/example-cnn/images';
 import { storyRecipe } from './story.ts';
 import { writeImages } from './write-images.ts';
 
-const usage = 'npm start -- [--seeds 3] [--threads 1] [--fresh]\n';
+const usage = 'npm start -- [--seeds 3] [--threads 1] [--quick] [--fresh]\n';
 
 /** Writes Fashion-MNIST to files, runs the recipe, prints the table and writes the report. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -16,6 +16,7 @@ export async function main(args: readonly string[]): Promise<number> {
     options: {
       seeds: { type: 'string' },
       threads: { type: 'string' },
+      quick: { type: 'boolean', default: false },
       fresh: { type: 'boolean', default: false },
     },
   });
@@ -34,8 +35,8 @@ export async function main(args: readonly string[]): Promise<number> {
   const folder = path.join(import.meta.dirname, '../.out');
   say('reading Fashion-MNIST');
   await writeImages(path.join(folder, 'fashion-mnist'), () => loadImages('fashion'));
-  const runFolder = path.join(folder, 'run');
-  const recipe = await storyRecipe({ seeds, threads });
+  const runFolder = path.join(folder, values.quick ? 'quick' : 'run');
+  const recipe = await storyRecipe({ seeds, threads, quick: values.quick });
   const report = await runRecipe(recipe, {
     folder: runFolder,
     fresh: values.fresh,
