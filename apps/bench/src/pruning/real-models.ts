@@ -1,24 +1,15 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import {
-  type Backend,
-  type Feeds,
-  inferShapes,
-  type Model,
-  measureLatency,
-  modelCost,
-  optimize,
-} from '@lithe/core';
+import { type Backend, type Model, measureLatency, optimize } from '@lithe/core';
 import { distillation, logitDistillation, teacherModel } from '@lithe/distillation';
-import { writeOnnx } from '@lithe/onnx';
+import { loadOnnx, saveOnnx } from '@lithe/onnx/node';
 import { batchNormReestimation, depthPruning, leastSquaresRefit, lowRank, prune } from '@lithe/pruning';
 import { simplify } from '@lithe/simplify';
 import { adamW, cosineSchedule, fit, sampleTable } from '@lithe/training';
 import { fileCheckpoints } from '@lithe/training/node';
-import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import {
   allOf,
   cnn,
@@ -29,6 +20,7 @@ import {
   recognizer,
   type SubjectSizes,
 } from './real-subjects.ts';
+import { costOf, runsAlone } from './shipped.ts';
 
 const subjects: Readonly<Record<string, (sizes: SubjectSizes) => Promise<PrunedSubject | undefined>>> = {
   detector,
@@ -57,16 +49,18 @@ class RealModels {
   readonly #subject: PrunedSubject;
   readonly #original: Model;
   readonly #rounds: number;
+  readonly #cache: string;
 
   constructor(
     subject: PrunedSubject,
     original: Model,
-    run: { readonly backend: Backend; readonly rounds: number },
+    run: { readonly backend: Backend; readonly rounds: number; readonly cache: string },
   ) {
     this.#subject = subject;
     this.#original = original;
     this.#backend = run.backend;
     this.#rounds = run.rounds;
+    this.#cache = run.cache;
   }
 
   /** Measures a model as it would be shipped: simplified, written, and run by onnxruntime alone. */
@@ -127,21 +121,28 @@ class RealModels {
       context,
     );
     await this.tell(`${title} of the channels`, pruned, { timed: true });
-    const refit = leastSquaresRefit({ original: this.#original });
-    const { model: refitted } = await optimize(pruned, [refit], context);
+    const refitted = await this.#refitted(pruned, title);
     await this.tell(`${title}, refit`, refitted, { timed: false });
     if ([...pruned.graph.nodes()].some((node) => node.is('BatchNormalization'))) {
       const { model } = await optimize(refitted, [batchNormReestimation()], context);
       await this.tell(`${title}, refit, statistics`, model, { timed: false });
     }
     if (distil === undefined) return;
-    for (const [start, from] of [
-      [pruned, ''],
-      [refitted, 'refit, '],
-    ] as const) {
-      const model = await this.#distil(start, distil, `${title}-${from === '' ? 'pruned' : 'refit'}`);
-      await this.tell(`${title}, ${from}${distil.steps} updates`, model, { timed: false });
-    }
+    const trained = await this.#distil(refitted, distil, title);
+    await this.tell(`${title}, refit, ${distil.steps} updates`, trained, { timed: false });
+  }
+
+  /** A refit takes minutes: it is kept, for runs that are stopped. */
+  async #refitted(pruned: Model, title: string): Promise<Model> {
+    const { data, name } = this.#subject;
+    const file = path.join(this.#cache, `refit-${name}-${title}-${data.size}.onnx`.replaceAll(/[ %]/gu, ''));
+    if ((await readFile(file).catch(() => undefined)) !== undefined) return await loadOnnx(file);
+    const step = leastSquaresRefit({ original: this.#original });
+    const { model } = await optimize(pruned, [step], { backend: this.#backend, data, check: 'off' });
+    await mkdir(this.#cache, { recursive: true });
+    await saveOnnx(model, `${file}.tmp.onnx`);
+    await rename(`${file}.tmp.onnx`, file);
+    return model;
   }
 
   async depth(blocks: number): Promise<void> {
@@ -210,42 +211,11 @@ interface DistilOptions {
   readonly folder: string;
 }
 
-async function costOf(model: Model): Promise<{ readonly macs: number; readonly parameters: number }> {
-  const copy = model.clone();
-  await inferShapes(copy, { strict: false });
-  const dims = Object.fromEntries(
-    copy.graph.inputs.flatMap(({ shape }) =>
-      (shape ?? []).flatMap((dim, axis) =>
-        typeof dim === 'string' ? [[dim, axis === 0 ? 1 : 64] as const] : [],
-      ),
-    ),
-  );
-  return modelCost(copy, { dims });
-}
-
-/** Loads what was written in plain onnxruntime and runs it once. */
-async function runsAlone(model: Model, feeds: Feeds): Promise<void> {
-  const session = await InferenceSession.create(await writeOnnx(model));
-  const inputs = Object.entries(feeds).filter(([name]) => session.inputNames.includes(name));
-  const results = await session.run(
-    Object.fromEntries(
-      inputs.map(([name, { dtype, data, shape }]) => [
-        name,
-        new RuntimeTensor(dtype as 'float32', data as Float32Array, [...shape]),
-      ]),
-    ),
-  );
-  for (const [name, { data }] of Object.entries(results))
-    if (data instanceof Float32Array && !data.every(Number.isFinite))
-      throw new Error(`"${name}" is not finite.`);
-  await session.release();
-}
-
 /**
  * Real models pruned, refitted and run by onnxruntime alone: what they are worth before and after, and how fast they are.
  * Names of models (`detector`, `recognizer`, `mobilenet`, `cnn`, `encoder`, which needs `--minilm FOLDER`); `--ratios 0.1,0.2,0.3`,
  * `--energies 0.95,0.9` (low rank), `--blocks 1,2` (whole residual blocks), `--steps 300` of training to say what the
- * original says (recognizer; 0: none), `--batch 8`, `--rate 0.0005`, `--calibration 64`, `--held 64`, `--rounds 15`,
+ * original says (recognizer; 0: none), `--batch 4`, `--rate 0.0005`, `--calibration 64`, `--held 64`, `--rounds 15`,
  * `--cache FOLDER` for drawn lines and checkpoints, `--json FILE`.
  */
 export async function main(args: readonly string[]): Promise<number> {
@@ -257,7 +227,7 @@ export async function main(args: readonly string[]): Promise<number> {
       energies: { type: 'string', default: '' },
       blocks: { type: 'string', default: '' },
       steps: { type: 'string', default: '0' },
-      batch: { type: 'string', default: '8' },
+      batch: { type: 'string', default: '4' },
       rate: { type: 'string', default: '0.0005' },
       calibration: { type: 'string', default: '64' },
       held: { type: 'string', default: '64' },
@@ -294,7 +264,11 @@ export async function main(args: readonly string[]): Promise<number> {
       continue;
     }
     const { model: original } = await optimize(subject.model, [simplify({ skip: folding })]);
-    const run = new RealModels(subject, original, { backend, rounds: Number(values.rounds) });
+    const run = new RealModels(subject, original, {
+      backend,
+      rounds: Number(values.rounds),
+      cache: values.cache,
+    });
     await run.tell('original', original, { timed: false });
     for (const ratio of numbers(values.ratios))
       await run.channels(ratio, name === 'recognizer' ? distil : undefined);
