@@ -62,7 +62,7 @@ export function emitWeights(emit: Emitter, request: WeightRequest): QuantizedLay
     `${name}_zero_point`,
     integersOf(range, dims, new Array<number>(count ?? 1).fill(0)),
   );
-  const clipped = step === undefined ? weight : narrowed(emit, weight, { scale, axis, range });
+  const clipped = step === undefined ? weight : clamped(emit, weight, { scale, axis, range });
   const attributes = { axis: axis ?? 0 };
   const quantized = emit.op('QuantizeLinear', [clipped, scale, zeros], attributes);
   const dequantized = emit.op('DequantizeLinear', [quantized, scale, zeros], attributes);
@@ -91,8 +91,11 @@ function leastScale(
   return emit.scale(emit.div(each, emit.scale(inputScale, INT32_ROOM)), Math.fround(1 + 2 ** -22));
 }
 
-/** Weights from the lowest integer on that is used: the operator itself goes one further. */
-function narrowed(
+/**
+ * Weights within the integers that are used: the operator itself goes one below. The gradient by a learned step is that of
+ * the paper then, and ends where the range does.
+ */
+function clamped(
   emit: Emitter,
   weight: Value,
   {
@@ -101,9 +104,12 @@ function narrowed(
     range,
   }: { readonly scale: Value; readonly axis: number | undefined; readonly range: IntegerRange },
 ): Value {
-  const lowest = emit.scale(scale, range.low);
   const along = (weight.shape ?? []).map((_, index) => (index === axis ? -1 : 1));
-  return emit.op('Max', [weight, axis === undefined ? lowest : emit.reshape(lowest, along)]);
+  const end = (level: number): Value => {
+    const bound = emit.scale(scale, level);
+    return axis === undefined ? bound : emit.reshape(bound, along);
+  };
+  return emit.op('Min', [emit.op('Max', [weight, end(range.low)]), end(range.high)]);
 }
 
 /** A bias as int32 at the scale of the sums. */

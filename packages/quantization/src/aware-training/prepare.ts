@@ -16,52 +16,21 @@ import { dataInputs, operatorKind } from '../passes/static/operator-kinds.ts';
 import { insertPairs, type ScaleSource, type ScaleValues } from '../passes/static/pairs.ts';
 import { prepareProductBiases } from '../passes/static/product-bias.ts';
 import { float32Data } from '../weights/lazy-parts.ts';
-import { emitFolded, type FoldedLayer } from './emit-folded.ts';
+import { emitFolded } from './emit-folded.ts';
 import { type ActivationScale, learnedScale, learnedSteps, movingScale, type Step } from './emit-scales.ts';
 import { channelAxis, emitOperand, emitWeights } from './emit-weights.ts';
 import { channelLayout, type FoldedNorm, foldNorms } from './folded-norm.ts';
 import { type AwarePlan, planAware } from './plan-aware.ts';
-import { type AwareRanges, type RangeGroup, rangeGroups } from './range-groups.ts';
+import type { MovingRange, NormedLayer, Prepared } from './prepared.ts';
+import {
+  type AwareRanges,
+  type Channels,
+  fewBitChannels,
+  type RangeGroup,
+  rangeGroups,
+} from './range-groups.ts';
 import type { AwareQuantizationSettings } from './settings.ts';
 import { firstSteps, meanMagnitude } from './step-start.ts';
-
-/** A range that follows the batches. */
-export interface MovingRange {
-  /** Its lower end. */
-  readonly minimum: Value;
-  /** Its upper end. */
-  readonly maximum: Value;
-  /** Values that it follows. */
-  readonly roots: readonly Value[];
-}
-
-/** A layer with a folded normalization. */
-export interface NormedLayer {
-  /** The layer. */
-  readonly node: Node;
-  /** What it was folded from. */
-  readonly norm: FoldedNorm;
-  /** What it was folded to. */
-  readonly folded: FoldedLayer;
-}
-
-/** A model under preparation: what its form while training is made from. */
-export interface Prepared {
-  /** Names of weights that learn. */
-  readonly weights: readonly string[];
-  /** Ranges that follow the batches. */
-  readonly ranges: readonly MovingRange[];
-  /** Scales that learn, with the mean magnitude of what they share a step with. */
-  readonly steps: readonly { readonly step: Step; readonly magnitude: number }[];
-  /** Layers with folded normalizations. */
-  readonly norms: readonly NormedLayer[];
-  /** Layers whose bias is rounded in inference alone, with the float bias. */
-  readonly biases: readonly { readonly node: Node; readonly bias: Value }[];
-  /** Pairs of activations: what goes in, what comes out. */
-  readonly pairs: readonly { readonly input: Value; readonly output: Value }[];
-  /** Values that no gradient flows back through. */
-  readonly constants: readonly Value[];
-}
 
 /** What preparation works with. */
 export interface PrepareRequest {
@@ -187,7 +156,7 @@ class Preparation {
     this.#scales.set(group.key, scale);
     if (scale.range !== undefined) this.#moving.push({ ...scale.range, roots: group.roots });
     if (scale.step !== undefined) this.#steps.push({ step: scale.step, magnitude: this.#magnitude });
-    const channels = group.integers.high - group.integers.low === 15 ? channelsOf(group.roots) : undefined;
+    const channels = fewBitChannels(group);
     if (channels !== undefined) this.#channelsOfFew.set(group.key, channels);
   }
 
@@ -318,26 +287,6 @@ class Preparation {
     const zeros = emit.floats([count], new Float32Array(count));
     return emit.op('QuantizeLinear', [zeros, scale, zeroPoint]);
   }
-}
-
-interface Channels {
-  readonly axis: number;
-  readonly count: number;
-}
-
-/**
- * Channels of activations that take 4 bits. Their scale is written once for each, all equal: onnxruntime 1.30 fuses
- * operators with quantizers of one scale, and then has no kernel for 4 bits, or stops loading.
- */
-function channelsOf(values: readonly Value[]): Channels | undefined {
-  const shape = values[0]?.shape;
-  const rank = shape?.length ?? 0;
-  for (const axis of [1, rank - 1]) {
-    const count = shape?.[axis];
-    if (typeof count === 'number' && values.every((value) => value.shape?.[axis] === count))
-      return { axis, count };
-  }
-  return undefined;
 }
 
 /** A copy whose constants are initializers, so that they may learn. */

@@ -11,7 +11,8 @@ import {
 import type { FitOptions, Optimizer, ParameterGroup } from '@lithe/training';
 import { observe } from '../calibration/observe.ts';
 import { finishQuantizationAware } from './finish.ts';
-import { copyForTraining, type Prepared, prepare } from './prepare.ts';
+import { copyForTraining, prepare } from './prepare.ts';
+import type { Prepared } from './prepared.ts';
 import {
   type AwareQuantizationOptions,
   type AwareQuantizationSettings,

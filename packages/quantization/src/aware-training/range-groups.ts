@@ -95,3 +95,27 @@ function elementsOf(value: Value, stats: CalibrationStats): number {
   const elements = statisticsOf(stats, value.name)?.elements;
   return elements === undefined || stats.samples === 0 ? 0 : elements / stats.samples;
 }
+
+/** Channels of activations. */
+export interface Channels {
+  /** Axis that counts them. */
+  readonly axis: number;
+  /** How many there are. */
+  readonly count: number;
+}
+
+/**
+ * Channels of activations that take 4 bits; `undefined` for others, and where they are not known. Their scale is written once for each, all equal: onnxruntime 1.30 fuses
+ * operators with quantizers of one scale, and then has no kernel for 4 bits, or stops loading.
+ */
+export function fewBitChannels({ roots: values, integers }: RangeGroup): Channels | undefined {
+  if (integers.high - integers.low > 15) return undefined;
+  const shape = values[0]?.shape;
+  const rank = shape?.length ?? 0;
+  for (const axis of [1, rank - 1]) {
+    const count = shape?.[axis];
+    if (typeof count === 'number' && values.every((value) => value.shape?.[axis] === count))
+      return { axis, count };
+  }
+  return undefined;
+}

@@ -2,7 +2,7 @@ import type { Node, Value } from '@lithe/core';
 import type { ForwardContext, ForwardForm } from '@lithe/training';
 import { scaleChannels } from './emit-folded.ts';
 import { type ChannelLayout, channelLayout } from './folded-norm.ts';
-import type { NormedLayer, Prepared } from './prepare.ts';
+import type { NormedLayer, Prepared } from './prepared.ts';
 import type { AwareTimes } from './settings.ts';
 
 /** A {@link Prepared} by names, so that it is found again in copies. */

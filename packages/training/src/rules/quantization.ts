@@ -21,24 +21,22 @@ function zeroPoint(context: GradientContext, axis: number, float: 'float32'): Va
 }
 
 /**
- * Whether a quantizer's result is only expanded again with the scale it was made with: then the scale cancels out of the
- * gradient, s / s, and neither rule multiplies by it.
+ * Whether a quantizer's result is expanded again with the scale it was made with alone: then the scale cancels out of the
+ * gradient, s / s, and neither rule multiplies by it. Other readers of the integers hand no gradient back; the rules
+ * themselves add some.
  */
 function isPair(quantizer: Node | null | undefined): boolean {
   if (quantizer?.is('QuantizeLinear') !== true) return false;
-  const levels = quantizer.output();
-  return (
-    !levels.isGraphOutput &&
-    levels.uses.every(
-      ({ node, index }) =>
-        node.is('DequantizeLinear') &&
-        index === 0 &&
+  return quantizer
+    .output()
+    .uses.filter(({ node, index }) => node.is('DequantizeLinear') && index === 0)
+    .every(
+      ({ node }) =>
         node.graph === quantizer.graph &&
         node.input(1) === quantizer.input(1) &&
         node.input(2) === quantizer.input(2) &&
         axisOf(node) === axisOf(quantizer),
-    )
-  );
+    );
 }
 
 function axisOf(node: Node): string {

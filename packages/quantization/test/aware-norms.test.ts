@@ -1,0 +1,128 @@
+import { attribute, type Model, type Tensor, Tensor as Tensors } from '@lithe/core';
+import { evaluateModel, referenceBackend } from '@lithe/core/reference';
+import { type QuantizationAwareOptions, quantizationAware } from '@lithe/quantization';
+import {
+  adamW,
+  type FitOptions,
+  fit,
+  meanSquaredError,
+  type SampleTable,
+  sampleTable,
+  sgd,
+} from '@lithe/training';
+import { describe, expect, it } from 'vitest';
+import { awareNets, dataFor, norm, samplesFor } from './aware-nets.ts';
+import { net } from './net.ts';
+import { normal, sqnr } from './support.ts';
+
+const backend = referenceBackend();
+
+/** Nothing is rounded: what is left is the folding. */
+function floats(model: Model): QuantizationAwareOptions {
+  return { activationBits: 'none', exclude: [...model.graph.nodes()].map(({ name }) => name) };
+}
+
+const table = (shape: readonly number[], outputs = 5): SampleTable =>
+  sampleTable({ inputs: samplesFor(shape, 16), targets: { target: normal([16, outputs], 3) } });
+
+const settings: Omit<FitOptions, 'optimizer'> = {
+  loss: meanSquaredError({ output: 'y' }),
+  learningRate: 0.02,
+  epochs: 2,
+  batchSize: 8,
+  backend,
+};
+
+/** A convolution with batch normalization, and nothing else. */
+function single(gamma: readonly number[]): Model {
+  const n = net();
+  const x = n.input('x', ['N', 2, 3]);
+  const y = norm(n, n.add('Conv', [x, n.weight([gamma.length, 2, 1], 0.7)]), gamma.length, 300);
+  const scale = y.producer?.input(1);
+  if (scale) n.graph.setInitializer(scale, Tensors.from('float32', [gamma.length], Float32Array.from(gamma)));
+  const flat = n.add('ReduceMean', [y, n.integers(2)], { keepdims: attribute.int(0) });
+  n.graph.rename(flat, 'y');
+  return n.model(flat);
+}
+
+async function constant(model: Model, name: string): Promise<readonly number[]> {
+  const tensor = (await model.graph.value(name)?.initializer?.load()) as Tensor;
+  return [...tensor.toFloat64Array()];
+}
+
+describe('batch normalization while training', () => {
+  for (const name of Object.keys(awareNets)) {
+    it(`is what it would be unfolded: ${name}`, async () => {
+      const { model, shape } = (awareNets[name] as NonNullable<(typeof awareNets)[string]>)();
+      const aware = await quantizationAware(model, floats(model));
+      const plain = await fit(model, table(shape), { ...settings, optimizer: sgd({ momentum: 0.9 }) });
+      const folded = await fit(aware.model, table(shape), {
+        ...settings,
+        ...aware.training(sgd({ momentum: 0.9 })),
+      });
+      for (const [at, { loss }] of plain.history.entries())
+        expect(folded.history[at]?.loss).toBeCloseTo(loss, 5);
+      const feeds = samplesFor(shape, 4, 21);
+      const shipped = await aware.finish(folded.model);
+      const expected = await evaluateModel(plain.model, feeds);
+      expect(sqnr(expected, await evaluateModel(shipped, feeds))).toBeGreaterThan(80);
+      expect([...shipped.graph.nodes()].some((node) => node.is('BatchNormalization'))).toBe(false);
+    });
+  }
+
+  it('follows the batches until it is frozen, and then computes what is shipped', async () => {
+    const model = single([1.2, 0.7]);
+    const [mean] = [...model.graph.nodes()].flatMap((node) =>
+      node.is('BatchNormalization') ? [node.input(3)?.name ?? ''] : [],
+    );
+    const after = async (
+      freezeBatchNormAt: number | undefined,
+      epochs: number,
+    ): Promise<readonly number[]> => {
+      const aware = await quantizationAware(model, { ...floats(model), freezeBatchNormAt });
+      const options = { ...settings, ...aware.training(sgd()), epochs };
+      return await constant((await fit(aware.model, table([2, 3], 2), options)).model, mean as string);
+    };
+    // Two updates an epoch: frozen after one epoch, the second and third change nothing.
+    expect(await after(2, 3)).toEqual(await after(undefined, 1));
+    expect(await after(2, 3)).not.toEqual(await after(undefined, 3));
+    expect(await after(0, 1)).toEqual(await constant(model, mean as string));
+  });
+
+  it('gives the loss of the inference form once it is frozen', async () => {
+    const model = single([1.2, 0.7]);
+    const aware = await quantizationAware(model, { ...floats(model), freezeBatchNormAt: 0 });
+    const late = await quantizationAware(model, { ...floats(model), freezeBatchNormAt: 1 });
+    const one = { ...settings, epochs: 1, batchSize: 16, learningRate: 1e-30 };
+    const losses = async (from: typeof aware, epochs: number): Promise<readonly number[]> =>
+      (await fit(from.model, table([2, 3], 2), { ...one, ...from.training(sgd()), epochs })).history.map(
+        ({ loss }) => loss,
+      );
+    const { y } = await evaluateModel(model, samplesFor([2, 3], 16));
+    const target = normal([16, 2], 3).data;
+    const errors = (y as Tensor).toFloat64Array().map((value, at) => (value - (target[at] as number)) ** 2);
+    const wanted = errors.reduce((sum, value) => sum + value, 0) / errors.length;
+    expect((await losses(aware, 1))[0]).toBeCloseTo(wanted, 5);
+    const [batch, frozen] = await losses(late, 2);
+    expect(Math.abs((batch as number) - wanted)).toBeGreaterThan(1e-3);
+    // The statistics moved a tenth of the way to those of the batch before they were frozen.
+    expect(Math.abs((frozen as number) - wanted)).toBeLessThan(Math.abs((batch as number) - wanted));
+  });
+
+  it('goes on where a channel has lost its factor', async () => {
+    const model = single([0, 0.7]);
+    const plain = await fit(model, table([2, 3], 2), { ...settings, optimizer: sgd() });
+    const aware = await quantizationAware(model, floats(model));
+    const folded = await fit(aware.model, table([2, 3], 2), { ...settings, ...aware.training(sgd()) });
+    for (const [at, { loss }] of plain.history.entries())
+      expect(folded.history[at]?.loss).toBeCloseTo(loss, 4);
+    const eight = await quantizationAware(model, {
+      data: dataFor([2, 3]),
+      backend,
+      conversionCost: 0,
+      minimumElements: 1,
+    });
+    const { history } = await fit(eight.model, table([2, 3], 2), { ...settings, ...eight.training(adamW()) });
+    for (const { loss } of history) expect(Number.isFinite(loss)).toBe(true);
+  });
+});
