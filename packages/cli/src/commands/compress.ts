@@ -13,6 +13,8 @@ import {
   samplesOption,
 } from '../options.ts';
 import { outputPath } from '../output-path.ts';
+import { htmlCompression } from '../report/html/html-compression.ts';
+import { checkHtmlPath, writeHtmlFile } from '../report/html-file.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
 import { createProgress } from '../terminal/io.ts';
@@ -26,6 +28,7 @@ interface CompressCommandOptions extends MeasureArguments {
   readonly calibrate?: string;
   readonly evaluate?: string;
   readonly samples: number;
+  readonly report?: string;
 }
 
 const examples = `
@@ -33,6 +36,7 @@ Examples:
   lithe compress model.onnx --calibrate ./images
   lithe compress model.onnx -o small.onnx --target wasm --objective size
   lithe compress model.onnx --calibrate train.npz --evaluate test.npz --max-drop 0.005
+  lithe compress model.onnx --calibrate ./images --report evidence.html
   lithe compress model.onnx --shape x=1x3x320x320 --json > report.json
 `;
 
@@ -65,7 +69,8 @@ export function addCompress(program: Command, context: CommandContext): void {
     )
     .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
     .option('--evaluate <data>', 'labelled inputs, for the accuracy')
-    .addOption(samplesOption());
+    .addOption(samplesOption())
+    .option('--report <file>', 'write the evidence as an HTML page that needs no other file');
   addMeasureOptions(command)
     .addHelpText('after', examples)
     .action(async (path: string, options: CompressCommandOptions) => {
@@ -81,6 +86,7 @@ async function compress(
   const { io } = context;
   const { signal } = io;
   const output = await outputPath(path, options.output, 'small');
+  if (options.report !== undefined) await checkHtmlPath(options.report, [path, output]);
   const progress = createProgress(io, false);
   try {
     const file = await openModel(path, signal);
@@ -106,6 +112,8 @@ async function compress(
     });
     progress.stop();
     for (const warning of report.warnings) progress.warn(warning);
+    if (options.report !== undefined)
+      await writeHtmlFile(options.report, await htmlCompression(report), [path, output]);
     if (options.json === true) printJson(io, report);
     else io.out.write(printCompression(report));
     return exitCodes.done;

@@ -1,3 +1,4 @@
+import { isSlower } from '../compress/select.ts';
 import { formatBytes, formatRatio } from '../terminal/format.ts';
 import type { RunReport } from './run-report.ts';
 import { type Comparison, compareSteps, ORIGINAL, type RunSummary, type StepSummary } from './run-summary.ts';
@@ -20,20 +21,6 @@ export interface Finding {
 const SIZE_NOISE = 0.005;
 /** A loss of the metric that is not worth a word. */
 const METRIC_NOISE = 0.0005;
-
-/**
- * Whether a result is slower: its whole 95 % interval lies below 1, or its median below 0.98, which is what noise
- * leaves of a result that is equally fast.
- */
-export function isSlower({
-  ratio,
-  interval,
-}: {
-  readonly ratio: number;
-  readonly interval: readonly [number, number];
-}): boolean {
-  return interval[1] < 1 || ratio < 0.98;
-}
 
 /** The step that a step came from. */
 export function parentOf(step: StepSummary, summary: RunSummary): StepSummary | undefined {
@@ -68,7 +55,7 @@ function costsOf(step: StepSummary, parent: StepSummary, report: RunReport, summ
     const text = `is ${formatRatio(1 / smaller)} as large as ${beside}: ${formatBytes(step.bytes.mean)}`;
     found.push({ step: name, kind: 'larger', text });
   }
-  const slower = speedups.filter(isSlower);
+  const slower = speedups.filter(({ ratio, interval }) => isSlower({ speedup: ratio, interval }));
   if (slower.length > 0) {
     const where = slower.map((speedup) => `${speedupWords(speedup)} at batch ${speedup.batch}`);
     found.push({ step: name, kind: 'slower', text: `is slower than ${beside}: ${listed(where)}` });

@@ -54,6 +54,13 @@ export async function openDrawing(): Promise<Drawing> {
       });
       // The style sheet of the page has what the library would repeat in every drawing.
       drawn.querySelector('style')?.remove();
+      // Parts of an image have no names of their own; what marks they are stays as their class.
+      for (const part of drawn.querySelectorAll('[aria-label]')) {
+        const kind = part.getAttribute('aria-label')?.replaceAll(' ', '-') ?? '';
+        part.setAttribute('class', [part.getAttribute('class'), kind].filter(Boolean).join(' '));
+        part.removeAttribute('aria-label');
+        part.removeAttribute('aria-hidden');
+      }
       if (label === null) drawn.setAttribute('aria-hidden', 'true');
       else {
         drawn.setAttribute('role', 'img');

@@ -4,7 +4,16 @@ import { counted } from '../run-words.ts';
 import { type Drawing, openDrawing } from './drawing.ts';
 import { histogramFigures } from './histograms.ts';
 import { type Html, html } from './markup.ts';
-import { controlTable, costList, dateText, limitTable, resultTiles, setting, verdict } from './overview.ts';
+import {
+  controlTable,
+  costList,
+  dateText,
+  limitTable,
+  resultTiles,
+  setting,
+  verdict,
+  warningList,
+} from './overview.ts';
 import { type PageSection, pageDocument } from './page.ts';
 import { stepDetails } from './step-details.ts';
 import { stepTable } from './step-table.ts';
@@ -26,11 +35,6 @@ function weights(drawing: Drawing, report: RunReport, { baseline, result }: RunS
     },
     MOST_LAYERS,
   );
-}
-
-function warnings(report: RunReport): Html | undefined {
-  if (report.warnings.length === 0) return undefined;
-  return html`<div class="callout" role="note" aria-label="Warnings"><strong>${counted(report.warnings.length, 'warning')}</strong><ul>${report.warnings.map((warning) => html`<li>${warning}</li>`)}</ul></div>`;
 }
 
 /**
@@ -63,7 +67,7 @@ export async function htmlReport(report: RunReport): Promise<string> {
     title: `${report.name}: report`,
     header: html`<h1>${report.name}</h1>
 <p class="meta">${report.target.name}, ${report.target.runtime}, ${counted(report.target.threads, 'thread')} · ${counted(report.seeds.length, 'seed')} · ${dateText(report.date)}</p>
-${verdict(report, summary)}${resultTiles(report, summary)}${warnings(report)}`,
+${verdict(report, summary)}${resultTiles(report, summary)}${warningList(report.warnings)}`,
     sections: possible.flatMap(({ body, ...section }) => (body === undefined ? [] : [{ ...section, body }])),
     footer: html`<p>Made by Lithe on ${dateText(report.date)}, on ${report.target.machine}.</p>`,
   });

@@ -6,7 +6,8 @@ import { compareSteps, ORIGINAL, type RunSummary } from '../run-summary.ts';
 import { counted, latencyWords, listed, metricWords } from '../run-words.ts';
 import { type Html, html, type Part } from './markup.ts';
 
-function tile(name: string, figure: Part, below: Part): Html {
+/** A figure that stands out, with its name and where it comes from. */
+export function tile(name: string, figure: Part, below: Part): Html {
   return html`<div class="tile"><dt>${name}</dt><dd><div class="figure">${figure}</div><div class="from">${below}</div></dd></div>`;
 }
 
@@ -57,6 +58,12 @@ export function resultTiles(report: RunReport, summary: RunSummary): Html {
       ),
     );
   return html`<dl class="tiles">${tiles}</dl>`;
+}
+
+/** Warnings in a box; nothing when there are none. */
+export function warningList(warnings: readonly string[]): Html | undefined {
+  if (warnings.length === 0) return undefined;
+  return html`<div class="callout" role="note" aria-label="Warnings"><strong>${counted(warnings.length, 'warning')}</strong><ul>${warnings.map((warning) => html`<li>${warning}</li>`)}</ul></div>`;
 }
 
 /** The run in a sentence or two. */

@@ -88,7 +88,7 @@ function seedTable(step: StepSummary, report: RunReport, summary: RunSummary): H
 function figuresTable({ metrics }: StepReport): Html | undefined {
   const entries = Object.entries(metrics);
   if (entries.length === 0) return undefined;
-  return html`<h4>Figures</h4>${facts(
+  return html`<h3>Figures</h3>${facts(
     entries
       .slice(0, MOST_ENTRIES)
       .map(
@@ -110,7 +110,7 @@ function skippedList(skipped: readonly Skip[]): Html | undefined {
   if (skipped.length === 0) return undefined;
   const groups = groupSkips(skipped);
   const more = groups.length - MOST_ENTRIES;
-  return html`<h4>Left alone: ${counted(skipped.length, 'place')}</h4><ul>${groups
+  return html`<h3>Left alone: ${counted(skipped.length, 'place')}</h3><ul>${groups
     .slice(0, MOST_ENTRIES)
     .map(
       ({ text, count }) => html`<li>${count} × ${text}</li>`,
@@ -195,7 +195,7 @@ function stepPart(drawing: Drawing, index: number, summary: RunSummary, report: 
 <div class="details-body">${step.failures.map((failure) => html`<p class="failure">Failed: ${failure}</p>`)}
 ${stepFacts(step, first)}
 ${seedTable(step, report, summary)}
-<h4>Options</h4><pre>${optionsText(first.pass.options)}</pre>
+<h3>Options</h3><pre>${optionsText(first.pass.options)}</pre>
 ${figuresTable(first.pass)}
 ${skippedList(skipped)}
 ${tableParts(drawing, step)}

@@ -67,7 +67,7 @@ figcaption { margin-top: .4rem; max-width: 48rem; }
 .figures figure { margin: .5rem 0; min-width: 0; }
 .figures.three { grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 .key { color: var(--series-1); } .key-before { color: var(--before); }
-h4 { font-size: .9rem; margin: .9rem 0 .3rem; }
+details h3 { font-size: .9rem; margin: .9rem 0 .3rem; }
 .small-figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13.5rem), 1fr)); gap: .25rem 1rem; }
 .small-figures figure { margin: .25rem 0; min-width: 0; }
 .small-figures figcaption { margin: 0; font-size: .78rem; overflow-wrap: anywhere; }
@@ -110,7 +110,7 @@ footer { padding-block: .5rem 2.5rem; }
   section { border: 0; border-radius: 0; padding: 0; margin: 6mm 0; }
   .tile { border-radius: 4px; padding: 2mm 3mm; } .tiles { grid-template-columns: repeat(auto-fit, minmax(32mm, 1fr)); gap: 2mm; }
   .tile .figure { font-size: 14pt; }
-  h2, h3, h4, summary, caption, .note { break-after: avoid; }
+  h2, h3, summary, caption, .note { break-after: avoid; }
   tr, figure, .tile, .callout, .short, .legend, pre { break-inside: avoid; }
   thead { display: table-header-group; }
   th, td { padding: 1mm 1.5mm; }

@@ -94,24 +94,16 @@ function symbolOf({ library: Plot, svg }: Drawing, role: PointRole): Html {
   });
 }
 
+/** What each symbol of a plot means, in words. */
+export type RoleNames = Readonly<Partial<Record<PointRole, string>>>;
+
 /** What the symbols of plots mean, as a list. */
-export function symbolLegend(
-  drawing: Drawing,
-  roles: ReadonlySet<PointRole>,
-  notes: readonly string[],
-): Html {
-  const names: Readonly<Record<PointRole, string>> = {
-    result: 'the result',
-    baseline: 'the baseline',
-    original: 'the model of the recipe',
-    step: 'another step',
-    control: 'a control, only made to compare with',
-  };
-  return html`<ul class="legend">${(['result', 'baseline', 'original', 'step', 'control'] as const)
-    .filter((role) => roles.has(role))
-    .map(
-      (role) => html`<li><span class="key">${symbolOf(drawing, role)}</span> ${names[role]}</li>`,
-    )}${notes.map((note) => html`<li class="plain">${note}</li>`)}</ul>`;
+export function symbolLegend(drawing: Drawing, names: RoleNames, notes: readonly string[]): Html {
+  return html`<ul class="legend">${(['result', 'baseline', 'original', 'step', 'control'] as const).map(
+    (role) =>
+      names[role] !== undefined &&
+      html`<li><span class="key">${symbolOf(drawing, role)}</span> ${names[role]}</li>`,
+  )}${notes.map((note) => html`<li>${note}</li>`)}</ul>`;
 }
 
 interface Placed extends TradeOffPoint {
@@ -190,7 +182,7 @@ function labelMarks(drawing: Drawing, points: readonly Placed[], pixels: Pixels,
   ];
 }
 
-function pointMarks(drawing: Drawing, points: readonly Placed[]): Markish[] {
+function pointMarks(drawing: Drawing, points: readonly Placed[], trade: TradeOff): Markish[] {
   const { library: Plot } = drawing;
   const several = points.filter((point) => point.seeds.length > 1);
   const seeds = several.flatMap((point) =>
@@ -218,7 +210,8 @@ function pointMarks(drawing: Drawing, points: readonly Placed[]): Markish[] {
       fill: (point: Placed) => looks[point.role].fill,
       stroke: (point: Placed) => looks[point.role].stroke,
       strokeWidth: 1.6,
-      ariaLabel: 'name',
+      title: (point: Placed) =>
+        `${point.name}: ${trade.formatValue(point.value)} at ${trade.formatCost(point.cost)}`,
     }),
     Plot.text(
       points.filter(({ below }) => below),
@@ -301,7 +294,7 @@ export function tradeOffPlot(drawing: Drawing, trade: TradeOff): Html {
         strokeOpacity: 0.35,
         strokeWidth: 1.5,
       }),
-      ...pointMarks(drawing, points),
+      ...pointMarks(drawing, points, trade),
       ...labelMarks(drawing, points, pixels, trade),
     ],
   });

@@ -4,7 +4,7 @@ import { compareSteps, type RunSummary, type StepSummary } from '../run-summary.
 import { metricWords } from '../run-words.ts';
 import type { Drawing } from './drawing.ts';
 import { type Html, html } from './markup.ts';
-import { roleOf, symbolLegend, type TradeOffPoint, tradeOffPlot } from './trade-off-plot.ts';
+import { type PointRole, roleOf, symbolLegend, type TradeOffPoint, tradeOffPlot } from './trade-off-plot.ts';
 
 /** A figure of a step that can be drawn along an axis. */
 interface Quantity {
@@ -104,6 +104,14 @@ function capital(text: string): string {
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }
 
+const roleNames: Readonly<Record<PointRole, string>> = {
+  result: 'the result',
+  baseline: 'the baseline',
+  original: 'the model of the recipe',
+  step: 'another step',
+  control: 'a control, only made to compare with',
+};
+
 /** The way to the result: from the baseline on, as what lies before it is only the start. */
 function pathOf({ path, baseline }: RunSummary): readonly string[] {
   return path.slice(Math.max(0, path.indexOf(baseline))).map(({ name }) => name);
@@ -125,8 +133,11 @@ export function tradeOffs(drawing: Drawing, report: RunReport, summary: RunSumma
   ].filter((note) => note !== false);
   const drawn = pairs.filter(([cost, worth]) => pointsOf(summary, cost, worth).length > 0);
   if (drawn.length === 0) return html`<p class="note">${notes.join(' ')} There is nothing to draw.</p>`;
-  const roles = new Set(summary.steps.map((step) => roleOf(step, summary.baseline, summary.result)));
-  const legend = symbolLegend(drawing, roles, [
+  const present = new Set(summary.steps.map((step) => roleOf(step, summary.baseline, summary.result)));
+  const names = Object.fromEntries(
+    Object.entries(roleNames).filter(([role]) => present.has(role as PointRole)),
+  );
+  const legend = symbolLegend(drawing, names, [
     report.metric === null ? 'Better is down and to the left.' : 'Better is up and to the left.',
     ...(summary.path.length > 2 ? ['The line leads to the result.'] : []),
     ...(latencies.length > 0 ? ['A bar is the 95 % interval of a latency.'] : []),
