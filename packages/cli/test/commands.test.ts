@@ -33,7 +33,16 @@ describe('lithe', () => {
     const help = await lithe('--help');
     expect(help).toMatchObject({ code: 0, err: '' });
     expect(help.out).toContain('compress');
-    for (const command of ['compress', 'inspect', 'simplify', 'prune', 'quantize', 'verify', 'bench']) {
+    for (const command of [
+      'compress',
+      'run',
+      'inspect',
+      'simplify',
+      'prune',
+      'quantize',
+      'verify',
+      'bench',
+    ]) {
       const own = await lithe(command, '--help');
       expect(own.code).toBe(0);
       expect(own.out).toContain(`lithe ${command}`);

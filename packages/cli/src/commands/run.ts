@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { exitCodes, UsageError } from '../exit-codes.ts';
 import { parseInteger } from '../options.ts';
@@ -6,9 +5,9 @@ import { planRecipe } from '../recipe/plan.ts';
 import { summarizePlan } from '../recipe/plan-summary.ts';
 import { printPlan } from '../recipe/print-plan.ts';
 import { readRecipe } from '../recipe/read-recipe.ts';
-import { writeWhole } from '../recipe/run-folder.ts';
 import { runRecipe } from '../recipe/run-recipe.ts';
 import { recipeJsonSchema } from '../recipe/schema.ts';
+import { checkHtmlPath, writeHtmlFile } from '../report/html-file.ts';
 import { printRun } from '../report/print-run.ts';
 import type { RunReport } from '../report/run-report.ts';
 import { printJson, runCommand } from '../run-command.ts';
@@ -80,6 +79,8 @@ async function dryRun(path: string, options: RunArguments, { io }: CommandContex
 
 async function run(path: string, options: RunArguments, { io }: CommandContext): Promise<number> {
   const progress = createProgress(io, false);
+  const taken = [path];
+  if (options.report !== undefined) await checkHtmlPath(options.report, taken);
   try {
     const report = await runRecipe(await readRecipe(path), {
       ...planOptions(options, io.signal),
@@ -91,7 +92,7 @@ async function run(path: string, options: RunArguments, { io }: CommandContext):
     progress.stop();
     if (options.report !== undefined) {
       const { htmlReport } = await import('../report/html/html-report.ts');
-      await writeWhole(resolve(options.report), await htmlReport(report));
+      await writeHtmlFile(options.report, await htmlReport(report), taken);
     }
     if (options.json === true) printJson(io, report);
     else io.out.write(printRun(report));

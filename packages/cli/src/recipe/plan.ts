@@ -3,6 +3,7 @@ import { type Dataset, errors, isLitheError, type Model, type PassNeed, type Tar
 import type { InputSpec } from '@lithe/data';
 import { UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
+import type { Shapes } from '../options.ts';
 import { createTarget } from '../targets.ts';
 import { isLabelled, openData, type RecipeData, someOf } from './data-source.ts';
 import type { RecipeProblem } from './document.ts';
@@ -94,6 +95,8 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
       },
     ]);
   const model = await locate(file, ['model'], () => source.open(seeds[0] ?? 0, options.signal));
+  const misfits = inputProblems(file, model, shapesOf(file));
+  if (misfits.length > 0) throw errors.recipeInvalid(file.path, sorted(misfits));
   return {
     file,
     runFolder,
@@ -171,9 +174,10 @@ function hasPath(source: RecipeFile['recipe']['data']['calibration']): source is
 
 async function planData(file: RecipeFile, model: Model, runFolder: string): Promise<RecipePlan['data']> {
   const { data } = file.recipe;
+  const shapes = shapesOf(file);
   const inputs: readonly InputSpec[] = model.graph.inputs
     .filter((value) => value.initializer === undefined)
-    .map((value) => ({ name: value.name, dtype: value.dtype, shape: value.shape }));
+    .map((value) => ({ name: value.name, dtype: value.dtype, shape: shapes[value.name] ?? value.shape }));
   const options = { folder: file.folder, inputs, cacheFolder: join(runFolder, 'cache') };
   const open = (
     name: 'train' | 'test' | 'calibration',
@@ -206,6 +210,27 @@ async function planData(file: RecipeFile, model: Model, runFolder: string): Prom
   return { train, test, calibration, measured, random: real === undefined };
 }
 
+/** Shapes that the recipe gives inputs of the model. */
+function shapesOf({ recipe: { model } }: RecipeFile): Shapes {
+  return typeof model === 'object' && 'path' in model ? (model.shapes ?? {}) : {};
+}
+
+/** Shapes of inputs that are not there, and batch sizes that the model does not take. */
+function inputProblems({ recipe, document }: RecipeFile, model: Model, shapes: Shapes): RecipeProblem[] {
+  const inputs = model.graph.inputs.filter((value) => value.initializer === undefined);
+  const names = inputs.map(({ name }) => name);
+  const problems = Object.keys(shapes)
+    .filter((name) => !names.includes(name))
+    .map((name) => ({
+      ...document.keyPlaceOf(['model', 'shapes', name]),
+      message: unknownText('input', name, names),
+    }));
+  const fixed = inputs.length === 1 ? inputs[0]?.shape?.[0] : undefined;
+  if (typeof fixed !== 'number' || recipe.target.batches.every((batch) => batch === fixed)) return problems;
+  const message = `The model takes ${fixed} samples at a time: latency can be measured at that batch size alone.`;
+  return [...problems, { ...document.placeOf(['target', 'batches']), message }];
+}
+
 /** Part of the samples to train on. */
 function partOf(train: RecipeData, samples: number): RecipeData {
   return {
@@ -217,7 +242,7 @@ function partOf(train: RecipeData, samples: number): RecipeData {
 
 async function randomInputs(file: RecipeFile, model: Model): Promise<Dataset> {
   try {
-    return (await openInputs(model, undefined, { seed: 0 })).data;
+    return (await openInputs(model, undefined, { seed: 0, shape: shapesOf(file) })).data;
   } catch (cause) {
     if (!(cause instanceof UsageError)) throw cause;
     throw errors.recipeInvalid(
@@ -228,7 +253,7 @@ async function randomInputs(file: RecipeFile, model: Model): Promise<Dataset> {
           message: 'The sizes of its inputs are not all known, so that random inputs cannot be made.',
         },
       ],
-      'Give data.test or data.calibration.',
+      'Give model.shapes, data.test or data.calibration.',
       cause,
     );
   }

@@ -24,6 +24,8 @@ export type RecipeModel =
   | {
       /** ONNX file, relative to the recipe. */
       readonly path: string;
+      /** Whole shapes of inputs whose sizes the file leaves open, by name. */
+      readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
     }
   | {
       /** Ready network of `@lithe/training`, by name. */

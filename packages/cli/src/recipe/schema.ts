@@ -51,7 +51,13 @@ const network = z.strictObject({
   with: z.record(z.string(), z.unknown()).optional().describe('Options of the network.'),
 });
 
-const modelFile = z.strictObject({ path: path.describe('ONNX file, relative to the recipe.') });
+const modelFile = z.strictObject({
+  path: path.describe('ONNX file, relative to the recipe.'),
+  shapes: z
+    .record(z.string(), z.array(count.max(2 ** 31 - 1)).max(16))
+    .optional()
+    .describe('Whole shapes of inputs whose sizes the file leaves open, by name.'),
+});
 
 /** How a target is measured unless the recipe says otherwise. */
 const measuring: Omit<RecipeTarget, 'name'> = { threads: 1, batches: [1], rounds: 31 };
