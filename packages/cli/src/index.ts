@@ -27,7 +27,14 @@ export { htmlCompression } from './report/html/html-compression.ts';
 export { htmlReport } from './report/html/html-report.ts';
 export { printRun } from './report/print-run.ts';
 export { parseRunReport, readRunReport } from './report/read-report.ts';
-export type { RunReport } from './report/run-report.ts';
+export type {
+  BatchLatency,
+  LimitCheck,
+  RunReport,
+  SeedResult,
+  StepResult,
+  WeightHistogram,
+} from './report/run-report.ts';
 export type { CommandIO } from './terminal/io.ts';
 export { printSet } from './transformers-js/print-set.ts';
 export type { SetFile, SetReport, Verification } from './transformers-js/report.ts';
