@@ -119,6 +119,24 @@ describe('low rank', () => {
     );
   });
 
+  it('leaves layers whole that would save little, but for a budget of parameters', async () => {
+    // Rank R of a product of 64 by 32 takes 96 R multiplications of 2048: a quarter is saved up to rank 16, any up to 21.
+    const b = new GraphBuilder('product');
+    b.output('y', b.op.MatMul([b.input('x', 'float32', ['N', 64]), b.constant('w', normal([64, 32], 1))]));
+    const model = await b.build();
+    const ranks = async (options: Parameters<typeof lowRank>[0]): Promise<readonly unknown[]> => {
+      const { report } = await optimize(model, [lowRank(options)]);
+      return (report.steps[0]?.tables?.['layers']?.rows ?? []).map((row) => row[2]);
+    };
+    expect(await ranks({ ratio: 16 / 32 })).toEqual([16]);
+    expect(await ranks({ ratio: 17 / 32 })).toEqual([]);
+    expect(await ranks({ ratio: 17 / 32, smallestSaving: 0 })).toEqual([17]);
+    expect(await ranks({ ratio: 22 / 32, smallestSaving: 0 })).toEqual([]);
+    expect(await ranks({ budget: { parameters: 21 * 96 } })).toEqual([21]);
+    const { report } = await optimize(model, [lowRank({ ratio: 17 / 32 })]);
+    expect(report.steps[0]?.skipped[0]?.reason).toContain('up to rank 16');
+  });
+
   it('says what it leaves alone', async () => {
     const b = new GraphBuilder('net');
     const x = b.input('x', 'float32', ['N', 4, 8, 8]);

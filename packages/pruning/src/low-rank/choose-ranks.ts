@@ -7,6 +7,8 @@ export interface Candidate {
   readonly factorization: Factorization;
   /** Its singular values and vectors. */
   readonly svd: SingularValues;
+  /** Share of its multiplications that it must save to be taken apart. */
+  readonly smallestSaving: number;
 }
 
 /** How ranks are chosen. */
@@ -43,9 +45,20 @@ export function energyOf(values: Float64Array, rank: number): number {
   return total === 0 ? 1 : kept / total;
 }
 
-/** Whether two parts of a rank take fewer multiplications than the layer. */
-export function saves({ factorization }: Candidate, rank: number): boolean {
-  return rank * factorization.macsPerRank < factorization.macs;
+/**
+ * Whether two parts of a rank save multiplications of the layer: any, or at least its smallest share.
+ */
+export function saves({ factorization, smallestSaving }: Candidate, rank: number): boolean {
+  const { macs, macsPerRank } = factorization;
+  return rank * macsPerRank < macs && rank * macsPerRank <= (1 - smallestSaving) * macs;
+}
+
+/** The largest rank that {@link saves}; 0 when none does. */
+export function largestSavingRank(candidate: Candidate): number {
+  const { macs, macsPerRank } = candidate.factorization;
+  let rank = Math.floor(macs / macsPerRank);
+  while (rank > 0 && !saves(candidate, rank)) rank--;
+  return rank;
 }
 
 /** Multiplications and elements that a choice of ranks saves. */
