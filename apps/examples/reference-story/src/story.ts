@@ -36,7 +36,6 @@ function shortened(text: string): string {
     .replaceAll(/epochs: \d+/g, 'epochs: 1')
     .replaceAll('samples: 6000', 'samples: 256')
     .replaceAll('samples: 2048', 'samples: 64')
-    .replace('samples: 512', 'samples: 64')
     .replaceAll('part: train', 'part: train, samples: 384')
     .replaceAll('part: t10k', 'part: t10k, samples: 200')
     .replace('batches: [1, 64], rounds: 61', 'batches: [1], rounds: 3')
