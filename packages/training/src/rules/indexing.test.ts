@@ -28,7 +28,7 @@ async function pickedApart(batch: Dim): Promise<Model> {
     b.op.Gather([split, index], { axis: 0 });
   const product = b.op.Mul([pick(ints([], 0)), pick(ints([], -2))]);
   const rows = b.op.Gather([all, ints([3], 2, 0, 2)], { axis: 1 });
-  const summed = b.op.ReduceSum([rows, ints([1], 1)], { keepdims: 0 });
+  const summed = b.op.ReduceSum([rows, ints([1], 1)], { keepdims: false });
   b.output(
     'y',
     b.op.Concat([b.op.Reshape([b.op.Add([product, pick(ints([], 2))]), ints([2], 0, 8)]), summed], {
