@@ -163,6 +163,7 @@ async function refitDraft(
       ridge,
       positions,
     ]),
+    plot: { kind: 'bars', x: 'layer', y: ['before', 'after'] },
   });
   return { ...report.build(), layers };
 }

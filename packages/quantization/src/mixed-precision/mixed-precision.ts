@@ -210,6 +210,7 @@ function report(trials: PrecisionTrials, layers: readonly LayerSensitivity[], fo
       cell(sqnrDb),
       saved,
     ]),
+    plot: { kind: 'bars', x: 'layer', y: ['drift', 'SQNR'] },
   });
   const { formats } = trials;
   const points = pareto(found.points);
@@ -229,6 +230,7 @@ function report(trials: PrecisionTrials, layers: readonly LayerSensitivity[], fo
       ...(accuracy === undefined ? [] : [accuracy]),
       ...formats.map(({ name }) => [...assignment.values()].filter((format) => format === name).length),
     ]),
+    plot: { kind: 'points', x: 'cost', y: ['drift'] },
   });
   const chosen = found.points.find(({ assignment }) => assignment === found.best) ?? found.points[0];
   builder.metric('costBefore', trials.cost, 'cost');

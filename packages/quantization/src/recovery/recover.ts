@@ -78,6 +78,7 @@ function roundingTable(gains: readonly RoundingGain[]): ReportTable {
       { name: 'learned', unit: '' },
     ],
     rows: gains.map(({ name, nearest, learned }) => [name, nearest, learned]),
+    plot: { kind: 'bars', x: 'layer', y: ['nearest', 'learned'] },
   };
 }
 
@@ -93,6 +94,7 @@ export function qualityTable(layers: readonly LayerQuality[]): ReportTable {
       { name: 'cumulative', unit: 'dB' },
     ],
     rows: layers.map(({ name, opType, localDb, cumulativeDb }) => [name, opType, localDb, cumulativeDb]),
+    plot: { kind: 'bars', x: 'layer', y: ['local', 'cumulative'] },
   };
 }
 

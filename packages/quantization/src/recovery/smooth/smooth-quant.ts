@@ -211,6 +211,7 @@ async function smoothAll(
       { name: 'gain', unit: 'dB' },
     ],
     rows,
+    plot: { kind: 'bars', x: 'products', y: ['gain'] },
   });
 }
 
