@@ -61,8 +61,9 @@ async function apply(model: Model, steps: readonly PassStep[], setup: Setup, nam
     check: 'off',
     seed: 1,
     ...(folder === undefined ? {} : { store: (of: string) => fileCheckpoints(file(of)) }),
-    onProgress: ({ task, done, total, label }) => {
-      if (task === 'fit' && done % 50 === 0) process.stderr.write(`${name}: ${done} of ${total}, ${label}\n`);
+    onProgress: ({ done, total, label = '' }) => {
+      if (label.startsWith('epoch') && done % 50 === 0)
+        process.stderr.write(`${name}: ${done} of ${total}, ${label}\n`);
     },
   });
   return made;

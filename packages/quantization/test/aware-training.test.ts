@@ -1,16 +1,20 @@
-import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { assertValid, type Model, type Tensor } from '@lithe/core';
+import { nodeCpuTarget, onnxruntimeNode } from '@lithe/backend-onnxruntime';
+import { assertValid, type Model, optimize, type Tensor } from '@lithe/core';
 import { evaluateModel, referenceBackend } from '@lithe/core/reference';
-import { writeOnnx } from '@lithe/onnx';
+import { readOnnx, writeOnnx } from '@lithe/onnx';
 import {
+  explain,
+  finishQuantizationAware,
   type QuantizationAware,
   type QuantizationAwareOptions,
   quantizationAware,
+  staticInt8,
 } from '@lithe/quantization';
 import { fit, meanSquaredError, sampleTable, sgd } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
 import { awareNets, dataFor, samplesFor } from './aware-nets.ts';
-import { load, normal, runSession } from './support.ts';
+import { operators } from './net.ts';
+import { load, normal, optimizedModel, runSession } from './support.ts';
 
 const everything: QuantizationAwareOptions = { depthwise: true, conversionCost: 0, minimumElements: 1 };
 
@@ -70,6 +74,18 @@ const variants: Readonly<Record<string, QuantizationAwareOptions>> = {
 };
 
 describe('what is trained is what ships', () => {
+  it('also behind a file in between', async () => {
+    const { aware, shape } = await prepared('depthwise, grouped and clipped convolutions', {});
+    const { model } = await trained(aware, shape);
+    const read = await readOnnx(await writeOnnx(model));
+    const shipped = await finishQuantizationAware(read);
+    const opset = { opset: 21 };
+    expect(await writeOnnx(shipped, opset)).toEqual(await writeOnnx(await aware.finish(model), opset));
+    const feeds = samplesFor(shape, 4, 21);
+    const { y } = await evaluateModel(await readOnnx(await writeOnnx(shipped)), feeds);
+    expect((y as Tensor).bytes).toEqual(((await evaluateModel(model, feeds))['y'] as Tensor).bytes);
+  });
+
   for (const name of Object.keys(awareNets)) {
     for (const [variant, options] of Object.entries(variants)) {
       it(`bit for bit: ${name}; ${variant}`, async () => {
@@ -84,5 +100,37 @@ describe('what is trained is what ships', () => {
         expect((await plainly(shipped, shape)).bytes).toEqual((await plainly(model, shape)).bytes);
       });
     }
+  }
+});
+
+describe('what ships', () => {
+  /** Operators that onnxruntime makes of a model. */
+  async function fused(model: Model): Promise<Readonly<Record<string, number>>> {
+    return operators(await optimizedModel(model));
+  }
+
+  for (const name of Object.keys(awareNets)) {
+    it(`runs in integers where static quantization does: ${name}`, async () => {
+      const { aware, shape } = await prepared(name, { target: nodeCpuTarget(), transposed: 'float' });
+      const { model } = (awareNets[name] as NonNullable<(typeof awareNets)[string]>)();
+      const floats = {
+        activationBits: 'none',
+        exclude: [...model.graph.nodes()].map((node) => node.name),
+      } as const;
+      const folded = await finishQuantizationAware((await quantizationAware(model, floats)).model);
+      const { depthwise, conversionCost, minimumElements } = everything;
+      const { model: afterwards } = await optimize(
+        folded,
+        [staticInt8({ depthwise, conversionCost, minimumElements })],
+        { data: dataFor(shape), backend: referenceBackend(), target: nodeCpuTarget(), check: 'off' },
+      );
+      const shipped = await aware.finish(aware.model);
+      expect(await fused(shipped)).toEqual(await fused(afterwards));
+      const counts = async (one: Model): Promise<readonly number[]> => {
+        const { integer, float, quantizers, dequantizers } = await explain(one, { target: nodeCpuTarget() });
+        return [integer, float, quantizers, dequantizers];
+      };
+      expect(await counts(shipped)).toEqual(await counts(afterwards));
+    });
   }
 });

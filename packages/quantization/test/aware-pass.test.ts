@@ -1,0 +1,251 @@
+import {
+  type ArtifactStore,
+  arrayDataset,
+  createRng,
+  type Dataset,
+  GraphBuilder,
+  type Model,
+  optimize,
+  stepOf,
+  Tensor,
+} from '@lithe/core';
+import { evaluateModel, referenceBackend } from '@lithe/core/reference';
+import { writeOnnx } from '@lithe/onnx';
+import {
+  type AwareTrainingOptions,
+  plugin,
+  quantizationAware,
+  quantizationAwareTraining,
+} from '@lithe/quantization';
+import { adamW, crossEntropy, fit, mlp, sampleTable } from '@lithe/training';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+const backend = referenceBackend();
+
+/** Points in a plane, and which of three arms of a spiral they are on. */
+function spiral(count: number, seed: number): { readonly x: Tensor; readonly label: Tensor } {
+  const rng = createRng(seed);
+  const points = new Float32Array(2 * count);
+  const labels = new BigInt64Array(count);
+  for (let at = 0; at < count; at++) {
+    const arm = at % 3;
+    const distance = 0.2 + 0.8 * rng.next();
+    const angle = (2 * Math.PI * arm) / 3 + 7 * distance + 0.15 * rng.normal();
+    points[2 * at] = distance * Math.cos(angle);
+    points[2 * at + 1] = distance * Math.sin(angle);
+    labels[at] = BigInt(arm);
+  }
+  return { x: Tensor.from('float32', [count, 2], points), label: Tensor.from('int64', [count], labels) };
+}
+
+const seen = spiral(192, 1);
+const held = spiral(300, 2);
+const samples: Dataset = arrayDataset({ inputs: { x: seen.x }, targets: { label: seen.label } });
+
+async function accuracy(model: Model): Promise<number> {
+  const logits = (await evaluateModel(model, { x: held.x }))['logits'] as Tensor;
+  const scores = logits.toFloat64Array();
+  let right = 0;
+  held.label.toFloat64Array().forEach((label, at) => {
+    const own = [...scores.slice(3 * at, 3 * at + 3)];
+    if (own.indexOf(Math.max(...own)) === label) right++;
+  });
+  return right / 300;
+}
+
+let float: Model;
+beforeAll(async () => {
+  const start = await mlp({ inputs: 2, hidden: [16, 16, 16], classes: 3, seed: 4 });
+  const table = sampleTable({ inputs: { x: seen.x }, targets: { label: seen.label } });
+  const trained = await fit(start, table, {
+    backend,
+    loss: crossEntropy({ logits: 'logits' }),
+    optimizer: adamW(),
+    learningRate: 0.02,
+    epochs: 80,
+    batchSize: 32,
+  });
+  float = trained.model;
+});
+
+const options: AwareTrainingOptions = {
+  epochs: 20,
+  batchSize: 32,
+  learningRate: 0.005,
+  weightBits: 4,
+  activationBits: 4,
+  eightBits: 'none',
+  weightScales: 'per-tensor',
+  minimumElements: 1,
+};
+
+async function run(
+  change: Partial<AwareTrainingOptions>,
+  more: Partial<Parameters<typeof optimize>[2]> = {},
+): Promise<Awaited<ReturnType<typeof optimize>>> {
+  return await optimize(float, [quantizationAwareTraining({ ...options, ...change })], {
+    backend,
+    trainingData: samples,
+    check: 'off',
+    seed: 3,
+    ...more,
+  });
+}
+
+function store(): { readonly of: (name: string) => ArtifactStore; readonly kept: Map<string, Uint8Array> } {
+  const kept = new Map<string, Uint8Array>();
+  return {
+    kept,
+    of: (name) => ({
+      read: () => Promise.resolve(kept.get(name)),
+      write: (bytes) => {
+        kept.set(name, bytes);
+        return Promise.resolve();
+      },
+    }),
+  };
+}
+
+describe('quantization/aware-training', () => {
+  it('wins back what four bits lose, with ranges of either kind and with a teacher', async () => {
+    const full = await accuracy(float);
+    expect(full).toBeGreaterThan(0.9);
+    const settings = {
+      weightBits: 4,
+      activationBits: 4,
+      eightBits: 'none',
+      weightScales: 'per-tensor',
+      minimumElements: 1,
+    } as const;
+    const aware = await quantizationAware(float, { ...settings, backend, data: samples });
+    const before = await accuracy(await aware.finish(aware.model));
+    expect(before).toBeLessThan(full - 0.05);
+    for (const change of [
+      { ranges: 'ema' },
+      { ranges: 'lsq' },
+      { ranges: 'lsq', teacher: 'original' },
+    ] as const) {
+      const { model, report } = await run(change);
+      expect(await accuracy(model)).toBeGreaterThan((before + full) / 2);
+      const [step] = report.steps;
+      expect(step?.tables?.['epochs']?.rows.length).toBe(20);
+      expect(step?.metrics['quantizedLayers']?.value).toBe(4);
+      expect([...model.graph.initializers].filter(({ dtype }) => dtype === 'int4').length).toBeGreaterThan(2);
+    }
+  });
+
+  it('learns from a teacher without labels', async () => {
+    const unlabelled = arrayDataset({ inputs: { x: seen.x } });
+    const { model } = await run(
+      { teacher: { model: 'original', temperature: 2 } },
+      { trainingData: unlabelled },
+    );
+    expect(await accuracy(model)).toBeGreaterThan(0.85);
+    await expect(run({}, { trainingData: unlabelled })).rejects.toThrow(/no targets/);
+  });
+
+  it('goes on from its checkpoint to the same bytes', async () => {
+    const whole = await writeOnnx((await run({ epochs: 3 })).model);
+    const { of, kept } = store();
+    const stop = new AbortController();
+    const onProgress = ({
+      label,
+      done,
+    }: {
+      readonly label?: string | undefined;
+      readonly done: number;
+    }): void => {
+      if (label?.startsWith('epoch') === true && done === 8) stop.abort();
+    };
+    await expect(run({ epochs: 3 }, { store: of, signal: stop.signal, onProgress })).rejects.toThrow();
+    expect([...kept.keys()]).toEqual(['checkpoint']);
+    expect(await writeOnnx((await run({ epochs: 3 }, { store: of })).model)).toEqual(whole);
+    expect(await writeOnnx((await run({ epochs: 3 })).model)).toEqual(whole);
+  });
+
+  it('trains the weights that are asked for', async () => {
+    const { model } = await run({
+      epochs: 1,
+      activationBits: 'none',
+      weightBits: 8,
+      trainable: ['classifier.*'],
+    });
+    const { model: other } = await run({ epochs: 1, activationBits: 'none', weightBits: 8 });
+    const bias = async (one: Model): Promise<readonly number[]> => {
+      const value = [...one.graph.nodes()].find((node) => node.is('Gemm'))?.input(2);
+      const tensor = (await value?.initializer?.load()) as Tensor;
+      return [...tensor.toFloat64Array()];
+    };
+    expect(await bias(model)).toEqual(await bias(float));
+    expect(await bias(other)).not.toEqual(await bias(float));
+  });
+
+  it('refuses options that make no sense, and contexts that lack what it needs', async () => {
+    const invalid = expect.objectContaining({ code: 'OPTIONS_INVALID' });
+    const wrong: readonly object[] = [
+      {},
+      { ...options, weightBits: 3 },
+      { ...options, activationBits: 16 },
+      { ...options, ranges: 'max' },
+      { ...options, rangeDecay: 1 },
+      { ...options, freezeBatchNormAt: 1.5 },
+      { ...options, teacher: { model: '' } },
+      { ...options, teacher: { model: 'original', temperature: 0 } },
+      { ...options, initialize: true },
+      { ...options, patience: 2 },
+      { ...options, unknown: 1 },
+    ];
+    for (const item of wrong) expect(() => stepOf(quantizationAwareTraining, item)).toThrow(invalid);
+    await expect(run({ teacher: 'nobody' })).rejects.toThrow(/nobody/);
+    await expect(optimize(float, [quantizationAwareTraining(options)], { backend })).rejects.toThrow(
+      expect.objectContaining({ code: 'PASS_NEEDS' }),
+    );
+    await expect(quantizationAware(float, { weightBits: 5 as never })).rejects.toThrow(invalid);
+    await expect(quantizationAware(float, { freezeRangesAt: -1, backend, data: samples })).rejects.toThrow(
+      invalid,
+    );
+    await expect(quantizationAware(float, { freezeRangesAt: Number.NaN })).rejects.toThrow(invalid);
+    await expect(quantizationAware(float)).rejects.toThrow(expect.objectContaining({ code: 'PASS_NEEDS' }));
+    const b = new GraphBuilder('other');
+    b.output(
+      'logits',
+      b.op.Gemm([b.input('x', 'float32', ['N', 2]), Tensor.from('float32', [2, 5], new Float32Array(10))]),
+    );
+    const models = { other: await b.build() };
+    await expect(run({ teacher: 'other' }, { models })).rejects.toThrow(/gives 3 scores/);
+  });
+
+  it('leaves a model alone in which there is nothing to quantize, but for training it', async () => {
+    const { report } = await run({ epochs: 1, minimumElements: 1e6 });
+    expect(report.steps[0]?.metrics['quantizedLayers']?.value).toBe(0);
+    expect(report.steps[0]?.skipped.map(({ code }) => code)).toContain('small');
+  });
+
+  it('reports a weight that is no number', async () => {
+    const broken = float.clone();
+    const weight = [...broken.graph.nodes()].find((node) => node.is('Gemm'))?.input(1);
+    if (weight)
+      broken.graph.setInitializer(
+        weight,
+        Tensor.from('float32', [...(weight.shape as number[])], new Float32Array(32).fill(Number.NaN)),
+      );
+    await expect(
+      optimize(broken, [quantizationAwareTraining(options)], {
+        backend,
+        trainingData: samples,
+        check: 'off',
+      }),
+    ).rejects.toThrow(/The loss of training step 1 is NaN/);
+  });
+});
+
+describe('plugin', () => {
+  it('lists every pass of the package', () => {
+    expect(plugin.name).toBe('@lithe/quantization');
+    const names = plugin.passes.map(({ spec }) => spec.name);
+    expect(names).toContain('quantization/aware-training');
+    expect(names).toContain('quantization/static-int8');
+    expect(names.length).toBe(15);
+    expect(names.every((name) => name.startsWith('quantization/'))).toBe(true);
+  });
+});
