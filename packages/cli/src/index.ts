@@ -1,5 +1,5 @@
 /**
- * The `lithe` command as a library: what `lithe compress` does, callable from Node.
+ * The `lithe` command as a library: what `lithe compress` and `lithe run` do, callable from Node.
  *
  * @packageDocumentation
  */
@@ -17,11 +17,21 @@ export type {
   SizeChange,
 } from './compress/report.ts';
 export { type ModelFile, openModel } from './model-file.ts';
-export type { Objective } from './options.ts';
+export type { Objective, TargetName } from './options.ts';
 export { run } from './program.ts';
 export type { DocumentPath, Place, RecipeDocument } from './recipe/document.ts';
 export { type PlanOptions, planRecipe, type RecipePlan } from './recipe/plan.ts';
+export type { PlannedStep } from './recipe/plan-steps.ts';
 export { parseRecipe, type RecipeFile, readRecipe } from './recipe/read-recipe.ts';
+export type {
+  CalibrationSource,
+  DataFileSource,
+  Recipe,
+  RecipeLimits,
+  RecipeModel,
+  RecipeStep,
+  RecipeTarget,
+} from './recipe/recipe.ts';
 export { type RunRecipeOptions, runRecipe } from './recipe/run-recipe.ts';
 export { htmlCompression } from './report/html/html-compression.ts';
 export { htmlReport } from './report/html/html-report.ts';

@@ -100,9 +100,8 @@ export async function measureModel(
   const known = { bytes: model.bytes, ...(await staticFigures(loaded, instruments)) };
   try {
     await using executable = await backend.compile({ kind: 'onnx', file: model.path }, { signal });
-    await using parent = await backend.compile({ kind: 'onnx', file: beside.parent.path }, { signal });
     const metric = await metricOf(executable, instruments);
-    const drift = await driftOf(parent, executable, outputTraits(loaded), instruments);
+    const drift = await driftOf(beside.parent, executable, outputTraits(loaded), instruments);
     const latency = await latencyBeside(beside.original, executable, instruments);
     return {
       ...known,
@@ -187,23 +186,26 @@ async function metricOf(executable: Executable, { test, context }: Instruments):
   return test === undefined ? undefined : await evaluateTop1(executable, test, context);
 }
 
+/** Drift beside a model; nothing where that does not run, or gives outputs of other numbers or shapes. */
 async function driftOf(
-  before: Executable,
+  parent: MeasuredModel,
   after: Executable,
   outputs: DriftOptions,
-  { drift: inputs, context }: Instruments,
+  { backend, drift: inputs, context }: Instruments,
 ): Promise<DriftFigures | undefined> {
   const { signal } = context;
   const drift = createDrift(outputs);
   try {
+    await using before = await backend.compile({ kind: 'onnx', file: parent.path }, { signal });
     for (const [index, feeds] of inputs.entries()) {
       context.progress({ task: 'drift', done: index, total: inputs.length });
       drift.add(await before.run(feeds, { signal }), await after.run(feeds, { signal }));
     }
   } catch (error) {
-    // Outputs of another number or shape have no drift.
-    if (isLitheError(error, 'SHAPE_MISMATCH')) return undefined;
-    throw error;
+    // The failure of a model that does not run is said where that model is measured.
+    const known = isLitheError(error, 'SHAPE_MISMATCH') || isLitheError(error, 'BACKEND_FAILED');
+    if (signal.aborted || !known) throw error;
+    return undefined;
   }
   return driftFigures(drift.result());
 }

@@ -34,7 +34,11 @@ export interface RecipePlan {
   readonly runFolder: string;
   /** Seeds, in order. */
   readonly seeds: readonly number[];
-  /** Where the model comes from. */
+  /**
+   * Where the model comes from.
+   *
+   * @internal
+   */
   readonly source: ModelSource;
   /** The model for the first seed. */
   readonly model: Model;
@@ -46,7 +50,11 @@ export interface RecipePlan {
   readonly result: string;
   /** Where the result is written. */
   readonly output: string | null;
-  /** Samples by purpose. */
+  /**
+   * Samples by purpose.
+   *
+   * @internal
+   */
   readonly data: {
     /** To train on. */
     readonly train: RecipeData | undefined;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type ArtifactStore, errors, type StepReport } from '@lithe/core';
 import type { StepResult } from '../report/run-report.ts';
 import { identityOf } from './identity.ts';
@@ -42,7 +42,7 @@ export async function makeFolder(folder: string): Promise<void> {
 
 /** Writes a file beside and renames it: whatever happens, there is the old file or the new one, whole. */
 export async function writeWhole(path: string, contents: string | Uint8Array): Promise<void> {
-  const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}-${randomUUID()}.tmp`);
   try {
     await mkdir(dirname(path), { recursive: true });
     const handle = await open(temporary, 'wx');
@@ -111,10 +111,21 @@ export async function writeRecord(path: string, record: StepRecord): Promise<voi
   await writeWhole(path, `${JSON.stringify(record, null, 1)}\n`);
 }
 
-/** Removes what an earlier process left half-written. */
+/** Removes what a process left half-written that is no more; the names say which process it was. */
 export async function removeTemporary(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
-    if (entry.isFile() && /^\..*\.tmp$/.test(entry.name)) await rm(join(folder, entry.name), { force: true });
+    const [, pid] = /^\..*\.(\d+)-[\w-]+\.tmp$/.exec(entry.name) ?? [];
+    if (entry.isFile() && pid !== undefined && !isAlive(Number(pid)))
+      await rm(join(folder, entry.name), { force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (cause) {
+    return !(cause instanceof Error && 'code' in cause && cause.code === 'ESRCH');
   }
 }
 

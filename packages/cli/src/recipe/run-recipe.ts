@@ -67,7 +67,7 @@ export async function runRecipe(
   recipe: RecipeFile | RecipePlan,
   options: RunRecipeOptions = {},
 ): Promise<RunReport> {
-  const plan = 'steps' in recipe ? recipe : await planRecipe(recipe, options);
+  const plan = 'steps' in recipe ? planned(recipe, options) : await planRecipe(recipe, options);
   const context = createRunContext({ ...options, seed: plan.seeds[0] });
   const { target, data, file } = plan;
   const { threads, batches, rounds } = file.recipe.target;
@@ -101,6 +101,17 @@ export async function runRecipe(
   const { htmlReport } = await import('../report/html/html-report.ts');
   await writeWhole(join(plan.runFolder, 'report.html'), await htmlReport(report));
   return report;
+}
+
+/** A plan as it is: options that only planning reads would be left aside without a word. */
+function planned(plan: RecipePlan, { folder, seed, cwd }: RunRecipeOptions): RecipePlan {
+  const late = Object.entries({ folder, seed, cwd }).filter(([, value]) => value !== undefined);
+  if (late.length === 0) return plan;
+  throw errors.optionsInvalid(
+    'runRecipe()',
+    late.map(([name]) => `"${name}" comes too late for a plan.`),
+    'Give it to planRecipe().',
+  );
 }
 
 async function runSeed(run: Run, seed: number): Promise<SeedResult> {
@@ -241,7 +252,7 @@ async function conclude(run: Run, seeds: readonly SeedResult[]): Promise<RunRepo
     report: 1,
     name: recipeName(file),
     recipe: file.text,
-    date: (options.date ?? new Date()).toISOString(),
+    date: (options.date ?? new Date(performance.timeOrigin + performance.now())).toISOString(),
     target: {
       name: plan.target.name,
       runtime: `${backend.name} ${backend.version}`,

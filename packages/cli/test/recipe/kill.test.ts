@@ -63,7 +63,7 @@ it('a process that is killed with kill -9 loses at most a checkpoint interval', 
   expect(kept).toBeGreaterThanOrEqual(5);
   expect(existsSync(join(folder, 'report.json'))).toBe(false);
   // What a process leaves that is killed while it writes.
-  place.write('recipe.run/seed-0/.02-long.onnx.1234-0.tmp', 'half');
+  place.write(`recipe.run/seed-0/.02-long.onnx.${child.pid}-0.tmp`, 'half');
 
   const report = await runRecipe(parseRecipe(recipe(60), path), {});
   const [seed] = report.seeds;

@@ -244,6 +244,12 @@ steps:
     expect(call.err).toContain('[RECIPE_FAILED]');
   });
 
+  it('does not take options that come too late for a plan', async () => {
+    const plan = await planRecipe(parseRecipe(`${head}steps:\n  - use: x/scale\n`, place.at('recipe.yaml')));
+    await expect(runRecipe(plan, { seed: 3 })).rejects.toThrow('"seed" comes too late for a plan.');
+    expect(existsSync(plan.runFolder)).toBe(false);
+  });
+
   it('names the models that there are when a pass asks for another', async () => {
     const text = `${head}steps:\n  - use: x/scale\n  - { use: x/blend, with: { other: teacher } }\n`;
     await expect(run(text, 'unnamed')).rejects.toThrow('There is no model called "teacher".');
