@@ -1,5 +1,5 @@
 import type { CandidateResult, CompressReport } from '../../compress/report.ts';
-import { refusalOf } from '../../compress/select.ts';
+import { isSlower, refusalOf } from '../../compress/select.ts';
 import { formatBytes, formatMilliseconds, formatNumber, formatRatio } from '../../terminal/format.ts';
 import { groupSkips } from '../../terminal/skips.ts';
 import { counted, signed } from '../run-words.ts';
@@ -128,16 +128,23 @@ function plots(drawing: Drawing, report: CompressReport): Html {
   return html`<div class="figures">${fast}${good}${legend}</div>`;
 }
 
+/** Why a candidate was not chosen, in a word or two. */
+function verdictOf(result: CandidateResult, { objective, limits }: CompressReport): string {
+  if (result.failure !== undefined) return 'failed';
+  if (result.latency !== undefined && isSlower(result.latency)) return 'slower';
+  if (result.size !== undefined && result.size.ratio < 1) return 'larger';
+  return refusalOf(result, objective, limits) === undefined ? 'not as good' : 'outside the limits';
+}
+
 function losers(report: CompressReport): Html {
   const lost = report.candidates.filter(({ chosen }) => !chosen);
-  const notTried = report.notTried.map(
-    ({ name, reason }) =>
-      html`<li><span class="tag">not tried</span> <strong>${name}</strong>: ${reason}</li>`,
-  );
   return html`<ul class="findings">${lost.map(
     (result) =>
-      html`<li><span class="tag">${result.failure === undefined ? 'not chosen' : 'failed'}</span> <strong>${result.name}</strong>: ${result.failure ?? result.reason ?? 'another candidate was better'}</li>`,
-  )}${notTried}</ul>`;
+      html`<li><span class="tag">${verdictOf(result, report)}</span> <strong>${result.name}</strong>: ${result.failure ?? result.reason ?? 'another candidate was better'}</li>`,
+  )}${report.notTried.map(
+    ({ name, reason }) =>
+      html`<li><span class="tag">not tried</span> <strong>${name}</strong>: ${reason}</li>`,
+  )}</ul>`;
 }
 
 function passDetails({ candidates }: CompressReport): Html {
@@ -180,7 +187,7 @@ export async function htmlCompression(report: CompressReport): Promise<string> {
   const sections: readonly PageSection[] = [
     { id: 'trade-offs', title: 'What each candidate costs and is worth', body: plots(drawing, report) },
     { id: 'candidates', title: 'Candidates', body: candidateTable(report) },
-    { id: 'costs', title: 'What did not pay', body: losers(report) },
+    { id: 'costs', title: 'What did not pay, and why', body: losers(report) },
     { id: 'passes', title: 'What was done', body: passDetails(report) },
     { id: 'setting', title: 'Where and on what', body: setting(report) },
   ];

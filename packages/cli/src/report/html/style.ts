@@ -37,7 +37,7 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 .tile { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: .75rem 1rem; }
 .tile dt { color: var(--muted); font-size: .85rem; }
 .tile dd { margin: 0; }
-.tile .figure { font-size: 1.6rem; font-weight: 650; letter-spacing: -.02em; font-variant-numeric: tabular-nums; line-height: 1.25; }
+.tile .figure { font-size: 1.45rem; font-weight: 650; letter-spacing: -.02em; font-variant-numeric: tabular-nums; line-height: 1.25; }
 .tile .from { color: var(--muted); font-size: .85rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -104,12 +104,14 @@ footer { padding-block: .5rem 2.5rem; }
     --series-1: #0b6e99; --series-2: #c4621a; --series-3: #6a4fb3; --series-4: #2c8a4b; --series-5: #b3367e; --series-6: #7a7f16;
     --before: #9aa6b2;
   }
+  html { font-size: 11.5px; }
   body { font-size: 9.5pt; line-height: 1.4; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   nav, .skip { display: none; }
   .page-header, main, footer { max-width: none; padding: 0; }
-  section { border: 0; border-radius: 0; padding: 0; margin: 6mm 0; }
+  section { border: 0; border-radius: 0; padding: 0; margin: 5mm 0; }
+  figure { margin: 2mm 0; }
   .tile { border-radius: 4px; padding: 2mm 3mm; } .tiles { grid-template-columns: repeat(auto-fit, minmax(32mm, 1fr)); gap: 2mm; }
-  .tile .figure { font-size: 14pt; }
+  .tile .figure { font-size: 12pt; }
   h2, h3, summary, caption, .note { break-after: avoid; }
   tr, figure, .tile, .callout, .short, .legend, pre { break-inside: avoid; }
   thead { display: table-header-group; }
@@ -118,6 +120,7 @@ footer { padding-block: .5rem 2.5rem; }
   .scroll { overflow: visible; } .curves svg { min-width: 0; max-width: 100%; }
   .figures { grid-template-columns: 1fr 1fr; gap: 3mm 6mm; }
   .figures.three { grid-template-columns: 1fr 1fr 1fr; }
+  .small-figures { break-before: avoid; }
   .small-figures { grid-template-columns: repeat(4, 1fr); gap: 1mm 4mm; }
   details::details-content { content-visibility: visible; block-size: auto; }
   details > summary { list-style: none; }
