@@ -110,6 +110,12 @@ const trials: readonly Trial[] = [
     weightScales: 'per-tensor',
     eightBits: 'none',
   }),
+  whileTraining('int4 weights per tensor, learned steps', {
+    weightBits: 4,
+    weightScales: 'per-tensor',
+    eightBits: 'none',
+    ranges: 'lsq',
+  }),
   afterTraining('int4 weights per channel', { weightBits: 4 }),
   whileTraining('int4 weights per channel, moving averages', { weightBits: 4, eightBits: 'none' }),
   whileTraining('int4 weights per channel, learned steps', {
