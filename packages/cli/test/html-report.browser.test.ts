@@ -1,11 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { htmlReport } from '@lithe/cli';
 import { launchChromium } from '@lithe-internal/browser';
+import axe from 'axe-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runReportFixture } from './run-report-fixture.ts';
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 type Browser = Awaited<ReturnType<typeof launchChromium>>;
 type Page = Awaited<ReturnType<Browser['newPage']>>;
@@ -101,7 +98,7 @@ describe('the HTML report in a browser', () => {
     async (colorScheme) => {
       const { page } = await open({ ...desktop, colorScheme, bypassCSP: true });
       await page.evaluate(`for (const part of document.querySelectorAll('details')) part.open = true`);
-      await page.evaluate(axe);
+      await page.evaluate(axe.source);
       const { violations } = await page.evaluate<AxeResult>('axe.run()');
       const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
       expect(found).toEqual([]);
