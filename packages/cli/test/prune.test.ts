@@ -155,6 +155,13 @@ describe('lithe prune', () => {
     expect(result.parameters.after).toBeLessThan(result.parameters.before);
   });
 
+  it('says what it does not look into', async () => {
+    const call = await lithe('prune', models.voice, '--dry-run');
+    expect(call.code).toBe(0);
+    expect(call.out).toContain('No group of channels can be pruned.');
+    expect(call.out).toContain('16 layers in subgraphs');
+  });
+
   it('is called wrongly in ways that it explains', async () => {
     for (const [args, message] of [
       [['--sparsity', '0.5', '--low-rank', '0.9'], 'are two steps'],

@@ -1,4 +1,5 @@
 import type { Skip } from '@lithe/core';
+import { EQUAL_SQNR_DB } from '../compress/bench.ts';
 import type { LatencyChange } from '../compress/report.ts';
 import {
   formatBytes,
@@ -97,12 +98,15 @@ const change = (name: string, of: Change, format: (value: number) => string): st
 ];
 
 function timeRow(name: string, { beforeMs, afterMs, speedup, interval }: LatencyChange): string[] {
-  const [low, high] = interval.map(formatRatio);
+  const [low, high] = interval;
+  // A few rounds say nothing of the spread.
+  const spread =
+    Number.isFinite(low) && Number.isFinite(high) ? ` (${formatRatio(low)} to ${formatRatio(high)})` : '';
   return [
     name,
     formatMilliseconds(beforeMs),
     formatMilliseconds(afterMs),
-    `${formatRatio(speedup)} as fast (${low} to ${high})`,
+    `${formatRatio(speedup)} as fast${spread}`,
   ];
 }
 
@@ -138,12 +142,11 @@ function setting(result: PruneResult): string {
   const by =
     result.criterion === null
       ? ''
-      : `criterion ${result.criterion}${result.ratio === null ? '' : `, ratio ${formatNumber(result.ratio)}`}; `;
+      : `criterion ${result.criterion}${result.ratio === null || result.ratio === 0 ? '' : `, ratio ${formatNumber(result.ratio)}`}; `;
   return `${by}${name}: ${runtime}, ${threads} thread${threads === 1 ? '' : 's'}`;
 }
 
-function zerosBuy({ pruningLatency: latency, zeros }: PruneResult): string {
-  if (zeros.length === 0) return '';
+function zerosBuy({ pruningLatency: latency }: PruneResult): string {
   const measured = latency === null ? '' : ` (measured: ${formatRatio(latency.speedup)})`;
   return `Zeros make the download smaller where it is compressed. They make nothing faster${measured}: runtimes multiply them like any other number. For speed remove channels.`;
 }
@@ -200,13 +203,14 @@ export function printPruned(result: PruneResult): string {
     setting(result),
     ...recovered(result),
   ];
-  if (result.method === 'zeros') lines.push(zerosBuy(result));
+  if (result.zeros.length > 0) lines.push(zerosBuy(result));
   const { drift, data } = result;
-  if (drift !== null)
-    lines.push(
-      `outputs: ${formatNumber(drift.sqnrDb)} dB against the original on ${data.source}. ${advice(result)}`,
-    );
+  if (drift !== null) {
+    const isLossless = drift.sqnrDb >= EQUAL_SQNR_DB;
+    const what = isLossless ? 'the same as' : `${formatNumber(drift.sqnrDb)} dB against`;
+    lines.push(`outputs: ${what} the original on ${data.source}.${isLossless ? '' : ` ${advice(result)}`}`);
+  }
   lines.push(...skipLines(result.skipped));
   if (!result.met) lines.push('What was asked for is not met: this is the closest that was found.');
-  return `${lines.filter((line, index) => line !== '' || lines[index - 1] !== '').join('\n')}\n`;
+  return `${lines.join('\n')}\n`;
 }

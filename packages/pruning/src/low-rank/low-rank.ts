@@ -14,6 +14,7 @@ import {
 import { z } from 'zod';
 import { isLinear } from '../recovery/linear-layer.ts';
 import { symbolSizes } from '../structured/cut-cost.ts';
+import { layersInFunctions } from '../structured/hidden-layers.ts';
 import {
   type Candidate,
   chooseRanks,
@@ -166,6 +167,7 @@ async function run(draft: Model, options: LowRankOptions, context: PassContext):
   const cost = (): { readonly macs: number; readonly parameters: number } =>
     modelCost(draft, { opset, dims });
   const before = cost();
+  for (const { target, code, reason } of layersInFunctions(draft)) report.skip(target, code, reason);
   const candidates = await candidatesOf(draft, options, { context, report });
   const { ranks, met } = chooseRanks(candidates, ruleOf(options), {
     macs: excessOf(before.macs, options.budget?.macs),

@@ -2,6 +2,7 @@ import { errors, type Model, type RunContext, type Skip } from '@lithe/core';
 import type { Criterion, CriterionContext } from '../criteria/criterion.ts';
 import { AxisModel } from './axis-model.ts';
 import { type Cost, CutCost } from './cut-cost.ts';
+import { layersInFunctions, layersInSubgraphs } from './hidden-layers.ts';
 import { keptIndices, type PruningGroup, type Removal, shapesAfter } from './pruning-group.ts';
 import { type GroupOptions, groupsOf } from './pruning-groups.ts';
 import { type ScoredGroup, type SelectOptions, selectUnits } from './select-units.ts';
@@ -78,7 +79,7 @@ export class ScoredModel {
     unshareVectors(copy);
     const axes = await AxisModel.of(copy, { ...options, opset: context.opset, signal: context.signal });
     const all = await groupsOf(axes, options);
-    const skipped: Skip[] = [];
+    const skipped: Skip[] = [...layersInSubgraphs(copy), ...layersInFunctions(copy)];
     for (const { name, obstacles } of all) {
       for (const { code, reason, target } of obstacles.slice(0, 1))
         skipped.push({ target: name, code, reason: target === name ? reason : `"${target}": ${reason}` });

@@ -12,6 +12,7 @@ import {
   Tensor,
   type TensorSource,
 } from '@lithe/core';
+import { layersInFunctions } from '../structured/hidden-layers.ts';
 import { CompressedSize } from './compressed-size.ts';
 import { collectStatistics, type InputStatistics, statisticsBytes } from './input-statistics.ts';
 import { maskLayers } from './mask-layers.ts';
@@ -205,6 +206,7 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 async function run(draft: Model, settings: SparsifySettings, context: PassContext): Promise<SparsifyReport> {
   const report = new ReportBuilder();
   const criterion = sparsityCriterionOf(settings);
+  for (const { target, code, reason } of layersInFunctions(draft)) report.skip(target, code, reason);
   const layers = sparseLayers(draft.graph, settings.protect ?? [], report).filter((layer) => {
     const covered = criterion.covers?.(layer.name) ?? true;
     if (!covered) report.skip(layer.name, 'not-scored', `"${criterion.name}" says nothing about it`);
