@@ -1,7 +1,7 @@
 /**
  * What zeros buy: accuracy of one-shot sparsity on a trained network, compressed size, and the speed of onnxruntime-node
  * with dense weights and with zeros, in turns. `node tools/ts.mjs apps/bench/src/sparsity.ts [accuracy|speed|training] [network]`,
- * `--only WORD` for some rows; training: `--epochs 2`, `--images 12800`, `--rate 0.001`, `--ratios 0.9,0.95,0.98`, `--end 0.5`.
+ * `--only WORD` for some rows; training: `--epochs 2`, `--images 12800`, `--rate 0.001`, `--ratios 0.9,0.95,0.98`, `--end 0.25`.
  */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -178,7 +178,7 @@ export async function main(args: readonly string[]): Promise<void> {
       images: { type: 'string', default: '12800' },
       rate: { type: 'string', default: '0.001' },
       ratios: { type: 'string', default: '0.9,0.95,0.98' },
-      end: { type: 'string', default: '0.5' },
+      end: { type: 'string', default: '0.25' },
       only: { type: 'string' },
     },
   });

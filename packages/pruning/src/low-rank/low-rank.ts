@@ -46,7 +46,7 @@ export interface LowRankOptions {
   readonly budget?: LowRankBudget | undefined;
   /**
    * Share of its multiplications that a layer must save to be taken apart, in [0, 1); 0.25 by default, and 0 (any)
-   * for a budget of parameters. Two layers that save less are slower than the one they come from (measured in onnxruntime).
+   * for a budget of parameters. Two layers that save less are no faster than the one they come from (measured in onnxruntime on a CPU).
    */
   readonly smallestSaving?: number | undefined;
   /** Names of nodes and weights that stay as they are. */
