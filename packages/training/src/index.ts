@@ -129,15 +129,8 @@ export type { DynamicLossScale, LossScaleOutputs } from './precision/loss-scale.
 export type { MixedPrecisionOptions } from './precision/mixed-precision.ts';
 export type { AugmentationChoice, AugmentationSettings, FillField } from './recipe/augment-options.ts';
 export { matchesPattern } from './recipe/choice.ts';
-export {
-  epochsTable,
-  type FitDraftRequest,
-  fitDraft,
-  type TrainingData,
-  type TrainingResources,
-  trainingData,
-  trainingResources,
-} from './recipe/fit-draft.ts';
+export { epochsTable } from './recipe/epochs-table.ts';
+export { type FitDraftRequest, fitDraft } from './recipe/fit-draft.ts';
 export {
   type LossChoice,
   type LossSettings,
@@ -158,6 +151,12 @@ export {
   type WarmUpField,
 } from './recipe/schedule-options.ts';
 export { train } from './recipe/train.ts';
+export {
+  type TrainingData,
+  type TrainingResources,
+  trainingData,
+  trainingResources,
+} from './recipe/training-data.ts';
 export {
   type TrainingFields,
   type TrainingOptions,

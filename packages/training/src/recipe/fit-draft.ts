@@ -1,127 +1,27 @@
 import {
   type Backend,
-  type Dataset,
   errors,
-  inferShapes,
   isLitheError,
   type Model,
   type PassContext,
   type ReportBuilder,
-  type RunContext,
 } from '@lithe/core';
 import type { CheckpointStore } from '../checkpoint/store.ts';
-import { type SampleTable, sampleTable, type TableArrays } from '../data/sample-table.ts';
+import type { SampleTable } from '../data/sample-table.ts';
 import { fit } from '../fit/fit.ts';
-import type { EpochRecord, FitOptions, FitResult } from '../fit/fit-options.ts';
+import type { FitOptions, FitResult } from '../fit/fit-options.ts';
 import { freshWeights } from '../layers/fresh-weights.ts';
 import type { Loss } from '../losses/loss.ts';
 import { promoteConstants } from '../step/promote-constants.ts';
 import { augmentationOf } from './augment-options.ts';
 import { matchesPattern } from './choice.ts';
+import { epochsTable } from './epochs-table.ts';
 import { accuracyOnSamples, lossOnSamples } from './evaluate-samples.ts';
-import { type TaskLoss, taskLoss } from './loss-options.ts';
 import { optimizerOf } from './optimizer-options.ts';
 import { scheduleOf } from './schedule-options.ts';
+import type { TrainingData } from './training-data.ts';
 import type { TrainingSettings } from './training-options.ts';
-import { readSamples, subsetTable, withTarget } from './training-samples.ts';
-
-/** Samples that a pass trains on. */
-export interface TrainingData {
-  /** The samples. */
-  readonly table: SampleTable;
-  /** The same as tensors, targets in the type that the loss takes. */
-  readonly arrays: TableArrays;
-  /** The loss on labels; `undefined` when the data has none and none was asked for. */
-  readonly task: TaskLoss | undefined;
-}
-
-/** What a pass that trains needs of its context. */
-export interface TrainingResources {
-  /** Runs the steps. */
-  readonly backend: Backend;
-  /** Samples. */
-  readonly data: Dataset;
-}
-
-/**
- * What a pass that trains needs of its context.
- *
- * @param pass name of the pass, for the error
- * @throws {LitheError} PASS_NEEDS when it is not there
- */
-export function trainingResources(pass: string, context: PassContext): TrainingResources {
-  const { backend, trainingData: data } = context;
-  if (backend === undefined || data === undefined)
-    throw errors.passNeeds(
-      pass,
-      ['backend', 'training-data'].filter((_, at) => [backend, data][at] === undefined),
-    );
-  return { backend, data };
-}
-
-/**
- * Reads the samples that a model is trained on, and makes the loss on their labels.
- *
- * @param model shapes are inferred; nothing else changes
- * @param labels `required` by default; with `optional`, data without targets gives no loss on labels
- * @throws {LitheError} DATA_INVALID when the samples do not fit the model or the loss; LIMIT_EXCEEDED; OPTIONS_INVALID
- */
-export async function trainingData(
-  model: Model,
-  settings: TrainingSettings,
-  {
-    data,
-    context,
-    labels = 'required',
-  }: {
-    readonly data: Dataset;
-    readonly context: RunContext;
-    readonly labels?: 'required' | 'optional' | undefined;
-  },
-): Promise<TrainingData> {
-  const read = await readSamples(data, { limit: settings.samples, context });
-  await inferShapes(model);
-  const inputs = inputsFor(model, read, data.description);
-  const targets = Object.keys(read.targets ?? {});
-  if (labels === 'optional' && targets.length === 0) {
-    const arrays = { inputs };
-    return { arrays, table: sampleTable(arrays, data.description), task: undefined };
-  }
-  const mixed = settings.augment.some(({ mixup }) => mixup !== undefined);
-  const task = taskLoss(settings.loss, { model, targets, mixed });
-  const ignore = settings.loss.name === 'cross-entropy' ? settings.loss.ignoreIndex : undefined;
-  const arrays = withTarget({ inputs, targets: read.targets }, task.target, {
-    labels: task.labels,
-    classes: task.classes,
-    ignore,
-  });
-  // Other targets would be fed to a graph that does not know them.
-  const own = {
-    inputs,
-    targets: Object.fromEntries(
-      Object.entries(arrays.targets ?? {}).filter(([name]) => name === task.target),
-    ),
-  };
-  return { arrays: own, table: sampleTable(own, data.description), task };
-}
-
-function inputsFor(model: Model, read: TableArrays, description: string): TableArrays['inputs'] {
-  const wanted = model.graph.inputs.filter((input) => input.initializer === undefined);
-  return Object.fromEntries(
-    wanted.map(({ name }) => {
-      const tensor = read.inputs[name];
-      if (tensor === undefined)
-        throw errors.dataInvalid(
-          description,
-          `it has no "${name}" for the model, only ${Object.keys(read.inputs)
-            .map((one) => `"${one}"`)
-            .join(', ')}.`,
-          'Give each array the name of the input it is for.',
-        );
-      return [name, tensor];
-    }),
-  );
-}
+import { subsetTable } from './training-samples.ts';
 
 /** What {@link fitDraft} trains by. */
 export interface FitDraftRequest {
@@ -313,22 +213,3 @@ function describe(
 }
 
 const shown = (value: number | undefined): string => (value === undefined ? '?' : value.toPrecision(4));
-
-/** Epochs as a table of a report: loss, learning rate and, where it was measured, the metric of each. */
-export function epochsTable(history: readonly EpochRecord[]): Parameters<ReportBuilder['table']>[1] {
-  const measured = history.some(({ metric }) => metric !== undefined);
-  return {
-    title: 'Epochs',
-    columns: ['epoch', 'loss', 'learning rate', ...(measured ? ['metric'] : [])].map((name) => ({
-      name,
-      unit: '',
-    })),
-    rows: history.map(({ epoch, loss, learningRate, metric }) => [
-      epoch,
-      loss,
-      learningRate,
-      ...(measured ? [metric ?? ''] : []),
-    ]),
-    plot: { kind: 'line', x: 'epoch', y: measured ? ['loss', 'metric'] : ['loss'] },
-  };
-}

@@ -1,6 +1,7 @@
 import { definePass, type Pass, ReportBuilder } from '@lithe/core';
 import { z } from 'zod';
-import { fitDraft, trainingData, trainingResources } from './fit-draft.ts';
+import { fitDraft } from './fit-draft.ts';
+import { trainingData, trainingResources } from './training-data.ts';
 import {
   type TrainingOptions,
   type TrainingSettings,
