@@ -160,7 +160,7 @@ async function latencyBeside(
 async function staticFigures(
   model: Model,
   { feeds, context }: Instruments,
-): Promise<Pick<Figures, 'parameters' | 'macs' | 'weights'>> {
+): Promise<Pick<Figures, 'parameters' | 'macs' | 'uncounted' | 'weights'>> {
   const cost = await costOf(model, [...feeds.values()][0]);
   return { ...cost, weights: await weightHistograms(model, context.signal) };
 }
@@ -169,7 +169,7 @@ async function staticFigures(
 export async function costOf(
   model: Model,
   feeds: Feeds | undefined,
-): Promise<{ readonly parameters: number; readonly macs: number }> {
+): Promise<Pick<Figures, 'parameters' | 'macs' | 'uncounted'>> {
   await inferShapes(model, { strict: false });
   const dims: Record<string, number> = {};
   for (const input of model.graph.inputs) {
@@ -178,8 +178,8 @@ export async function costOf(
       if (typeof dim === 'string' && size !== undefined) dims[dim] ??= size;
     }
   }
-  const { parameters, macs } = modelCost(model, { dims });
-  return { parameters, macs };
+  const { parameters, macs, unknown } = modelCost(model, { dims });
+  return { parameters, macs, uncounted: unknown.length };
 }
 
 async function metricOf(executable: Executable, { test, context }: Instruments): Promise<number | undefined> {

@@ -50,6 +50,8 @@ export interface PlanSummary {
     readonly parameters: number;
     /** Multiplications for one sample. */
     readonly macs: number;
+    /** Nodes whose multiplications are not known, and not in `macs`. */
+    readonly uncounted?: number | undefined;
   };
   /** Samples by purpose. */
   readonly data: Readonly<Record<string, { readonly source: string; readonly samples: number | undefined }>>;

@@ -6,10 +6,14 @@ import type { StepResult } from '../report/run-report.ts';
 import { identityOf } from './identity.ts';
 
 /** What was measured of a model. */
-export type Figures = Pick<
-  StepResult,
-  'bytes' | 'parameters' | 'macs' | 'metric' | 'latency' | 'drift' | 'weights' | 'failure'
->;
+export interface Figures
+  extends Pick<
+    StepResult,
+    'bytes' | 'parameters' | 'macs' | 'metric' | 'latency' | 'drift' | 'weights' | 'failure'
+  > {
+  /** Nodes whose multiplications are not known, and not in `macs`. */
+  readonly uncounted?: number | undefined;
+}
 
 /** What a step left beside its model. */
 export interface StepRecord {

@@ -43,6 +43,8 @@ interface Run {
   readonly data: Dataset | undefined;
   readonly surroundings: unknown;
   readonly measuring: unknown;
+  /** What the user should know, each sentence once. */
+  readonly warnings: Set<string>;
 }
 
 /**
@@ -92,6 +94,7 @@ export async function runRecipe(
     instruments: await prepareInstruments(backend, { measured, test }, { batches, rounds }, context),
     data: calibration,
     surroundings: surroundingsOf(plan, identities),
+    warnings: new Set(),
     measuring: { target: target.name, threads, runtime, batches, rounds, ...identities },
   };
   const seeds: SeedResult[] = [];
@@ -197,13 +200,21 @@ async function measured(
   stored: StoredModel,
   of: unknown,
   take: () => Promise<Figures>,
-): Promise<Figures> {
+): Promise<Omit<Figures, 'uncounted'>> {
   const identity = identityOf({ of, with: run.measuring });
   const known = stored.record.measured;
-  if (known?.identity === identity && known.figures.failure === undefined) return known.figures;
-  const figures = await take();
-  await writeRecord(stored.recordPath, { ...stored.record, measured: { identity, figures } });
-  return figures;
+  let figures =
+    known?.identity === identity && known.figures.failure === undefined ? known.figures : undefined;
+  if (figures === undefined) {
+    figures = await take();
+    await writeRecord(stored.recordPath, { ...stored.record, measured: { identity, figures } });
+  }
+  const { uncounted = 0, ...rest } = figures;
+  if (uncounted > 0) {
+    const nodes = uncounted === 1 ? 'one node' : `${uncounted} nodes`;
+    run.warnings.add(`The multiplications of ${nodes} of "${stored.name}" are not known and not in its sum.`);
+  }
+  return rest;
 }
 
 /** Says which step of the recipe failed, and that the ones before it are kept. */
@@ -229,7 +240,7 @@ async function conclude(run: Run, seeds: readonly SeedResult[]): Promise<RunRepo
   const { file, data, baseline, result } = plan;
   const { recipe } = file;
   const limits = checkLimits(recipe.limits, seeds, { baseline, result });
-  const warnings: string[] = [];
+  const warnings = [...run.warnings];
   if (data.random)
     warnings.push(
       'No data was given: drift and latency were taken on random input, which can mislead. Give data.test.',

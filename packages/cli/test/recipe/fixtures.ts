@@ -151,5 +151,22 @@ export const hungry = definePass({
   run: (draft) => change(draft, (data) => data),
 });
 
-export const plugin = { name: 'lithe-plugin-x', passes: [scale, count, blend, fail, hungry] };
+export const odd = definePass({
+  name: 'x/odd', version: 1, summary: 'Puts an operator in front that no runtime has.', preserves: 'accuracy', options: schema({}),
+  run: (draft) => {
+    const input = draft.graph.inputs[0];
+    const uses = [...input.uses];
+    draft.opsetImports.set('x', 1);
+    const node = draft.graph.addNode({ opType: 'Cheese', domain: 'x', inputs: [input] }, [{ type: input.type }], { before: uses[0].node });
+    for (const use of uses) draft.graph.setInput(use.node, use.index, node.outputs[0]);
+    return { changed: true, applied: ['cheese'], skipped: [], metrics: {} };
+  },
+});
+
+export const wrong = definePass({
+  name: 'x/wrong', version: 1, summary: 'Promises not to change anything, and does.', preserves: 'bitwise', options: schema({}),
+  run: (draft) => change(draft, (data) => data.map((one) => one + 1)),
+});
+
+export const plugin = { name: 'lithe-plugin-x', passes: [scale, count, blend, fail, hungry, odd, wrong] };
 `;

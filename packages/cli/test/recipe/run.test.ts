@@ -244,6 +244,28 @@ steps:
     expect(call.err).toContain('[RECIPE_FAILED]');
   });
 
+  it('goes on past a model that the target refuses, says so, and does not call it a result', async () => {
+    const text = `${head}output: odd.onnx\nsteps:\n  - use: x/odd\n  - { use: x/scale, control: true, from: odd }\n  - { name: fine, use: x/scale, control: true, from: original }\n`;
+    const path = place.write('odd.yaml', text);
+    const call = await lithe('run', path, '--json');
+    expect(call.code).toBe(1);
+    const report = JSON.parse(call.out) as RunReport;
+    const [odd, after, fine] = report.seeds[0]?.steps ?? [];
+    expect(odd?.failure).toMatch(/^onnxruntime-node could not run it: .*Cheese/);
+    expect(odd).toMatchObject({ parameters: 67, latency: [] });
+    expect(report.warnings[0]).toMatch(/^The multiplications of \d nodes of "odd" are not known/);
+    expect([after?.failure !== undefined, fine?.failure, fine?.drift?.rows]).toEqual([true, undefined, 64]);
+    expect(report.warnings.join('\n')).toContain('Step "odd" (seed 0): onnxruntime-node could not run it');
+    expect([report.output, existsSync(place.at('odd.onnx'))]).toEqual([null, false]);
+  });
+
+  it('holds passes to what they promise', async () => {
+    await expect(run(`${head}steps:\n  - use: x/wrong\n`, 'wrong')).rejects.toMatchObject({
+      code: 'RECIPE_FAILED',
+      cause: { code: 'PASS_DRIFT' },
+    });
+  });
+
   it('does not take options that come too late for a plan', async () => {
     const plan = await planRecipe(parseRecipe(`${head}steps:\n  - use: x/scale\n`, place.at('recipe.yaml')));
     await expect(runRecipe(plan, { seed: 3 })).rejects.toThrow('"seed" comes too late for a plan.');
@@ -376,7 +398,7 @@ describe('a recipe without data', () => {
   it('is planned from a model file, beside which nothing changes', async () => {
     await run(`${head}steps:\n  - use: x/scale\n`, 'file-source');
     const file = place.write('given.onnx', readFileSync(place.at('file-source', 'seed-0/01-scale.onnx')));
-    const text = `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: given.onnx\noutput: given.onnx\nsteps:\n  - use: x/scale\n`;
+    const text = `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: given.onnx\ntarget: { name: node-cpu, rounds: 0 }\noutput: given.onnx\nsteps:\n  - use: x/scale\n`;
     await expect(planRecipe(parseRecipe(text, place.at('recipe.yaml')))).rejects.toThrow(
       'The output is the model itself.',
     );
