@@ -48,13 +48,21 @@ describe('whatDidNotPay', () => {
     expect(findingsOf(report)).toEqual(['pruned: nothing']);
   });
 
-  it('calls a result slower by its whole interval, or by a median below 0.98', () => {
+  it('calls a step slower than the original by its interval or its median, than another by the interval alone', () => {
+    const wide = { latency: at(0.95, [0.8, 1.1]) };
+    const narrow = { latency: at(0.9, [0.89, 0.91]) };
     const report = runOf([
-      { ...same, metric: 0.91, latency: at(0.99, [0.97, 1.01]) },
-      { ...same, metric: 0.92, latency: at(0.95, [0.8, 1.1]) },
-      { ...same, metric: 0.93, latency: at(0.94, [0.935, 0.945]) },
+      { ...same, metric: 0.91, ...wide },
+      { ...same, metric: 0.92, latency: at(0.9, [0.75, 1.05]) },
+      { ...same, metric: 0.93, latency: at(0.9, [0.75, 1.05]) },
     ]);
-    expect(findingsOf(report)).toEqual(['pruned: slower']);
+    expect(findingsOf(report)).toEqual(['teacher: slower']);
+    const steady = runOf([
+      { ...same, metric: 0.91 },
+      { ...same, metric: 0.92, ...narrow },
+      { ...same, metric: 0.93, ...narrow },
+    ]);
+    expect(findingsOf(steady)).toEqual(['pruned: slower']);
   });
 
   it('says where a later step on the way won back what was lost', () => {

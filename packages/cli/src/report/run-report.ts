@@ -76,6 +76,14 @@ export interface LimitCheck {
   readonly met: boolean;
 }
 
+/** Samples that a run used. */
+export interface UsedData {
+  /** Where they came from. */
+  readonly source: string;
+  /** How many. */
+  readonly samples: number;
+}
+
 /** Everything that running a recipe found: what the terminal, JSON and HTML reports show. */
 export interface RunReport {
   /** Version of this format. */
@@ -100,9 +108,9 @@ export interface RunReport {
   /** What was measured on. */
   readonly data: {
     /** Samples that were trained on; `null` without training. */
-    readonly train: { readonly source: string; readonly samples: number } | null;
+    readonly train: UsedData | null;
     /** Samples that the metric was taken on; `null` where there are no labels. */
-    readonly test: { readonly source: string; readonly samples: number } | null;
+    readonly test: UsedData | null;
   };
   /** Name of the metric, `accuracy`; `null` without labelled data. */
   readonly metric: string | null;

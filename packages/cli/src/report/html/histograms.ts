@@ -103,6 +103,31 @@ function layerFigure(drawing: Drawing, before: WeightHistogram | undefined, afte
 }
 
 /**
+ * The histogram before of each layer: that of its own name, or of what its name begins with, as in
+ * `conv.weight_quantized`. Where several begin alike (the scales of `conv.weight` among them) the one with the most
+ * weights has it.
+ */
+function pairLayers(
+  layers: readonly WeightHistogram[],
+  before: readonly WeightHistogram[],
+): ReadonlyMap<WeightHistogram, WeightHistogram> {
+  const free = new Map(before.map((histogram) => [histogram.weight, histogram]));
+  const pairs = new Map<WeightHistogram, WeightHistogram>();
+  const take = (layer: WeightHistogram, name: string): boolean => {
+    const found = free.get(name);
+    if (found !== undefined) pairs.set(layer, found);
+    return free.delete(name);
+  };
+  const rest = layers.filter((layer) => !take(layer, layer.weight));
+  for (const layer of rest.sort((left, right) => total(right) - total(left))) {
+    const { weight } = layer;
+    for (let end = weight.lastIndexOf('_'); end > 0; end = weight.lastIndexOf('_', end - 1))
+      if (take(layer, weight.slice(0, end))) break;
+  }
+  return pairs;
+}
+
+/**
  * A small figure per layer: the weights before as an area, those after as a line.
  *
  * @param most layers that are drawn, those with the most weights; the others are counted
@@ -114,12 +139,13 @@ export function histogramFigures(
 ): Html | undefined {
   const layers = after.weights.filter(usable);
   if (layers.length === 0) return undefined;
-  const earlier = new Map(before.weights.filter(usable).map((histogram) => [histogram.weight, histogram]));
+  const earlier = before.weights.filter(usable);
+  const pairs = pairLayers(layers, earlier);
   const largest = new Set([...layers].sort((left, right) => total(right) - total(left)).slice(0, most));
   const left = layers.length - largest.size;
-  const gone = [...earlier.keys()].filter((name) => !layers.some(({ weight }) => weight === name)).length;
+  const gone = earlier.length - pairs.size;
   return html`<p class="note"><span class="key key-before">■</span> ${before.name} <span class="key key-after">▬</span> ${after.name}. Share of the weights by value; exact zeros are counted in words and left out of the curves.${
     left > 0 && html` The ${most} layers with the most weights; ${left} more are not drawn.`
-  }${gone > 0 && html` ${gone} of the layers before are gone, or have another name.`}</p>
-<div class="small-figures">${layers.filter((layer) => largest.has(layer)).map((layer) => layerFigure(drawing, earlier.get(layer.weight), layer))}</div>`;
+  }${gone > 0 && html` ${gone} of the layers before ${gone === 1 ? 'is gone, or has' : 'are gone, or have'} another name.`}</p>
+<div class="small-figures">${layers.filter((layer) => largest.has(layer)).map((layer) => layerFigure(drawing, pairs.get(layer), layer))}</div>`;
 }

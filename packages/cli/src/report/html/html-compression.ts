@@ -89,7 +89,7 @@ function plots(drawing: Drawing, report: CompressReport): Html {
   const milliseconds = { formatValue: formatMilliseconds, briefValue: formatMilliseconds };
   const share = (value: number): string => `${Number((value * 100).toFixed(2))} %`;
   const decibels = (value: number): string =>
-    value >= EXACT_DB ? `${EXACT_DB} dB or more` : `${formatNumber(value)} dB`;
+    value >= EXACT_DB ? `≥ ${EXACT_DB} dB` : `${formatNumber(value)} dB`;
   const fast = figureOf(drawing, {
     ...cost,
     ...milliseconds,
@@ -130,7 +130,7 @@ function plots(drawing: Drawing, report: CompressReport): Html {
 
 /** Why a candidate was not chosen, in a word or two. */
 function verdictOf(result: CandidateResult, { objective, limits }: CompressReport): string {
-  if (result.failure !== undefined) return 'failed';
+  if (result.failure !== undefined) return 'no result';
   if (result.latency !== undefined && isSlower(result.latency)) return 'slower';
   if (result.size !== undefined && result.size.ratio < 1) return 'larger';
   return refusalOf(result, objective, limits) === undefined ? 'not as good' : 'outside the limits';
