@@ -36,6 +36,7 @@ describe('lithe', () => {
     for (const command of [
       'compress',
       'run',
+      'report',
       'inspect',
       'simplify',
       'prune',
@@ -71,6 +72,7 @@ describe('lithe', () => {
       ['simplify', models.classifier, '-o', models.classifier],
       ['simplify', models.classifier, '-o', folder],
       ['compress', models.voice, ...voiceInputs, '--value', 'sr=fast'],
+      ['compress', models.classifier, ...classifierShape, '--report', models.classifier],
     ];
     for (const args of wrong) {
       const call = await lithe(...args);
@@ -331,6 +333,8 @@ describe('lithe compress', () => {
       ...classifierShape,
       '--objective',
       'size',
+      '--report',
+      at('evidence.html'),
       '--json',
     );
     expect(code, err).toBe(0);
@@ -348,6 +352,11 @@ describe('lithe compress', () => {
     for (const { chosen, reason } of report.candidates)
       expect(chosen ? reason === undefined : (reason?.length ?? 0) > 5).toBe(true);
     expect(err).toContain('random input');
+    const page = readFileSync(at('evidence.html'), 'utf8');
+    for (const { name, reason } of report.candidates) {
+      expect(page).toContain(`<th scope="row">${name}`);
+      expect(page).toContain((reason ?? '').replaceAll('"', '&quot;'));
+    }
     const verified = await lithe(
       'verify',
       ...quick,
