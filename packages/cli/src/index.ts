@@ -43,6 +43,7 @@ export type {
   RunReport,
   SeedResult,
   StepResult,
+  UsedData,
   WeightHistogram,
 } from './report/run-report.ts';
 export type { CommandIO } from './terminal/io.ts';

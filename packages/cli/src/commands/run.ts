@@ -7,6 +7,7 @@ import { printPlan } from '../recipe/print-plan.ts';
 import { readRecipe } from '../recipe/read-recipe.ts';
 import { runRecipe } from '../recipe/run-recipe.ts';
 import { recipeJsonSchema } from '../recipe/schema.ts';
+import { htmlReport } from '../report/html/html-report.ts';
 import { checkHtmlPath, writeHtmlFile } from '../report/html-file.ts';
 import { printRun } from '../report/print-run.ts';
 import type { RunReport } from '../report/run-report.ts';
@@ -91,7 +92,6 @@ async function run(path: string, options: RunArguments, { io }: CommandContext):
     });
     progress.stop();
     if (options.report !== undefined) {
-      const { htmlReport } = await import('../report/html/html-report.ts');
       await writeHtmlFile(options.report, await htmlReport(report), taken);
     }
     if (options.json === true) printJson(io, report);

@@ -11,6 +11,7 @@ import {
 } from '@lithe/core';
 import { writeResult } from '../compress/output.ts';
 import { openModel } from '../model-file.ts';
+import { htmlReport } from '../report/html/html-report.ts';
 import type { RunReport, SeedResult, StepResult } from '../report/run-report.ts';
 import { held } from './data-source.ts';
 import { identityOf } from './identity.ts';
@@ -101,7 +102,6 @@ export async function runRecipe(
   for (const seed of plan.seeds) seeds.push(await runSeed(run, seed));
   const report = await conclude(run, seeds);
   await writeWhole(join(plan.runFolder, 'report.json'), `${JSON.stringify(report, null, 1)}\n`);
-  const { htmlReport } = await import('../report/html/html-report.ts');
   await writeWhole(join(plan.runFolder, 'report.html'), await htmlReport(report));
   return report;
 }
