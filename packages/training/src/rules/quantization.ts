@@ -73,33 +73,47 @@ function insideMask(context: GradientContext, axis: number): Value {
 const quantizeLinear: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { axis } = context.attributes(standardOpDefs.QuantizeLinear);
-  const masked = emit.mul(gradient, insideMask(context, axis));
+  const mask = insideMask(context, axis);
   const scale = alongAxis(context, context.input(1), axis);
-  // With its expansion, the gradient by x is the masked one as it is.
-  const through = isPair(context.node) ? masked : emit.div(masked, scale);
-  const byScale = (): Value => emit.neg(emit.div(emit.mul(through, context.input(0)), scale));
-  return [through, context.needs(1) ? sumToParameter(context, byScale(), axis) : null, null];
+  if (!isPair(context.node)) {
+    const through = emit.div(emit.mul(gradient, mask), scale);
+    const byScale = (): Value => emit.neg(emit.div(emit.mul(through, context.input(0)), scale));
+    return [through, context.needs(1) ? sumToParameter(context, byScale(), axis) : null, null];
+  }
+  // The scale's part of both rules at once: their difference is small, and two sums would lose it.
+  const byStep = (): Value => {
+    const inside = emit.mul(emit.div(context.input(0), scale), mask);
+    return emit.mul(gradient, emit.sub(levelsOf(context, context.output(), axis), inside));
+  };
+  return [
+    context.needs(0) ? emit.mul(gradient, mask) : null,
+    context.needs(1) ? sumToParameter(context, byStep(), axis) : null,
+    null,
+  ];
 };
 
 const dequantizeLinear: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { axis } = context.attributes(standardOpDefs.DequantizeLinear);
-  const float = (gradient.dtype ?? 'float32') as 'float32';
-  const level = (): Value => {
-    const value = emit.cast(context.input(0), float);
-    const zero = zeroPoint(context, axis, float);
-    return zero === undefined ? value : emit.sub(value, zero);
-  };
-  const byInput = (): Value =>
-    isPair(context.input(0).producer)
-      ? gradient
-      : emit.mul(gradient, alongAxis(context, context.input(1), axis));
+  const levels = context.input(0);
+  if (isPair(levels.producer) && context.needs(0)) return [gradient, null, null];
+  const scale = alongAxis(context, context.input(1), axis);
+  const byScale = (): Value => emit.mul(gradient, levelsOf(context, levels, axis));
   return [
-    context.needs(0) ? byInput() : null,
-    context.needs(1) ? sumToParameter(context, emit.mul(gradient, level()), axis) : null,
+    context.needs(0) ? emit.mul(gradient, scale) : null,
+    context.needs(1) ? sumToParameter(context, byScale(), axis) : null,
     null,
   ];
 };
+
+/** Integers less their zero point, as floats. */
+function levelsOf(context: GradientContext, levels: Value, axis: number): Value {
+  const { emit } = context;
+  const float = (context.input(1).dtype ?? 'float32') as 'float32';
+  const value = emit.cast(levels, float);
+  const zero = zeroPoint(context, axis, float);
+  return zero === undefined ? value : emit.sub(value, zero);
+}
 
 /** Sums over everything a scale is shared by. */
 function sumToParameter(context: GradientContext, value: Value, axis: number): Value {
