@@ -103,6 +103,12 @@ describe('what prune selects', () => {
     expect(lost('channel', 'embedding')).toEqual([8]);
   });
 
+  it('lets stages of residual blocks compete only where they hold as many layers', async () => {
+    const { plan } = await planPruning(await resnet20(), { ratio: 0.5, scope: 'isomorphic' }, contextOf());
+    const stages = plan.changes.filter(({ layers }) => layers.length > 1);
+    expect(stages.map(({ before, after }) => before - after)).toEqual([8, 16, 32]);
+  });
+
   it('rounds to multiples of channels, or to a part of them in narrow layers', async () => {
     const model = await cnn();
     expect(await widths(model, { ratio: 0.6, roundTo: 16 })).toEqual(['conv1 16', 'conv2 32', 'linear1 48']);

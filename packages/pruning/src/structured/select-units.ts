@@ -41,12 +41,15 @@ export function channelsPerUnit({ units, axes }: PruningGroup): number {
   return Math.max(1, Math.round(count / units));
 }
 
-/** Groups of one key have weights of the same kinds in the same places, whatever their sizes. */
+/**
+ * Groups of one key have as many weights of the same kinds in the same places, whatever their sizes: stages of residual
+ * blocks compete only where they hold as many (Fang and others, "Isomorphic Pruning for Vision Models", ECCV 2024).
+ */
 function isomorphicKey({ kind, weights }: PruningGroup): string {
   const parts = weights.map(
     ({ op, role, direction, axis, tensor }) => `${op}/${role}/${direction}/${axis}/${tensor.shape.length}`,
   );
-  return `${kind}:${[...new Set(parts)].sort().join()}`;
+  return `${kind}:${parts.sort().join()}`;
 }
 
 /** The units of a group, least important first; units that must stay are left out. */
