@@ -5,6 +5,7 @@ import {
   adamW,
   type FitOptions,
   fit,
+  type Loss,
   meanSquaredError,
   type SampleTable,
   sampleTable,
@@ -107,6 +108,40 @@ describe('batch normalization while training', () => {
     expect(Math.abs((batch as number) - wanted)).toBeGreaterThan(1e-3);
     // The statistics moved a tenth of the way to those of the batch before they were frozen.
     expect(Math.abs((frozen as number) - wanted)).toBeLessThan(Math.abs((batch as number) - wanted));
+  });
+
+  it('keeps the names of values, for losses that look inside', async () => {
+    const model = single([1.2, 0.7]);
+    const inside =
+      [...model.graph.nodes()].find((node) => node.is('BatchNormalization'))?.output().name ?? '';
+    const loss: Loss = {
+      name: 'mean square of a value inside',
+      build: ({ emit, value }) => {
+        const found = value(inside);
+        return emit.op('ReduceMean', [emit.mul(found, found)], { keepdims: 0 });
+      },
+    };
+    const unlabelled = sampleTable({ inputs: samplesFor([2, 3], 16) });
+    const plain = await fit(model, unlabelled, { ...settings, optimizer: sgd(), loss });
+    const aware = await quantizationAware(model, floats(model));
+    const folded = await fit(aware.model, unlabelled, { ...settings, ...aware.training(sgd()), loss });
+    for (const [at, { loss: wanted }] of plain.history.entries())
+      expect(folded.history[at]?.loss).toBeCloseTo(wanted, 5);
+  });
+
+  it('stays where it is in front of a layer, and is reported', async () => {
+    const n = net();
+    const x = n.input('x', ['N', 2, 3]);
+    const y = n.add('Conv', [norm(n, x, 2, 310), n.weight([2, 2, 1])]);
+    n.graph.rename(y, 'y');
+    const aware = await quantizationAware(n.model(y), { activationBits: 'none', minimumElements: 1 });
+    expect(aware.report.skipped.map(({ code }) => code)).toEqual(['not-folded']);
+    const shipped = await aware.finish(aware.model);
+    expect([...shipped.graph.nodes()].map(({ opType }) => opType)).toEqual([
+      'BatchNormalization',
+      'DequantizeLinear',
+      'Conv',
+    ]);
   });
 
   it('goes on where a channel has lost its factor', async () => {

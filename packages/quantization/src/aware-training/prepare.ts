@@ -44,6 +44,9 @@ export interface PrepareRequest {
   readonly report: ReportBuilder;
 }
 
+const notFolded =
+  'no layer with constant weights stands before it alone: it goes by the batch to the end of training';
+
 /** Turns a float model into one with pairs, in place: the inference form of what is trained. */
 export async function prepare(model: Model, request: PrepareRequest): Promise<Prepared> {
   const { settings, context, report } = request;
@@ -56,6 +59,9 @@ export async function prepare(model: Model, request: PrepareRequest): Promise<Pr
   const norms = await foldNorms(graph);
   for (const [node, { weight }] of norms)
     report.apply(`fold the batch normalization behind ${node.opType} "${node.name}" into "${weight.name}"`);
+  for (const node of graph.nodes()) {
+    if (node.is('BatchNormalization')) report.skip(node.name, 'not-folded', notFolded);
+  }
   const stats = settings.activationBits === 'none' ? undefined : await request.observe(model);
   const plan = planAware(graph, { settings, stats, closed, context, report });
   const ranges = await rangeGroups(plan, stats, { settings, context });
