@@ -20,7 +20,7 @@ async function found(
   const [s, z] = [b.constant('s', scale), b.constant('z', zero)] as const;
   const levels = b.op.QuantizeLinear([input, s, z], { axis: 1 });
   const y = build(b, levels, [s, z]);
-  b.output('loss', b.op.ReduceSum([b.op.Mul([y, upstream])], { keepdims: 0 }));
+  b.output('loss', b.op.ReduceSum([b.op.Mul([y, upstream])], { keepdims: false }));
   const results = await evaluateModel(await gradients(await b.build(), { of: 'loss', wrt: ['x', 's'] }), {
     x,
   });
