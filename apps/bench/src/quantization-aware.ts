@@ -90,6 +90,7 @@ function whileTraining(name: string, options: Aware): Trial {
         learningRate: 0.001,
         augment: ['flip'],
         calibrationSamples: 512,
+        checkpointEvery: 10,
         ...setup.common,
         ...options,
       });

@@ -1,9 +1,9 @@
 """Loss and gradients of one step of quantization-aware training, by PyTorch: a case as JSON in, numbers as JSON out.
 
 Learned steps follow the pseudo code of Esser et al., "Learned Step Size Quantization", 2020, appendix A, in float64
-with automatic differentiation; activations count as inside their range as long as rounding lands there, as in
-PyTorch's own operators. Moving ranges are PyTorch's fake_quantize, in float32. Folded batch normalization is written
-out with batch_norm.
+with automatic differentiation; activations of 8 bits count as inside their range as long as rounding lands there, as
+in PyTorch's own operators. Moving ranges are PyTorch's fake_quantize, in float32, behind a clamp for 4 bits. Folded
+batch normalization is written out with batch_norm.
 """
 
 import json
@@ -50,9 +50,13 @@ def activations(value, case, name, p):
         zero = entry["zeroPoint"]
         step = grad_scale(p[f"{name}_step"], entry["gradientScale"])
         level = torch.round(value / step) + zero
-        inside = (level >= low) & (level <= high)
+        where = level if high == 255 else value / step + zero
+        inside = (where >= low) & (where <= high)
         end = (torch.clamp(level, low, high) - zero).detach()
         return torch.where(inside, round_pass(value / step), end) * step
+    if high == 15:
+        ends = [(end - entry["zeroPoint"]) * entry["scale"] for end in (low, high)]
+        value = torch.clamp(value, *ends)
     return torch.fake_quantize_per_tensor_affine(value, entry["scale"], entry["zeroPoint"], low, high)
 
 

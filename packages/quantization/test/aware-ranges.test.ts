@@ -208,8 +208,7 @@ describe('learned steps', () => {
       let upstream = 0;
       for (let column = 0; column < 3; column++)
         upstream += (rounded[row * 3 + column] as number) * (factors.data[n * 3 + column] as number);
-      // Activations count as inside as long as rounding lands there.
-      gradient += upstream * byStep(value, step, range, 0.5);
+      gradient += upstream * byStep(value, step, range);
     });
     const scale = 1 / Math.sqrt(4 * range[1]);
     expect(numbers(state['x_step'])[0]).toBeCloseTo(step - 0.01 * scale * gradient, 4);

@@ -1,5 +1,5 @@
 import { nodeCpuTarget, onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { assertValid, type Model, optimize, type Tensor } from '@lithe/core';
+import { assertValid, type Model, optimize, Tensor } from '@lithe/core';
 import { evaluateModel, referenceBackend } from '@lithe/core/reference';
 import { readOnnx, writeOnnx } from '@lithe/onnx';
 import {
@@ -10,7 +10,7 @@ import {
   quantizationAware,
   staticInt8,
 } from '@lithe/quantization';
-import { fit, meanSquaredError, sampleTable, sgd } from '@lithe/training';
+import { fit, meanSquaredError, sampleTable, sgd, trainingStep } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
 import { awareNets, dataFor, samplesFor } from './aware-nets.ts';
 import { operators } from './net.ts';
@@ -101,6 +101,40 @@ describe('what is trained is what ships', () => {
       });
     }
   }
+});
+
+describe('a training step', () => {
+  it('holds four bits in bytes, and gives in onnxruntime what it gives in the reference interpreter', async () => {
+    for (const ranges of ['ema', 'lsq'] as const) {
+      const options = { weightBits: 4, activationBits: 4, eightBits: 'none', ranges } as const;
+      const { aware, shape } = await prepared('depthwise, grouped and clipped convolutions', options);
+      const step = await trainingStep(aware.model, {
+        ...aware.training(sgd()),
+        loss: meanSquaredError({ output: 'y' }),
+      });
+      const dtypes = new Set([...step.model.graph.values()].map(({ dtype }) => dtype));
+      expect(dtypes.has('int4') || dtypes.has('uint4')).toBe(false);
+      expect(dtypes.has('int8') && dtypes.has('uint8')).toBe(true);
+      await using runtime = await onnxruntimeNode({ threads: 1 });
+      const losses: number[][] = [];
+      for (const backend of [runtime, referenceBackend()]) {
+        await using executable = await backend.compile(step.model, { state: step.state });
+        const feeds = {
+          ...samplesFor(shape, 8),
+          target: normal([8, 5], 3),
+          [step.learningRate]: Tensor.from('float32', [], Float32Array.of(0.01)),
+        };
+        const own: number[] = [];
+        for (let at = 0; at < 3; at++) {
+          const results = await executable.run(feeds);
+          own.push((results[step.loss] as Tensor).toFloat64Array()[0] as number);
+        }
+        losses.push(own);
+      }
+      for (const [at, loss] of (losses[0] as number[]).entries())
+        expect(loss).toBeCloseTo(losses[1]?.[at] as number, 3);
+    }
+  });
 });
 
 describe('what ships', () => {

@@ -1,5 +1,6 @@
 import type { Node, Value } from '@lithe/core';
 import type { ForwardContext, ForwardForm } from '@lithe/training';
+import { holdLevelsInBytes } from './eight-bit-levels.ts';
 import { scaleChannels } from './emit-folded.ts';
 import { type ChannelLayout, channelLayout } from './folded-norm.ts';
 import type { NormedLayer, Prepared } from './prepared.ts';
@@ -106,6 +107,10 @@ export function awareForm(
     build: async (context) => {
       for (const name of parts.weights) context.weight(name);
       for (const name of parts.constants) context.stop(context.value(name));
+      holdLevelsInBytes(
+        context,
+        parts.pairs.map(({ output }) => output),
+      );
       for (const { node, bias } of parts.biases) keepFloatBias(context, node, bias);
       for (const norm of parts.norms) await normalize(context, norm, settings.freezeBatchNormAt);
       for (const step of parts.steps) passThroughBounds(context, step);
