@@ -10,7 +10,7 @@ import {
   quantizationAware,
   staticInt8,
 } from '@lithe/quantization';
-import { fit, meanSquaredError, sampleTable, sgd, trainingStep } from '@lithe/training';
+import { fit, meanSquaredError, sampleTable, sgd, trainedModel, trainingStep } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
 import { awareNets, dataFor, samplesFor } from './aware-nets.ts';
 import { operators } from './net.ts';
@@ -135,6 +135,36 @@ describe('a training step', () => {
         expect(loss).toBeCloseTo(losses[1]?.[at] as number, 3);
     }
   });
+});
+
+describe('once everything is frozen', () => {
+  for (const name of Object.keys(awareNets)) {
+    for (const [variant, options] of Object.entries(variants)) {
+      it(`training computes what is shipped: ${name}; ${variant}`, async () => {
+        const frozen = { ...options, freezeBatchNormAt: 0, freezeRangesAt: 0 };
+        const { aware, shape } = await prepared(name, frozen);
+        const backend = referenceBackend();
+        const { optimizer, ...training } = aware.training(sgd());
+        const loss = meanSquaredError({ output: 'y' });
+        const step = await trainingStep(aware.model, { ...training, optimizer, loss });
+        await using executable = await backend.compile(step.model, { state: step.state });
+        const inputs = samplesFor(shape, 8);
+        const target = normal([8, 5], 3);
+        const rate = Tensor.from('float32', [], Float32Array.of(0.01));
+        for (let at = 0; at < 2; at++) {
+          const state = await executable.readState([...step.parameters, ...step.statistics]);
+          const shipped = await aware.finish(trainedModel(aware.model, state));
+          const { y } = await evaluateModel(shipped, inputs);
+          const squares = (y as Tensor)
+            .toFloat64Array()
+            .map((value, i) => (value - (target.data[i] as number)) ** 2);
+          const results = await executable.run({ ...inputs, target, [step.learningRate]: rate });
+          const wanted = squares.reduce((sum, value) => sum + value, 0) / squares.length;
+          expect((results[step.loss] as Tensor).toFloat64Array()[0]).toBeCloseTo(wanted, 5);
+        }
+      });
+    }
+  }
 });
 
 describe('what ships', () => {

@@ -33,7 +33,7 @@ export interface Prepared {
   readonly steps: readonly { readonly step: Step; readonly magnitude: number }[];
   /** Layers with folded normalizations. */
   readonly norms: readonly NormedLayer[];
-  /** Layers whose bias is rounded in inference alone, with the float bias. */
+  /** Layers whose bias is rounded to int32, with the float bias. */
   readonly biases: readonly { readonly node: Node; readonly bias: Value }[];
   /** Pairs of activations: what goes in, what comes out. */
   readonly pairs: readonly { readonly input: Value; readonly output: Value }[];

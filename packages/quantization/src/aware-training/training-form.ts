@@ -111,7 +111,10 @@ export function awareForm(
         context,
         parts.pairs.map(({ output }) => output),
       );
-      for (const { node, bias } of parts.biases) keepFloatBias(context, node, bias);
+      for (const { node, bias } of parts.biases) {
+        const layer = context.value(node).producer as Node;
+        context.graph.setInput(layer, 2, shippedBias(context, layer, context.value(bias)));
+      }
       for (const norm of parts.norms) await normalize(context, norm, settings.freezeBatchNormAt);
       for (const step of parts.steps) passThroughBounds(context, step);
       for (const range of parts.ranges) await follow(context, range, settings);
@@ -126,9 +129,17 @@ function reached({ emit, step }: ForwardContext, at: number | undefined): Value 
   return at <= 0 ? true : emit.op('GreaterOrEqual', [step(), emit.scalar(at)]);
 }
 
-/** Integer sums take a bias of 32 bits, which is as good as float: training does without that rounding. */
-function keepFloatBias({ graph, value }: ForwardContext, output: string, bias: string): void {
-  graph.setInput(value(output).producer as Node, 2, value(bias));
+/**
+ * The bias of a layer as it is shipped, rounded to int32 where the sums are integers, with the gradient of the float one. At
+ * 8 bits that rounding is too small to matter; at 4 bits and with one scale for all weights its steps are as wide as those
+ * of the result.
+ */
+function shippedBias({ emit, stop }: ForwardContext, layer: Node, bias: Value): Value {
+  const shipped = layer.input(2);
+  if (shipped === null || shipped === bias) return bias;
+  const rounding = emit.sub(shipped, bias);
+  stop(rounding);
+  return emit.add(bias, rounding);
 }
 
 /** Bounds of a learned step let the gradient through, so that it finds back from them. */
@@ -212,8 +223,9 @@ async function normalize(
   const frozen = reached(context, freezeAt);
   const y = value(parts.output);
   const layer = y.producer as Node;
+  const late = shippedBias(context, layer, value(parts.foldedBias));
   if (frozen === true) {
-    graph.setInput(layer, 2, value(parts.foldedBias));
+    graph.setInput(layer, 2, late);
     return;
   }
   const { uses } = y;
@@ -236,7 +248,7 @@ async function normalize(
   const width = emit.op('Sqrt', [emit.add(variance, emit.scale(emit.mul(factor, factor), parts.epsilon))]);
   const early = emit.div(emit.mul(value(parts.gamma), sign), width);
   const slope = chosen(emit.div(value(parts.factor), factor), early);
-  const shift = chosen(value(parts.foldedBias), value(parts.beta));
+  const shift = chosen(late, value(parts.beta));
   const result = emit.add(emit.mul(centered, wide(slope)), wide(shift));
   for (const { node, index } of uses) graph.setInput(node, index, result);
   takeName(context, y, result);
