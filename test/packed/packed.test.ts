@@ -54,14 +54,14 @@ export { definePass, loadOnnx };
 foldableWeights({ bits: 'four' });
 `;
 
-describe('the tarballs of core, onnx and quantization, installed alone', () => {
+describe('the tarballs of core, onnx, training and quantization, installed alone', () => {
   let folder: string;
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'lithe-packed-'));
     const tarballs = packAll(path.join(folder, 'tarballs'));
     await writeFile(path.join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
-    const wanted = ['core', 'onnx', 'quantization'].map((name) => tarballs[name] ?? '');
+    const wanted = ['core', 'onnx', 'training', 'quantization'].map((name) => tarballs[name] ?? '');
     await execute('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...wanted], {
       cwd: folder,
       shell: process.platform === 'win32',
@@ -80,6 +80,7 @@ describe('the tarballs of core, onnx and quantization, installed alone', () => {
       '@lithe/core',
       '@lithe/onnx',
       '@lithe/quantization',
+      '@lithe/training',
       '@standard-schema/spec',
       'zod',
     ]);
