@@ -52,7 +52,7 @@ export {
 } from './recipe/initialize-pass.ts';
 export { type MutualOptions, type MutualSettings, mutual } from './recipe/mutual.ts';
 export { plugin } from './recipe/plugin.ts';
-export type { TermChoice, TermFields, TermSettings } from './recipe/term-options.ts';
+export type { TermChoice, TermFields, TermOptions, TermSettings } from './recipe/term-options.ts';
 export {
   type InitializedStudent,
   type InitializeOptions,

@@ -21,21 +21,55 @@ export interface TermFields {
   readonly teacher?: string | undefined;
 }
 
-type Own<Options> = TermFields & Omit<Options, keyof TermFields>;
+/** Options of a loss, with what every term has. */
+export type TermOptions<Options> = TermFields & Omit<Options, keyof TermFields>;
 
 /** A term of distillation as data: the name of a loss, and its options beside it. */
 export type TermSettings =
-  | ({ readonly loss: 'logits' } & Own<LogitDistillationOptions>)
-  | ({ readonly loss: 'decoupled' } & Own<DecoupledDistillationOptions>)
-  | ({ readonly loss: 'correlation' } & Own<CorrelationDistillationOptions>)
-  | ({ readonly loss: 'hint' } & Own<HintOptions>)
-  | ({ readonly loss: 'attention-transfer' } & Own<AttentionTransferOptions>)
-  | ({ readonly loss: 'similarity' } & TermFields)
-  | ({ readonly loss: 'relational' } & Own<RelationalOptions>)
-  | ({ readonly loss: 'contrastive' } & Own<Omit<ContrastiveOptions, 'samples'>>)
-  | ({ readonly loss: 'hidden-state' } & Own<HiddenStateOptions>)
-  | ({ readonly loss: 'attention' } & TermFields)
-  | ({ readonly loss: 'relation' } & Own<RelationOptions>);
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'logits';
+    } & TermOptions<LogitDistillationOptions>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'decoupled';
+    } & TermOptions<DecoupledDistillationOptions>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'correlation';
+    } & TermOptions<CorrelationDistillationOptions>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'hint';
+    } & TermOptions<HintOptions>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'attention-transfer';
+    } & TermOptions<AttentionTransferOptions>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'similarity';
+    } & TermFields)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'relational';
+    } & TermOptions<RelationalOptions>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'contrastive';
+    } & TermOptions<Omit<ContrastiveOptions, 'samples'>>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'hidden-state';
+    } & TermOptions<HiddenStateOptions>)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'attention';
+    } & TermFields)
+  | ({
+      /** Name of the loss. */
+      readonly loss: 'relation';
+    } & TermOptions<RelationOptions>);
 
 /** {@link TermSettings}, or the name of the loss alone. */
 export type TermChoice = TermSettings | TermSettings['loss'];

@@ -40,7 +40,10 @@ export interface AwareTrainingSettings
   /** See {@link AwareTrainingOptions.freezeBatchNormAt}. */
   readonly freezeBatchNormAt: number;
   /** See {@link AwareTrainingOptions.teacher}. */
-  readonly teacher?: Readonly<Record<'temperature' | 'weight', number>> & { readonly model: string };
+  readonly teacher?: Readonly<Record<'temperature' | 'weight', number>> & {
+    /** Name of the model. */
+    readonly model: string;
+  };
 }
 
 const share = z.number().min(0).max(1);

@@ -35,7 +35,12 @@ export interface FreshWeights {
   /** Weights that were drawn. */
   readonly drawn: readonly FreshWeight[];
   /** Weights that keep their value, and why. */
-  readonly left: readonly { readonly name: string; readonly reason: string }[];
+  readonly left: readonly {
+    /** Name of the weight. */
+    readonly name: string;
+    /** Why, as a clause. */
+    readonly reason: string;
+  }[];
 }
 
 /**

@@ -13,12 +13,27 @@ export interface AugmentationSettings {
   /** Turns half of the images left to right. */
   readonly flip?: ImageInput | undefined;
   /** Moves each image by up to `pad` pixels. */
-  readonly crop?: (FillField & { readonly pad: number }) | undefined;
+  readonly crop?:
+    | (FillField & {
+        /** Most pixels in each direction. */
+        readonly pad: number;
+      })
+    | undefined;
   /** Blanks a square of `size` pixels. */
-  readonly cutout?: (FillField & { readonly size: number }) | undefined;
+  readonly cutout?:
+    | (FillField & {
+        /** Side of the square, in pixels. */
+        readonly size: number;
+      })
+    | undefined;
   /** Blends images and their labels; the loss then takes probabilities. */
   readonly mixup?:
-    | (ImageInput & { readonly alpha?: number | undefined; readonly classes?: number | undefined })
+    | (ImageInput & {
+        /** Both parameters of the beta distribution that shares are drawn from. */
+        readonly alpha?: number | undefined;
+        /** Number of classes, where labels are indices. */
+        readonly classes?: number | undefined;
+      })
     | undefined;
 }
 
@@ -26,10 +41,32 @@ export interface AugmentationSettings {
 export type AugmentationChoice =
   | 'flip'
   | 'mixup'
-  | { readonly flip: ImageInput }
-  | { readonly crop: number | (FillField & { readonly pad: number }) }
-  | { readonly cutout: number | (FillField & { readonly size: number }) }
-  | { readonly mixup: number | NonNullable<AugmentationSettings['mixup']> };
+  | {
+      /** See {@link AugmentationSettings.flip}. */
+      readonly flip: ImageInput;
+    }
+  | {
+      /** See {@link AugmentationSettings.crop}; a number is the pad. */
+      readonly crop:
+        | number
+        | (FillField & {
+            /** Most pixels in each direction. */
+            readonly pad: number;
+          });
+    }
+  | {
+      /** See {@link AugmentationSettings.cutout}; a number is the size. */
+      readonly cutout:
+        | number
+        | (FillField & {
+            /** Side of the square, in pixels. */
+            readonly size: number;
+          });
+    }
+  | {
+      /** See {@link AugmentationSettings.mixup}; a number is alpha. */
+      readonly mixup: number | NonNullable<AugmentationSettings['mixup']>;
+    };
 
 const input = { input: z.string().optional() };
 const filled = { ...input, fill: z.number().optional() };

@@ -24,6 +24,7 @@ export interface OutputField {
 /** A loss on labels as data: its name, and its options beside it. */
 export type LossSettings =
   | ({
+      /** Name of the loss. */
       readonly name: 'cross-entropy';
       /** What the target holds: class numbers by default, probabilities with mixup. */
       readonly targets?: 'labels' | 'probabilities' | undefined;
@@ -32,11 +33,24 @@ export type LossSettings =
       /** Samples with this label count for nothing. */
       readonly ignoreIndex?: number | undefined;
     } & ScoresField)
-  | ({ readonly name: 'binary-cross-entropy' } & ScoresField)
-  | ({ readonly name: 'kl-divergence' } & ScoresField)
-  | ({ readonly name: 'mean-squared-error' } & OutputField)
-  | ({ readonly name: 'cosine-distance' } & OutputField)
   | ({
+      /** Name of the loss. */
+      readonly name: 'binary-cross-entropy';
+    } & ScoresField)
+  | ({
+      /** Name of the loss. */
+      readonly name: 'kl-divergence';
+    } & ScoresField)
+  | ({
+      /** Name of the loss. */
+      readonly name: 'mean-squared-error';
+    } & OutputField)
+  | ({
+      /** Name of the loss. */
+      readonly name: 'cosine-distance';
+    } & OutputField)
+  | ({
+      /** Name of the loss. */
       readonly name: 'huber';
       /** Where the square turns into a line; 1 by default. */
       readonly delta?: number | undefined;

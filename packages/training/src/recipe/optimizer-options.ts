@@ -15,11 +15,26 @@ import { allowedNames, namedChoice } from './choice.ts';
 
 /** An optimizer as data: its name, and its options beside it. */
 export type OptimizerSettings =
-  | ({ readonly name: 'adamw' } & AdamOptions)
-  | ({ readonly name: 'adam' } & AdamOptions)
-  | ({ readonly name: 'lion' } & LionOptions)
-  | ({ readonly name: 'rmsprop' } & RmspropOptions)
-  | ({ readonly name: 'sgd' } & SgdOptions);
+  | ({
+      /** Name of the optimizer. */
+      readonly name: 'adamw';
+    } & AdamOptions)
+  | ({
+      /** Name of the optimizer. */
+      readonly name: 'adam';
+    } & AdamOptions)
+  | ({
+      /** Name of the optimizer. */
+      readonly name: 'lion';
+    } & LionOptions)
+  | ({
+      /** Name of the optimizer. */
+      readonly name: 'rmsprop';
+    } & RmspropOptions)
+  | ({
+      /** Name of the optimizer. */
+      readonly name: 'sgd';
+    } & SgdOptions);
 
 /** {@link OptimizerSettings}, or the name alone. */
 export type OptimizerChoice = OptimizerSettings | OptimizerSettings['name'];

@@ -20,15 +20,36 @@ export interface WarmUpField {
 /** A schedule as data: its name, and its options beside it. */
 export type ScheduleSettings = WarmUpField &
   (
-    | { readonly name: 'constant' }
-    | { readonly name: 'cosine'; readonly floor?: number | undefined }
-    | ({ readonly name: 'one-cycle' } & OneCycleOptions)
     | {
-        readonly name: 'polynomial';
-        readonly power?: number | undefined;
+        /** Name of the schedule. */
+        readonly name: 'constant';
+      }
+    | {
+        /** Name of the schedule. */
+        readonly name: 'cosine';
+        /** Factor that it ends at; 0 by default. */
         readonly floor?: number | undefined;
       }
-    | { readonly name: 'step'; readonly epochs: readonly number[]; readonly factor?: number | undefined }
+    | ({
+        /** Name of the schedule. */
+        readonly name: 'one-cycle';
+      } & OneCycleOptions)
+    | {
+        /** Name of the schedule. */
+        readonly name: 'polynomial';
+        /** Power of what is left of the run; 1 by default. */
+        readonly power?: number | undefined;
+        /** Factor that it ends at; 0 by default. */
+        readonly floor?: number | undefined;
+      }
+    | {
+        /** Name of the schedule. */
+        readonly name: 'step';
+        /** Epochs before which the rate drops. */
+        readonly epochs: readonly number[];
+        /** Factor at each of them; 0.1 by default. */
+        readonly factor?: number | undefined;
+      }
   );
 
 /** {@link ScheduleSettings}, or the name alone. */

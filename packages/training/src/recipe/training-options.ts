@@ -140,7 +140,12 @@ export const trainingFields: TrainingFields = {
  */
 export const trainingRule: readonly [
   (settings: Pick<TrainingSettings, 'patience' | 'validation'>) => boolean,
-  { readonly message: string; readonly path: PropertyKey[] },
+  {
+    /** What it says when it is broken. */
+    readonly message: string;
+    /** Field it is about. */
+    readonly path: PropertyKey[];
+  },
 ] = [
   ({ patience, validation }) => patience === undefined || validation !== undefined,
   { message: 'needs "validation": a share of the samples to tell by what is better', path: ['patience'] },
