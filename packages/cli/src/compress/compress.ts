@@ -18,7 +18,7 @@ import { type Candidate, planCandidates } from './candidates.ts';
 import { writeResult } from './output.ts';
 import { outputTraits } from './output-traits.ts';
 import type { CandidateResult, CompressReport, Limits, PassSummary } from './report.ts';
-import { isSlower, rankCandidates, refusalOf } from './select.ts';
+import { mayBeSlower, rankCandidates, refusalOf } from './select.ts';
 
 /** What {@link compressFile} is asked for. */
 export interface CompressOptions extends RunOptions {
@@ -180,7 +180,7 @@ async function confirm(
       const index = results.indexOf(best);
       const confirmed: CandidateResult = { ...best, latency };
       results[index] = confirmed;
-      if (options.objective === 'size' || !isSlower(latency)) return confirmed;
+      if (options.objective === 'size' || !mayBeSlower(latency)) return confirmed;
     } finally {
       await executable.dispose();
     }

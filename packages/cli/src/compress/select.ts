@@ -1,11 +1,8 @@
 import type { Objective } from '../options.ts';
 import type { CandidateResult, DriftFigures, LatencyChange, Limits } from './report.ts';
 
-/**
- * Noise that a paired measurement on a busy machine leaves: a result is called slower only when its whole
- * confidence interval lies below 1, or its median below this.
- */
-export const SLOWER_BELOW = 0.98;
+/** A candidate whose median lies below this is not chosen, even where its interval reaches beyond 1. */
+const SLOWER_BELOW = 0.98;
 
 /** Gains closer than this are taken as equal: measurements do not tell them apart. */
 const TIE = 0.03;
@@ -25,8 +22,10 @@ export function refusalOf(result: CandidateResult, objective: Objective, limits:
     if (disagrees(drift, limits.maxDrop))
       return `the best class is the same in ${((drift.top1Agreement ?? 1) * 100).toFixed(2)} % only`;
   }
-  if (objective !== 'size' && isSlower(latency)) return `it is slower: ${latency.speedup.toFixed(2)}x`;
-  return undefined;
+  if (objective === 'size' || !mayBeSlower(latency)) return undefined;
+  if (isSlower(latency)) return `it is slower: ${latency.speedup.toFixed(2)}x`;
+  const [low, high] = latency.interval;
+  return `it may be slower: ${latency.speedup.toFixed(2)}x (${low.toFixed(2)} to ${high.toFixed(2)})`;
 }
 
 /**
@@ -45,12 +44,20 @@ function disagrees({ top1Agreement, rows = 0 }: DriftFigures, maxDrop: number): 
   return differing > Math.max(1, CHANGES_PER_DROP * maxDrop * rows);
 }
 
-/** Whether a measured latency is worse than the original's by more than noise. */
-export function isSlower(latency: {
+/** Whether a model is slower beyond noise: the whole confidence interval of its speedup lies below 1. */
+export function isSlower({ interval }: { readonly interval: readonly [number, number] }): boolean {
+  return interval[1] < 1;
+}
+
+/**
+ * Whether a candidate must be taken for slower than the original: it is, or its median is and the interval is too wide
+ * to tell. That is no finding, but reason enough not to choose it.
+ */
+export function mayBeSlower(latency: {
   readonly speedup: number;
   readonly interval: readonly [number, number];
 }): boolean {
-  return latency.interval[1] < 1 || latency.speedup < SLOWER_BELOW;
+  return isSlower(latency) || latency.speedup < SLOWER_BELOW;
 }
 
 /**

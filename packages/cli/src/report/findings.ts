@@ -45,10 +45,7 @@ function gains({ smaller, gain, speedups }: Comparison): boolean {
   );
 }
 
-/**
- * What a step cost against the one it came from. Beside the original a step is slower by the rule of a compression;
- * beside another step both were measured, each with its own noise, and only a whole interval below 1 tells.
- */
+/** What a step cost against the one it came from. A measured speedup tells only by its whole interval. */
 function costsOf(step: StepSummary, parent: StepSummary, report: RunReport, summary: RunSummary): Finding[] {
   const { name } = step;
   const comparison = compareSteps(step, parent);
@@ -59,10 +56,7 @@ function costsOf(step: StepSummary, parent: StepSummary, report: RunReport, summ
     const text = `is ${formatRatio(1 / smaller)} as large as ${beside}: ${formatBytes(step.bytes.mean)}`;
     found.push({ step: name, kind: 'larger', text });
   }
-  const slower = speedups.filter(
-    ({ ratio, interval }) =>
-      (parent.name === ORIGINAL && isSlower({ speedup: ratio, interval })) || interval[1] < 1,
-  );
+  const slower = speedups.filter(isSlower);
   if (slower.length > 0) {
     const where = slower.map((speedup) => `${speedupWords(speedup)} at batch ${speedup.batch}`);
     found.push({ step: name, kind: 'slower', text: `is slower than ${beside}: ${listed(where)}` });

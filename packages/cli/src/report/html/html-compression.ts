@@ -1,5 +1,5 @@
 import type { CandidateResult, CompressReport } from '../../compress/report.ts';
-import { isSlower, refusalOf } from '../../compress/select.ts';
+import { isSlower, mayBeSlower, refusalOf } from '../../compress/select.ts';
 import { formatBytes, formatMilliseconds, formatNumber, formatRatio } from '../../terminal/format.ts';
 import { groupSkips } from '../../terminal/skips.ts';
 import { counted, signed } from '../run-words.ts';
@@ -131,7 +131,8 @@ function plots(drawing: Drawing, report: CompressReport): Html {
 /** Why a candidate was not chosen, in a word or two. */
 function verdictOf(result: CandidateResult, { objective, limits }: CompressReport): string {
   if (result.failure !== undefined) return 'no result';
-  if (result.latency !== undefined && isSlower(result.latency)) return 'slower';
+  if (result.latency !== undefined && mayBeSlower(result.latency))
+    return isSlower(result.latency) ? 'slower' : 'may be slower';
   if (result.size !== undefined && result.size.ratio < 1) return 'larger';
   return refusalOf(result, objective, limits) === undefined ? 'not as good' : 'outside the limits';
 }
