@@ -193,7 +193,7 @@ export type {
   Preservation,
 } from './pass/pass.ts';
 export { createPassContext, type PassResources, passContextIn } from './pass/pass-context.ts';
-export { type AnyPass, definePlugin, type Plugin, stepOf } from './pass/plugin.ts';
+export { type AnyPass, definePlugin, type Plugin } from './pass/plugin.ts';
 export {
   type DriftCheck,
   type Metric,

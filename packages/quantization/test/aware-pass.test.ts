@@ -6,7 +6,6 @@ import {
   GraphBuilder,
   type Model,
   optimize,
-  stepOf,
   Tensor,
 } from '@lithe/core';
 import { evaluateModel, referenceBackend } from '@lithe/core/reference';
@@ -195,7 +194,7 @@ describe('quantization/aware-training', () => {
       { ...options, patience: 2 },
       { ...options, unknown: 1 },
     ];
-    for (const item of wrong) expect(() => stepOf(quantizationAwareTraining, item)).toThrow(invalid);
+    for (const item of wrong) expect(() => quantizationAwareTraining.from(item)).toThrow(invalid);
     await expect(run({ teacher: 'nobody' })).rejects.toThrow(/nobody/);
     await expect(optimize(float, [quantizationAwareTraining(options)], { backend })).rejects.toThrow(
       expect.objectContaining({ code: 'PASS_NEEDS' }),

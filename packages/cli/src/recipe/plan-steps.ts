@@ -1,5 +1,4 @@
 import type { AnyPass, PassNeed, PassStep } from '@lithe/core';
-import { stepOf } from '@lithe/core';
 import type { DocumentPath, RecipeProblem } from './document.ts';
 import { jsonSchemaOf, problemsOf, unknownText } from './issues.ts';
 import type { RecipeFile } from './read-recipe.ts';
@@ -173,5 +172,5 @@ function passStep(
     problems.push(...problemsOf(result.issues, document, ['steps', index, 'with'], jsonSchemaOf(options)));
     return undefined;
   }
-  return stepOf(pass, entry.with);
+  return pass.from(entry.with);
 }

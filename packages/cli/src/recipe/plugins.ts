@@ -107,12 +107,13 @@ function passesOf(module: PluginModule): readonly AnyPass[] | string {
 
 function isPass(pass: unknown): pass is AnyPass {
   if (typeof pass !== 'function' || !('spec' in pass) || !isObject(pass.spec)) return false;
+  if (!('from' in pass) || typeof pass.from !== 'function') return false;
   const { name, version, options, preserves } = pass.spec;
   return (
     typeof name === 'string' &&
     /^[^/@\s]+\/[^/@\s]+$/.test(name) &&
     Number.isSafeInteger(version) &&
-    typeof preserves === 'string' &&
+    (typeof preserves === 'string' || typeof preserves === 'function') &&
     (isObject(options) || typeof options === 'function') &&
     '~standard' in options
   );

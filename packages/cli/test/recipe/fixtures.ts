@@ -80,17 +80,16 @@ const schema = (rules) => ({
   },
 });
 
-const definePass = (spec) =>
-  Object.assign(
-    (options = {}) => {
-      const { value } = spec.options['~standard'].validate(options);
-      return {
-        name: spec.name, version: spec.version, summary: spec.summary, options: value, needs: spec.needs ?? [],
-        preserves: spec.preserves, requires: [], ensures: [], run: (draft, context) => spec.run(draft, value, context),
-      };
-    },
-    { spec },
-  );
+const definePass = (spec) => {
+  const from = (options = {}) => {
+    const { value } = spec.options['~standard'].validate(options);
+    return {
+      name: spec.name, version: spec.version, summary: spec.summary, options: value, needs: spec.needs ?? [],
+      preserves: spec.preserves, requires: [], ensures: [], run: (draft, context) => spec.run(draft, value, context),
+    };
+  };
+  return Object.assign((options) => from(options), { spec, from });
+};
 
 async function change(draft, formula) {
   const applied = [];

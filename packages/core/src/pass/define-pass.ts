@@ -37,13 +37,14 @@ function describeIssue(issue: StandardSchemaV1.Issue): string {
  * ```
  */
 export function definePass<Input, Output>(spec: PassSpec<Input, Output>): Pass<Input, Output> {
-  const make = (options?: Input): PassStep => {
+  const from = (options?: unknown): PassStep => {
     const result = spec.options['~standard'].validate(options ?? {});
     if (result instanceof Promise)
       throw errors.optionsInvalid(`pass "${spec.name}"`, ['The schema must validate synchronously.']);
     if (result.issues !== undefined)
       throw errors.optionsInvalid(`pass "${spec.name}"`, result.issues.map(describeIssue));
     const { value } = result;
+    const { preserves } = spec;
     return {
       name: spec.name,
       version: spec.version,
@@ -51,13 +52,13 @@ export function definePass<Input, Output>(spec: PassSpec<Input, Output>): Pass<I
       options: value,
       needs: spec.needs ?? [],
       models: spec.models?.(value) ?? [],
-      preserves: spec.preserves,
+      preserves: typeof preserves === 'function' ? preserves(value) : preserves,
       requires: spec.requires ?? [],
       ensures: spec.ensures ?? [],
       run: async (draft, context) => spec.run(draft, value, context),
     };
   };
-  return Object.assign(make, { spec });
+  return Object.assign((options?: Input): PassStep => from(options), { spec, from });
 }
 
 /** The Standard Schema interface, under a shorter name, for passes that write their schema by hand. */

@@ -69,8 +69,8 @@ export interface PassSpec<Input, Output> {
    * there is refused before anything runs. None by default.
    */
   models?: ((options: Output) => readonly string[]) | undefined;
-  /** How much it may change results. */
-  readonly preserves: Preservation;
+  /** How much it may change results, where that depends on its options as a function of them. */
+  readonly preserves: Preservation | ((options: Output) => Preservation);
   /** What must hold before it runs. */
   readonly requires?: readonly Invariant[] | undefined;
   /** What holds after it. */
@@ -107,6 +107,8 @@ export interface PassStep {
 export interface Pass<Input, Output> {
   /** Makes a step. Throws OPTIONS_INVALID when the options do not fit the schema. */
   (options?: Input): PassStep;
+  /** The same for options that are data, from a recipe: nothing but the schema says whether they fit. */
+  from(options?: unknown): PassStep;
   /** How it was defined. */
   readonly spec: PassSpec<Input, Output>;
 }

@@ -10,7 +10,6 @@ import {
   type PassContext,
   ReportBuilder,
   type StandardOptions,
-  stepOf,
 } from '../index.ts';
 
 const numbered: StandardOptions<{ to?: number }, { to: number }> = {
@@ -49,8 +48,8 @@ it('makes steps from data, checked by the schema of the pass', () => {
   const pass = looking(() => Promise.resolve());
   const plugin = definePlugin({ name: 'test', passes: [pass] });
   const [listed] = plugin.passes;
-  expect(listed && stepOf(listed, { to: 3 }).options).toEqual({ to: 3 });
-  expect(() => listed && stepOf(listed, { to: 'three' })).toThrow(
+  expect(listed?.from({ to: 3 }).options).toEqual({ to: 3 });
+  expect(() => listed?.from({ to: 'three' })).toThrow(
     expect.objectContaining({ code: 'OPTIONS_INVALID' }) as Error,
   );
 });
@@ -110,4 +109,17 @@ it('tells from the options of a step which models it will ask for', () => {
   });
   expect(taught({ teacher: 'large' }).models).toEqual(['large']);
   expect(looking(() => Promise.resolve())().models).toEqual([]);
+});
+
+it('lets options decide how much a pass may change', () => {
+  const pass = definePass({
+    name: 'test/careful',
+    version: 1,
+    summary: 'Is careful by 1.',
+    options: numbered,
+    preserves: ({ to }) => (to === 1 ? 'bitwise' : 'accuracy'),
+    run: () => new ReportBuilder().build(),
+  });
+  expect(pass().preserves).toBe('bitwise');
+  expect(pass.from({ to: 2 }).preserves).toBe('accuracy');
 });

@@ -4,8 +4,12 @@ import type { PassNeed, PassStep, Preservation } from './pass.ts';
 
 /** A pass of any options, as a list of passes holds it: `definePass` makes them. */
 export interface AnyPass {
-  /** Makes a step; {@link stepOf} calls it with options that are not known before run time. */
-  (options?: never): PassStep;
+  /**
+   * Makes a step from options that are data.
+   *
+   * @throws {LitheError} OPTIONS_INVALID when they do not fit the schema
+   */
+  from(options?: unknown): PassStep;
   /** How it was defined. */
   readonly spec: {
     /** `namespace/name`. */
@@ -19,7 +23,7 @@ export interface AnyPass {
     /** What it needs from the context. */
     readonly needs?: readonly PassNeed[] | undefined;
     /** How much it may change results. */
-    readonly preserves: Preservation;
+    readonly preserves: Preservation | ((options: never) => Preservation);
   };
 }
 
@@ -65,13 +69,4 @@ export function definePlugin(plugin: Plugin): Plugin {
     );
   }
   return plugin;
-}
-
-/**
- * A step of a pass whose options are data, from a recipe: the pass's schema checks them.
- *
- * @throws {LitheError} OPTIONS_INVALID when they do not fit
- */
-export function stepOf(pass: AnyPass, options?: unknown): PassStep {
-  return (pass as unknown as (options?: unknown) => PassStep)(options);
 }

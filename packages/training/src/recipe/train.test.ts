@@ -6,7 +6,6 @@ import {
   type Model,
   type OptimizeOptions,
   optimize,
-  stepOf,
   Tensor,
 } from '@lithe/core';
 import { evaluateModel, referenceBackend } from '@lithe/core/reference';
@@ -40,7 +39,7 @@ async function run(
   options: object,
   more: OptimizeOptions = {},
 ): Promise<Awaited<ReturnType<typeof optimize>>> {
-  return await optimize(await small(), [stepOf(train, options)], {
+  return await optimize(await small(), [train.from(options)], {
     backend: referenceBackend(),
     trainingData: samples,
     seed: 1,
@@ -207,7 +206,7 @@ describe('training/train', () => {
     ['patience without a validation share', { ...basic, patience: 2 }, /validation/],
     ['no learning rate', { epochs: 1 }, /learningRate/],
   ])('refuses %s', (_, options, message) => {
-    expect(() => stepOf(train, options)).toThrow(message);
+    expect(() => train.from(options)).toThrow(message);
   });
 
   it('refuses data that does not fit, in words', async () => {

@@ -236,41 +236,6 @@ async function absorbAll(
   report.metric('absorbedChannels', channels, 'channels');
 }
 
-const pass: Pass<CrossLayerEqualizationOptions, CrossLayerEqualizationSettings> = definePass({
-  name: NAME,
-  version: 1,
-  summary:
-    'Balances the ranges of channels between consecutive layers, so that one scale per tensor serves all.',
-  options: schema,
-  preserves: 'numerics',
-  requires: [opsetAtLeast(18)],
-  run: async (draft, settings, context) => {
-    const report = new ReportBuilder();
-    const { signal } = context;
-    await inferShapes(draft, { opset: context.opset, signal, strict: false });
-    const paths = await withoutClips(draft, pathsOf(draft, report), settings, { context, report });
-    const layers = await cellsOf(paths, signal);
-    const pairs = paths.map(({ from, to, repeat }) => ({
-      from: layers.get(from.node) as EqualizedLayer,
-      to: layers.get(to.node) as EqualizedLayer,
-      repeat,
-    }));
-    const { factors, sweeps } = equalize(pairs, { sweeps: settings.sweeps, tolerance: TOLERANCE });
-    await applyFactors(paths, factors, signal);
-    for (const { from, to, clips } of paths) {
-      report.apply(`equalize "${from.node.name}" with "${to.node.name}"`);
-      for (const clip of clips) report.apply(`make Clip "${clip.name}" a Relu`);
-    }
-    if (settings.absorbHighBias && paths.length > 0) {
-      const equalized = new Set(paths.map(({ from }) => from.node));
-      await absorbAll(draft, equalized, settings, { context, report });
-    }
-    report.metric('pairs', paths.length, 'pairs');
-    report.metric('sweeps', sweeps, 'sweeps');
-    return report.build();
-  },
-});
-
 /**
  * Cross-layer equalization of a float model, to be run before quantization: the ranges of the weights at each channel
  * between two layers are made equal by a factor that the first layer is divided and the second multiplied by. Results
@@ -292,11 +257,37 @@ const pass: Pass<CrossLayerEqualizationOptions, CrossLayerEqualizationSettings> 
  * ```
  */
 export const crossLayerEqualization: Pass<CrossLayerEqualizationOptions, CrossLayerEqualizationSettings> =
-  Object.assign(
-    (options?: CrossLayerEqualizationOptions) => {
-      const step = pass(options);
-      const { clip, absorbHighBias: absorbs } = step.options as CrossLayerEqualizationSettings;
-      return clip === 'relu' || absorbs ? { ...step, preserves: 'accuracy' as const } : step;
+  definePass({
+    name: NAME,
+    version: 1,
+    summary:
+      'Balances the ranges of channels between consecutive layers, so that one scale per tensor serves all.',
+    options: schema,
+    preserves: ({ clip, absorbHighBias }) => (clip === 'relu' || absorbHighBias ? 'accuracy' : 'numerics'),
+    requires: [opsetAtLeast(18)],
+    run: async (draft, settings, context) => {
+      const report = new ReportBuilder();
+      const { signal } = context;
+      await inferShapes(draft, { opset: context.opset, signal, strict: false });
+      const paths = await withoutClips(draft, pathsOf(draft, report), settings, { context, report });
+      const layers = await cellsOf(paths, signal);
+      const pairs = paths.map(({ from, to, repeat }) => ({
+        from: layers.get(from.node) as EqualizedLayer,
+        to: layers.get(to.node) as EqualizedLayer,
+        repeat,
+      }));
+      const { factors, sweeps } = equalize(pairs, { sweeps: settings.sweeps, tolerance: TOLERANCE });
+      await applyFactors(paths, factors, signal);
+      for (const { from, to, clips } of paths) {
+        report.apply(`equalize "${from.node.name}" with "${to.node.name}"`);
+        for (const clip of clips) report.apply(`make Clip "${clip.name}" a Relu`);
+      }
+      if (settings.absorbHighBias && paths.length > 0) {
+        const equalized = new Set(paths.map(({ from }) => from.node));
+        await absorbAll(draft, equalized, settings, { context, report });
+      }
+      report.metric('pairs', paths.length, 'pairs');
+      report.metric('sweeps', sweeps, 'sweeps');
+      return report.build();
     },
-    { spec: pass.spec },
-  );
+  });
