@@ -151,8 +151,7 @@ export class WorkerClient {
         `its worker was given up, because a cancelled run went on for more than ${graceMilliseconds} ms. Compile the model again.`,
       );
     }, graceMilliseconds);
-    // In Node a timer is an object and keeps the process alive; in a browser it is a number.
-    (timer as unknown as { unref?: () => void }).unref?.();
+    letGo(timer);
     this.#abandoned.set(id, () => clearTimeout(timer));
     this.#hold();
     waiting.reject(signal.reason);
@@ -179,4 +178,10 @@ export class WorkerClient {
   #hold(): void {
     this.#channel?.hold(this.#waiting.size > 0 || this.#isAwaited);
   }
+}
+
+/** In Node a timer is an object and keeps the process alive; in a browser it is a number. */
+function letGo(timer: unknown): void {
+  if (typeof timer !== 'object' || timer === null || !('unref' in timer)) return;
+  if (typeof timer.unref === 'function') timer.unref();
 }

@@ -22,7 +22,7 @@ interface PageJob {
 
 /** Runs in the page. Rounds are interleaved, so that what slows the machine slows all alike. */
 async function timeInPage(job: PageJob): Promise<readonly PageLatency[]> {
-  const { ort } = globalThis as unknown as { ort: typeof import('onnxruntime-web') };
+  const { ort } = globalThis as typeof globalThis & { ort: typeof import('onnxruntime-web') };
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = 'error';
   const feeds: Record<string, InstanceType<typeof ort.Tensor>> = {};

@@ -146,7 +146,7 @@ export class GraphBuilder {
     attributes: CallAttributes<S> = {},
     options: BuilderNodeOptions = {},
   ): readonly Value[] {
-    return this.#add(def as unknown as AnyOpDef, inputs, attributes, options);
+    return this.#add(def, inputs, attributes, options);
   }
 
   /**

@@ -39,7 +39,7 @@ export class OpSet {
 
   /** A new set with more operators. */
   with<S extends AttributeSpecs>(...definitions: readonly OpDef<string, S>[]): OpSet {
-    return new OpSet([...this.#defs.values(), ...(definitions as unknown as readonly AnyOpDef[])]);
+    return new OpSet([...this.#defs.values(), ...definitions]);
   }
 
   /** All definitions. */

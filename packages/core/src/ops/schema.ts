@@ -1,3 +1,4 @@
+import { invariant } from '../errors/catalogue.ts';
 import type { Graph } from '../ir/graph.ts';
 import type { ValueType } from '../ir/types.ts';
 import { type AttributeSpec, type AttributeSpecs, type AttributesOf, attr } from '../op/attributes.ts';
@@ -142,12 +143,8 @@ function dtypesOf(words: string): readonly DType[] {
 function parametersOf(text: string, types: Readonly<Record<string, string>>): readonly ParameterSpec[] {
   if (text === '') return [];
   return text.split(' ').map((item) => {
-    const [, name, type, mark] = /^(\w+):(\w+)(\?|\*\*|\*)?$/.exec(item) as unknown as [
-      string,
-      string,
-      string,
-      string | undefined,
-    ];
+    const [, name, type, mark] = /^(\w+):(\w+)(\?|\*\*|\*)?$/.exec(item) ?? [];
+    invariant(name !== undefined && type !== undefined, `"${item}" is no parameter`);
     const words = types[type];
     return {
       name,

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { errors } from '@lithe/core';
@@ -162,9 +163,11 @@ export class BrowserHost {
     this.#server.hold(held);
     if (held) this.#child.ref();
     else this.#child.unref();
-    const stream = this.#child.stderr as unknown as { ref(): void; unref(): void } | null;
-    if (held) stream?.ref();
-    else stream?.unref();
+    // The end of a pipe is a socket, which keeps the process alive as well.
+    const { stderr } = this.#child;
+    if (!(stderr instanceof Socket)) return;
+    if (held) stderr.ref();
+    else stderr.unref();
   }
 
   #withOutput(reason: string): string {
