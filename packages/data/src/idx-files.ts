@@ -1,4 +1,4 @@
-import { type Batch, elementsOf, errors, formatShape, type Tensor } from '@lithe/core';
+import { type Batch, concatRows, elementsOf, errors, formatShape, sliceRows, type Tensor } from '@lithe/core';
 import type { DataFile, DataLimits } from './byte-source.ts';
 import { castTo } from './cast.ts';
 import { openIdx } from './idx.ts';
@@ -58,19 +58,20 @@ export async function idxDataset(
     throw errors.dataInvalid(classes.name, `it has shape ${formatShape(classes.shape)} for ${items} images.`);
   }
   const prepare = preparation(pixels, input, options.preprocessing);
+  // A file is opened once for all images of a batch: opening it takes longer than reading one.
+  const range = async (start: number, end: number): Promise<Batch> => {
+    const inputs = { [input.name]: prepare(await pixels.rows(start, end)) };
+    const size = end - start;
+    if (classes === undefined) return { inputs, size };
+    const label = castTo(await classes.rows(start, end), 'int64', classes.name);
+    return { inputs, targets: { label }, size };
+  };
   const dataset = indexedDataset({
     items,
     batchSize: options.batchSize,
     description,
-    item: async (index): Promise<Batch> => {
-      const inputs = { [input.name]: prepare(await pixels.rows(index, index + 1)) };
-      if (classes === undefined) return { inputs, size: 1 };
-      return {
-        inputs,
-        targets: { label: castTo(await classes.rows(index, index + 1), 'int64', classes.name) },
-        size: 1,
-      };
-    },
+    item: (index) => range(index, index + 1),
+    range,
   });
   const batch = input.shape?.[0];
   return typeof batch === 'number' ? fixBatch(dataset, batch) : dataset;
@@ -102,12 +103,12 @@ function pair(
   return { images, labels: labels[0] };
 }
 
-/** A function that turns one row of pixels, `[1, H, W]`, into a batch of one. */
+/** A function that turns rows of pixels, `[N, H, W]`, into a batch. */
 function preparation(
   pixels: ArrayFile,
   input: InputSpec,
   given: PreprocessingInput | undefined,
-): (row: Tensor) => Tensor {
+): (rows: Tensor) => Tensor {
   const [, height = 1, width = 1] = pixels.shape;
   const sample = input.shape?.slice(1);
   const isImage = input.shape?.length === 4;
@@ -130,13 +131,22 @@ function preparation(
         dtype: input.dtype === 'uint8' ? 'uint8' : 'float32',
         ...given,
       });
-  return (row) => {
+  const prepared = (row: Tensor): Tensor => {
     const grey = row.bytes;
     const rgb = new Uint8Array(3 * grey.length);
-    for (let index = 0; index < grey.length; index++) rgb.fill(grey[index]!, 3 * index, 3 * index + 3);
+    for (let index = 0, to = 0; index < grey.length; index++) {
+      const level = grey[index]!;
+      rgb[to++] = level;
+      rgb[to++] = level;
+      rgb[to++] = level;
+    }
     const tensor = preprocessImage({ width, height, rgb }, config);
     return isImage
       ? tensor
       : tensor.reshape([1, ...((sample as readonly number[] | undefined) ?? [height, width])]);
   };
+  return (rows) =>
+    concatRows(
+      Array.from({ length: rows.shape[0] ?? 0 }, (_, row) => prepared(sliceRows(rows, row, row + 1))),
+    );
 }

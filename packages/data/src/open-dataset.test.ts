@@ -197,6 +197,31 @@ describe('IDX pairs', () => {
     await expect(openDataset([images], [input('x', ['N', 7])])).rejects.toThrow(invalid);
   });
 
+  it('are read a batch at a time, for each reading opens the file', async () => {
+    const ranges: (readonly [number, number])[] = [];
+    const { source } = labels;
+    const counted: DataFile = {
+      ...labels,
+      source: {
+        ...source,
+        read: (start, end) => {
+          ranges.push([start, end]);
+          return source.read(start, end);
+        },
+      },
+    };
+    const data = await openDataset([images, counted], [input('x', ['N', 1, 4, 5])], { batchSize: 2 });
+    ranges.length = 0;
+    const one = await read(data);
+    expect(one.map(({ size }) => size)).toEqual([2, 1]);
+    expect(one.map(({ targets }) => targets?.['label'])).toEqual([i64(7, 1), i64(9)]);
+    // Behind the 8 bytes of the header.
+    expect(ranges).toEqual([
+      [8, 10],
+      [10, 11],
+    ]);
+  });
+
   it('that are several need to be told apart', async () => {
     const files = [images, labels, { ...images, path: 't10k-images-idx3-ubyte.gz' }];
     await expect(openDataset(files, [input('x', ['N', 1, 4, 5])])).rejects.toThrow(invalid);
