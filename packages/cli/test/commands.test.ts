@@ -63,6 +63,8 @@ describe('lithe', () => {
       ['inspect', models.classifier, '--nonsense'],
       ['compress', models.classifier, '--target', 'toaster'],
       ['compress', models.classifier, '--max-drop', 'much'],
+      // Five rounds have no 95 % interval.
+      ['bench', models.classifier, ...classifierShape, '--rounds', '5'],
       ['compress', models.classifier, '--shape', 'x:1x3'],
       ['compress', models.classifier, '--shape', 'y=1x3x48x192'],
       ['compress', models.classifier],

@@ -14,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), 'lithe-prune-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string): string => join(folder, name);
 const shape = ['--shape', 'x=1x3x48x96'];
-const quick = ['--rounds', '2', '--samples', '2'];
+const quick = ['--rounds', '6', '--samples', '2'];
 
 function normal(dims: readonly number[], seed: number): Tensor<'float32'> {
   const rng = createRng(seed);
@@ -53,7 +53,7 @@ describe('lithe prune', () => {
 
   it('measures candidates for a latency, and goes on from its journal', async () => {
     const journal = at('search.jsonl');
-    const args = ['--target-latency', '0.9x', '--dry-run', '--json', '--rounds', '1', '--journal', journal];
+    const args = ['--target-latency', '0.9x', '--dry-run', '--json', '--rounds', '6', '--journal', journal];
     const first = await lithe('prune', models.classifier, ...shape, ...args);
     const result = JSON.parse(first.out) as PruneResult;
     expect(result.trials.length).toBeGreaterThan(0);
