@@ -1,8 +1,7 @@
-import { errors, inverseFactor } from '@lithe/core';
+import { errors, inverseFactor, subtractProduct } from '@lithe/core';
 import type { ParsedPattern } from './pattern.ts';
 import { keepAllBut, keepNOfM } from './select-weights.ts';
 import type { ScoredWeight, SolvedWeight, SparsityCriterion, SparsityRequest } from './sparsity-criterion.ts';
-import { PANEL, subtractRows } from './subtract-rows.ts';
 
 /** Options of {@link sparseGpt}. */
 export interface SparseGptOptions {
@@ -131,20 +130,25 @@ async function eliminate(
         }
       }
     }
-    for (let row = 0; row < rows; row++)
-      subtractRows({
-        target: weights,
-        targetAt: row * inputs + end,
-        length: inputs - end,
-        factors: errorsOf,
-        factorsAt: row * width,
-        depth: width,
-        rows: upper,
-        rowsAt: start * inputs + end,
-        stride: inputs,
-      });
+    subtractProduct({
+      target: weights,
+      targetAt: end,
+      targetStride: inputs,
+      left: errorsOf,
+      leftAt: 0,
+      leftStride: width,
+      right: upper,
+      rightAt: start * inputs + end,
+      rightStride: inputs,
+      rows,
+      depth: width,
+      columns: inputs - end,
+    });
   }
 }
+
+/** Rows of the Hessian that are read again while they are in the cache. */
+const PANEL = 48;
 
 /** `tr(D H D')` of changed weights. */
 function quadraticError(
@@ -154,18 +158,20 @@ function quadraticError(
 ): number {
   const product = new Float64Array(rows * inputs);
   for (let panel = 0; panel < inputs; panel += PANEL)
-    for (let row = 0; row < rows; row++)
-      subtractRows({
-        target: product,
-        targetAt: row * inputs,
-        length: inputs,
-        factors: change,
-        factorsAt: row * inputs + panel,
-        depth: Math.min(PANEL, inputs - panel),
-        rows: hessian,
-        rowsAt: panel * inputs,
-        stride: inputs,
-      });
+    subtractProduct({
+      target: product,
+      targetAt: 0,
+      targetStride: inputs,
+      left: change,
+      leftAt: panel,
+      leftStride: inputs,
+      right: hessian,
+      rightAt: panel * inputs,
+      rightStride: inputs,
+      rows,
+      depth: Math.min(PANEL, inputs - panel),
+      columns: inputs,
+    });
   let total = 0;
   for (let index = 0; index < product.length; index++) total -= product[index]! * change[index]!;
   return total;
