@@ -14,18 +14,29 @@ function dot(a: Float64Array, aAt: number, bAt: number, length: number): number 
   return p < length ? even + odd + a[aAt + p]! * a[bAt + p]! : even + odd;
 }
 
-/** The dots of rows `i..i+3` with row `j`, below the diagonal: four sums share the reads of one row. */
-function dots(a: Float64Array, iAt: number, stride: number, jAt: number, length: number): Float64Array {
-  let [s0, s1, s2, s3] = [0, 0, 0, 0];
-  const [i1, i2, i3] = [iAt + stride, iAt + 2 * stride, iAt + 3 * stride];
+/**
+ * Takes from four elements of column j, in rows `i..i+3`, the dots of these rows with row j: four sums share the reads of
+ * one row.
+ */
+function subtractDots(a: Float64Array, i: number, j: number, size: number, length: number): void {
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  const i0 = i * size;
+  const [i1, i2, i3] = [i0 + size, i0 + 2 * size, i0 + 3 * size];
+  const jAt = j * size;
   for (let p = 0; p < length; p++) {
     const x = a[jAt + p]!;
-    s0 += a[iAt + p]! * x;
+    s0 += a[i0 + p]! * x;
     s1 += a[i1 + p]! * x;
     s2 += a[i2 + p]! * x;
     s3 += a[i3 + p]! * x;
   }
-  return Float64Array.of(s0, s1, s2, s3);
+  a[i0 + j]! -= s0;
+  a[i1 + j]! -= s1;
+  a[i2 + j]! -= s2;
+  a[i3 + j]! -= s3;
 }
 
 /**
@@ -42,10 +53,7 @@ export function cholesky(a: Float64Array, size: number): boolean {
     // Rows of the panel, less what the columns before it explain.
     for (let j = from; j < to; j++) {
       let i = j;
-      for (; i + 4 <= size; i += 4) {
-        const sums = dots(a, i * size, size, j * size, from);
-        for (let k = 0; k < 4; k++) a[(i + k) * size + j]! -= sums[k]!;
-      }
+      for (; i + 4 <= size; i += 4) subtractDots(a, i, j, size, from);
       for (; i < size; i++) a[i * size + j]! -= dot(a, i * size, j * size, from);
     }
     for (let j = from; j < to; j++) {
