@@ -38,9 +38,9 @@ export interface DistilSettings extends TrainingSettings {
 
 const model = z.string().min(1);
 const teachers = z.preprocess(
-  (value) => (typeof value === 'string' ? [value] : value),
+  (value: string | readonly string[]) => (typeof value === 'string' ? [value] : value),
   z.array(model).min(1),
-) as unknown as z.ZodType<readonly string[], string | readonly string[]>;
+);
 
 /** The schema of {@link DistilOptions}. */
 export const distilSchema: z.ZodType<DistilSettings, DistilOptions> = z

@@ -127,6 +127,6 @@ const names = terms.map(({ shape }) => shape.loss.value);
 
 /** The schema of {@link TermChoice}. */
 export const termSchema: z.ZodType<TermSettings, TermChoice> = z.preprocess(
-  (value) => (typeof value === 'string' ? { loss: value } : value),
+  (value: TermChoice) => (typeof value === 'string' ? { loss: value } : value),
   z.discriminatedUnion('loss', terms, { error: () => `expected one of ${names.join(', ')}` }),
-) as unknown as z.ZodType<TermSettings, TermChoice>;
+);

@@ -70,7 +70,10 @@ export type AugmentationChoice =
 
 const input = { input: z.string().optional() };
 const filled = { ...input, fill: z.number().optional() };
-const orNumber = (field: string, schema: z.ZodType): z.ZodType =>
+const orNumber = <Output>(
+  field: string,
+  schema: z.ZodType<Output>,
+): z.ZodOptional<z.ZodType<Output, unknown>> =>
   z.preprocess((value) => (typeof value === 'number' ? { [field]: value } : value), schema).optional();
 
 const fields = z
@@ -93,9 +96,9 @@ const fields = z
 
 /** The schema of one {@link AugmentationChoice}. */
 export const augmentationSchema: z.ZodType<AugmentationSettings, AugmentationChoice> = z.preprocess(
-  (value) => (typeof value === 'string' ? { [value]: {} } : value),
+  (value: AugmentationChoice) => (typeof value === 'string' ? { [value]: {} } : value),
   fields,
-) as unknown as z.ZodType<AugmentationSettings, AugmentationChoice>;
+);
 
 /** The augmentation that options name. */
 export function augmentationOf(

@@ -8,10 +8,7 @@ import { z } from 'zod';
 export function namedChoice<Output extends { readonly name: string }, Input>(
   choices: z.ZodType<Output>,
 ): z.ZodType<Output, Input> {
-  return z.preprocess(
-    (value) => (typeof value === 'string' ? { name: value } : value),
-    choices,
-  ) as unknown as z.ZodType<Output, Input>;
+  return z.preprocess((value: Input) => (typeof value === 'string' ? { name: value } : value), choices);
 }
 
 /** The message of a choice whose name is not known. */
