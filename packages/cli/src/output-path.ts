@@ -2,13 +2,14 @@ import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { UsageError } from './exit-codes.ts';
 
-/** A path without links; that of what does not exist yet is the path itself. */
+/** A path without links; of what does not exist yet, without those of the folders around it. */
 export async function realPath(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch {
-    // What does not exist yet is its own real path.
-    return resolve(path);
+    const whole = resolve(path);
+    const folder = dirname(whole);
+    return folder === whole ? whole : join(await realPath(folder), basename(whole));
   }
 }
 

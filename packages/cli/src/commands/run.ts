@@ -1,14 +1,16 @@
+import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { exitCodes, UsageError } from '../exit-codes.ts';
 import { parseInteger } from '../options.ts';
-import { planRecipe } from '../recipe/plan.ts';
+import { planRecipe, type RecipePlan } from '../recipe/plan.ts';
 import { summarizePlan } from '../recipe/plan-summary.ts';
 import { printPlan } from '../recipe/print-plan.ts';
 import { readRecipe } from '../recipe/read-recipe.ts';
+import { conflictOf } from '../recipe/recipe-inputs.ts';
+import { writeWhole } from '../recipe/run-folder.ts';
 import { runRecipe } from '../recipe/run-recipe.ts';
 import { recipeJsonSchema } from '../recipe/schema.ts';
 import { htmlReport } from '../report/html/html-report.ts';
-import { checkHtmlPath, writeHtmlFile } from '../report/html-file.ts';
 import { printRun } from '../report/print-run.ts';
 import type { RunReport } from '../report/run-report.ts';
 import { printJson, runCommand } from '../run-command.ts';
@@ -80,11 +82,11 @@ async function dryRun(path: string, options: RunArguments, { io }: CommandContex
 
 async function run(path: string, options: RunArguments, { io }: CommandContext): Promise<number> {
   const progress = createProgress(io, false);
-  const taken = [path];
-  if (options.report !== undefined) await checkHtmlPath(options.report, taken);
   try {
-    const report = await runRecipe(await readRecipe(path), {
-      ...planOptions(options, io.signal),
+    const plan = await planRecipe(await readRecipe(path), planOptions(options, io.signal));
+    if (options.report !== undefined) await checkReportPath(options.report, plan);
+    const report = await runRecipe(plan, {
+      signal: io.signal,
       fresh: options.fresh,
       onPhase: progress.phase,
       onProgress: progress.onProgress,
@@ -92,7 +94,8 @@ async function run(path: string, options: RunArguments, { io }: CommandContext):
     });
     progress.stop();
     if (options.report !== undefined) {
-      await writeHtmlFile(options.report, await htmlReport(report), taken);
+      await checkReportPath(options.report, plan);
+      await writeWhole(resolve(options.report), await htmlReport(report));
     }
     if (options.json === true) printJson(io, report);
     else io.out.write(printRun(report));
@@ -100,6 +103,20 @@ async function run(path: string, options: RunArguments, { io }: CommandContext):
   } finally {
     progress.stop();
   }
+}
+
+/** Neither what the recipe reads nor what else the run writes may be overwritten by the report. */
+async function checkReportPath(
+  path: string,
+  { inputs, output, runFolder, seeds }: RecipePlan,
+): Promise<void> {
+  const conflict = await conflictOf(path, [
+    ...inputs,
+    ...(output === null ? [] : [{ what: 'the output', path: output }]),
+    { what: 'report.json of the run', path: join(runFolder, 'report.json') },
+    ...seeds.map((seed) => ({ what: 'the models of the run', path: join(runFolder, `seed-${seed}`) })),
+  ]);
+  if (conflict !== undefined) throw new UsageError(`The report "${path}" ${conflict}. Name another file.`);
 }
 
 function planOptions(

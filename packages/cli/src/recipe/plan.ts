@@ -1,18 +1,15 @@
 import { basename, extname, join, resolve } from 'node:path';
-import { type Dataset, errors, isLitheError, type Model, type PassNeed, type Target } from '@lithe/core';
-import type { InputSpec } from '@lithe/data';
-import { UsageError } from '../exit-codes.ts';
-import { openInputs } from '../inputs.ts';
+import { errors, type Model, type PassNeed, type Target } from '@lithe/core';
 import type { Shapes } from '../options.ts';
 import { createTarget } from '../targets.ts';
-import { isLabelled, openData, type RecipeData, someOf } from './data-source.ts';
 import type { RecipeProblem } from './document.ts';
-import { identityOf } from './identity.ts';
 import { unknownText } from './issues.ts';
 import { type ModelSource, modelSource } from './model-source.ts';
+import { calibrationSource, type PlannedData, planData, shapesOf } from './plan-data.ts';
 import { ORIGINAL, type PlannedStep, planSteps } from './plan-steps.ts';
 import { loadPlugins } from './plugins.ts';
-import type { RecipeFile } from './read-recipe.ts';
+import { locate, type RecipeFile } from './read-recipe.ts';
+import { conflictOf, type KeptPath, recipeInputs } from './recipe-inputs.ts';
 
 /** How a recipe is planned. */
 export interface PlanOptions {
@@ -42,6 +39,12 @@ export interface RecipePlan {
   readonly source: ModelSource;
   /** The model for the first seed. */
   readonly model: Model;
+  /**
+   * What is read, and never overwritten.
+   *
+   * @internal
+   */
+  readonly inputs: readonly KeptPath[];
   /** Steps, in order. */
   readonly steps: readonly PlannedStep[];
   /** Step that others are compared with. */
@@ -55,24 +58,10 @@ export interface RecipePlan {
    *
    * @internal
    */
-  readonly data: {
-    /** To train on. */
-    readonly train: RecipeData | undefined;
-    /** For the metric. */
-    readonly test: RecipeData | undefined;
-    /** For ranges and checks. */
-    readonly calibration: RecipeData | undefined;
-    /** For latency and drift: `test`, `calibration`, or random inputs. */
-    readonly measured: Pick<RecipeData, 'data' | 'joinable'>;
-    /** Whether those are random. */
-    readonly random: boolean;
-  };
+  readonly data: PlannedData;
   /** Runtime. */
   readonly target: Target;
 }
-
-/** Samples for calibration unless the recipe says otherwise. */
-const CALIBRATION_SAMPLES = 256;
 
 /**
  * Finds everything that a recipe names, plugins, model, data, steps, and checks that it fits; runs nothing and writes
@@ -86,7 +75,7 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
   const plugins = await loadPlugins(file, options.cwd ?? process.cwd());
   const available = new Set<PassNeed>(['backend', 'target']);
   if (recipe.data.train !== undefined) available.add('training-data').add('data');
-  if (hasPath(recipe.data.calibration)) available.add('data');
+  if (calibrationSource(file) !== undefined) available.add('data');
   const planned = planSteps(file, plugins.passes, available);
   const ends = endsOf(file, planned.steps);
   const problems = [...plugins.problems, ...planned.problems, ...ends.problems, ...limitProblems(file)];
@@ -95,14 +84,13 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
   const source = modelSource(file);
   const runFolder = resolve(options.folder ?? defaultFolder(file));
   const output = recipe.output === undefined ? null : resolve(file.folder, recipe.output);
-  if (output !== null && output === source.path)
-    throw errors.recipeInvalid(file.path, [
-      {
-        ...document.placeOf(['output']),
-        message: 'The output is the model itself. Inputs are never overwritten.',
-      },
-    ]);
   const model = await locate(file, ['model'], () => source.open(seeds[0] ?? 0, options.signal));
+  const inputs = recipeInputs(file, source, model);
+  const conflict = output === null ? undefined : await conflictOf(output, inputs);
+  if (conflict !== undefined) {
+    const message = `The output ${conflict}. Inputs are never overwritten.`;
+    throw errors.recipeInvalid(file.path, [{ ...document.placeOf(['output']), message }]);
+  }
   const misfits = inputProblems(file, model, shapesOf(file));
   if (misfits.length > 0) throw errors.recipeInvalid(file.path, sorted(misfits));
   return {
@@ -111,6 +99,7 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
     seeds,
     source,
     model,
+    inputs,
     steps: planned.steps,
     baseline: recipe.baseline,
     result: ends.result,
@@ -176,53 +165,6 @@ function limitProblems({ recipe, document }: RecipeFile): RecipeProblem[] {
   return problems;
 }
 
-function hasPath(source: RecipeFile['recipe']['data']['calibration']): source is string | { path: string } {
-  return typeof source === 'string' || source?.path !== undefined;
-}
-
-async function planData(file: RecipeFile, model: Model, runFolder: string): Promise<RecipePlan['data']> {
-  const { data } = file.recipe;
-  const shapes = shapesOf(file);
-  const inputs: readonly InputSpec[] = model.graph.inputs
-    .filter((value) => value.initializer === undefined)
-    .map((value) => ({ name: value.name, dtype: value.dtype, shape: shapes[value.name] ?? value.shape }));
-  const options = { folder: file.folder, inputs, cacheFolder: join(runFolder, 'cache') };
-  const open = (
-    name: 'train' | 'test' | 'calibration',
-    source: Parameters<typeof openData>[0],
-  ): Promise<RecipeData> => locate(file, ['data', name], () => openData(source, options));
-  const train = data.train === undefined ? undefined : await open('train', data.train);
-  const test = data.test === undefined ? undefined : await open('test', data.test);
-  for (const [name, opened] of [
-    ['train', train],
-    ['test', test],
-  ] as const) {
-    if (opened === undefined || (await isLabelled(opened.data))) continue;
-    throw errors.recipeInvalid(
-      file.path,
-      [{ ...file.document.placeOf(['data', name]), message: `The data has no labels.` }],
-      'Use a .npz with an array "label", IDX images with labels, or image folders named by class.',
-    );
-  }
-  const { calibration: given } = data;
-  const calibration = hasPath(given)
-    ? await open('calibration', given as Parameters<typeof openData>[0])
-    : train === undefined
-      ? undefined
-      : partOf(
-          train,
-          typeof given === 'object' ? (given.samples ?? CALIBRATION_SAMPLES) : CALIBRATION_SAMPLES,
-        );
-  const real = test ?? calibration;
-  const measured = real ?? { data: await randomInputs(file, model), joinable: true };
-  return { train, test, calibration, measured, random: real === undefined };
-}
-
-/** Shapes that the recipe gives inputs of the model. */
-function shapesOf({ recipe: { model } }: RecipeFile): Shapes {
-  return typeof model === 'object' && 'path' in model ? (model.shapes ?? {}) : {};
-}
-
 /** Shapes of inputs that are not there, and batch sizes that the model does not take. */
 function inputProblems({ recipe, document }: RecipeFile, model: Model, shapes: Shapes): RecipeProblem[] {
   const inputs = model.graph.inputs.filter((value) => value.initializer === undefined);
@@ -237,47 +179,4 @@ function inputProblems({ recipe, document }: RecipeFile, model: Model, shapes: S
   if (typeof fixed !== 'number' || recipe.target.batches.every((batch) => batch === fixed)) return problems;
   const message = `The model takes ${fixed} samples at a time: latency can be measured at that batch size alone.`;
   return [...problems, { ...document.placeOf(['target', 'batches']), message }];
-}
-
-/** Part of the samples to train on. */
-function partOf(train: RecipeData, samples: number): RecipeData {
-  return {
-    ...train,
-    data: someOf(train, Math.min(samples, train.data.size ?? samples)),
-    identity: async (signal) => identityOf({ of: await train.identity(signal), samples }),
-  };
-}
-
-async function randomInputs(file: RecipeFile, model: Model): Promise<Dataset> {
-  try {
-    return (await openInputs(model, undefined, { seed: 0, shape: shapesOf(file) })).data;
-  } catch (cause) {
-    if (!(cause instanceof UsageError)) throw cause;
-    throw errors.recipeInvalid(
-      file.path,
-      [
-        {
-          ...file.document.placeOf(['model']),
-          message: 'The sizes of its inputs are not all known, so that random inputs cannot be made.',
-        },
-      ],
-      'Give model.shapes, data.test or data.calibration.',
-      cause,
-    );
-  }
-}
-
-/** Adds the place of the recipe to what goes wrong with a file that it names. */
-async function locate<T>(file: RecipeFile, path: readonly string[], open: () => Promise<T>): Promise<T> {
-  try {
-    return await open();
-  } catch (cause) {
-    if (!isLitheError(cause)) throw cause;
-    throw errors.recipeInvalid(
-      file.path,
-      [{ ...file.document.placeOf(path), message: cause.message }],
-      cause.hint,
-      cause,
-    );
-  }
 }

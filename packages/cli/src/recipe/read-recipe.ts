@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, resolve } from 'node:path';
-import { errors } from '@lithe/core';
+import { errors, isLitheError } from '@lithe/core';
 import { parseDocument, type RecipeDocument, type RecipeProblem } from './document.ts';
 import { problemsOf } from './issues.ts';
 import type { Recipe } from './recipe.ts';
@@ -94,4 +94,23 @@ function checkVersion(document: RecipeDocument, path: string): void {
 /** Name of a recipe: its own, or that of its file. */
 export function recipeName({ recipe, path }: RecipeFile): string {
   return recipe.name ?? basename(path, extname(path));
+}
+
+/** Adds the place of the recipe to what goes wrong with a file that it names. */
+export async function locate<T>(
+  file: RecipeFile,
+  path: readonly string[],
+  open: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await open();
+  } catch (cause) {
+    if (!isLitheError(cause)) throw cause;
+    throw errors.recipeInvalid(
+      file.path,
+      [{ ...file.document.placeOf(path), message: cause.message }],
+      cause.hint,
+      cause,
+    );
+  }
 }

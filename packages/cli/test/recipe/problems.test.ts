@@ -8,6 +8,7 @@ import { makeWorkplace, model } from './fixtures.ts';
 const place = makeWorkplace();
 afterAll(() => place.remove());
 beforeAll(() => {
+  place.write('samples/deep/one.png', '');
   place.write('unlabelled.npz', writeNpz({ x: Tensor.from('float32', [2, 4], new Float32Array(8)) }));
   place.write(
     'node_modules/no-plugin/package.json',
@@ -217,6 +218,21 @@ describe('a recipe that cannot be run', () => {
       'missing data',
       `recipe: 1\nplugins: [lithe-plugin-x]\n${model}\ndata:\n  test: gone.npz\n${step}`,
       '5:9 File "',
+    ],
+    [
+      'an output that is data',
+      `${head}output: ./train.npz\n${step}`,
+      '5:9 The output is data.train. Inputs are never overwritten.',
+    ],
+    [
+      'an output that is the recipe',
+      `${head}output: r.yaml\n${step}`,
+      '5:9 The output is the recipe. Inputs are never overwritten.',
+    ],
+    [
+      'an output among samples',
+      `${head.replace('test.npz', 'test.npz, calibration: samples')}output: samples/deep/small.onnx\n${step}`,
+      '5:9 The output lies in data.calibration. Inputs are never overwritten.',
     ],
     [
       'data without labels',

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseRecipe, planRecipe, type RunRecipeOptions, type RunReport, runRecipe } from '@lithe/cli';
 import { isLitheError } from '@lithe/core';
-import { loadOnnx } from '@lithe/onnx/node';
+import { loadOnnx, saveOnnx } from '@lithe/onnx/node';
 import { afterAll, describe, expect, it } from 'vitest';
 import { lithe } from '../lithe.ts';
 import { makeWorkplace, model } from './fixtures.ts';
@@ -339,6 +339,44 @@ steps:
     const json = await lithe('run', path, '--json');
     expect(json.code).toBe(1);
     expect((JSON.parse(json.out) as RunReport).seeds[0]?.steps[0]?.resumed).toBe(true);
+  });
+});
+
+describe('--report', () => {
+  it('overwrites nothing that the recipe reads or the run writes, and nothing runs', async () => {
+    await run(`${head}steps:\n  - use: x/scale\n`, 'read');
+    const whole = await loadOnnx(place.at('read', 'seed-0/01-scale.onnx'));
+    await saveOnnx(whole, place.at('read.onnx'), { externalData: 'always', externalTensorBytes: 1 });
+    const path = place.write(
+      'reads.yaml',
+      `${head.replace(model, 'model: read.onnx')}output: written.onnx\nsteps:\n  - use: x/scale\n`,
+    );
+    symlinkSync(place.at('train.npz'), place.at('link.html'));
+    const taken = {
+      'reads.yaml': 'is the recipe',
+      'read.onnx': 'is the model itself',
+      'read.onnx_data': 'is external data of the model',
+      'train.npz': 'is data.train',
+      'test.npz': 'is data.test',
+      'link.html': 'is data.train',
+      'written.onnx': 'is the output',
+      'reads.run/report.json': 'is report.json of the run',
+      'reads.run/seed-0/01-scale.onnx': 'lies in the models of the run',
+    };
+    mkdirSync(place.at('reads.run/seed-0'), { recursive: true });
+    const before = Object.keys(taken).map(
+      (name) => existsSync(place.at(name)) && readFileSync(place.at(name)),
+    );
+    for (const [name, conflict] of Object.entries(taken)) {
+      const call = await lithe('run', path, '--report', place.at(name));
+      expect(call).toMatchObject({ code: 2, out: '' });
+      expect(call.err).toContain(`The report "${place.at(name)}" ${conflict}.`);
+    }
+    const after = Object.keys(taken).map(
+      (name) => existsSync(place.at(name)) && readFileSync(place.at(name)),
+    );
+    expect(after).toEqual(before);
+    expect(readdirSync(place.at('reads.run/seed-0'))).toEqual([]);
   });
 });
 
