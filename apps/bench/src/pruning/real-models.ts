@@ -186,6 +186,8 @@ class RealModels {
       optimizer: adamW(),
       learningRate: rate,
       schedule: cosineSchedule(),
+      // Drawn lines have other statistics than what these models were trained on.
+      frozenStatistics: true,
       clipNorm: 1,
       inputShapes: Object.fromEntries(
         Object.entries(inputs).map(([name, tensor]) => [name, ['N', ...tensor.shape.slice(1)]]),

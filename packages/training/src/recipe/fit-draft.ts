@@ -114,13 +114,14 @@ function pick(
   | 'checkpointEvery'
   | 'mixedPrecision'
   | 'checkpointing'
+  | 'frozenStatistics'
   | 'clipNorm'
   | 'clipValue'
   | 'emaDecay'
   | 'accumulate'
 > {
   const { epochs, batchSize, learningRate, patience, checkpointEvery, mixedPrecision } = settings;
-  const { checkpointing, clipNorm, clipValue, emaDecay, accumulate } = settings;
+  const { checkpointing, frozenStatistics, clipNorm, clipValue, emaDecay, accumulate } = settings;
   return {
     epochs,
     batchSize,
@@ -129,6 +130,7 @@ function pick(
     checkpointEvery,
     mixedPrecision,
     checkpointing,
+    frozenStatistics,
     clipNorm,
     clipValue,
     emaDecay,

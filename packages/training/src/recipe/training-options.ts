@@ -36,6 +36,8 @@ export interface TrainingOptions {
   readonly mixedPrecision?: boolean | undefined;
   /** Whether to compute activations again rather than hold them: less memory, a third more arithmetic. */
   readonly checkpointing?: boolean | undefined;
+  /** Whether batch normalization goes by its running statistics and leaves them as they are; `false` by default. */
+  readonly frozenStatistics?: boolean | undefined;
   /** Largest norm of all gradients together. */
   readonly clipNorm?: number | undefined;
   /** Largest absolute value of a gradient element. */
@@ -97,6 +99,8 @@ export interface TrainingFields {
   readonly mixedPrecision: z.ZodOptional<z.ZodBoolean>;
   /** See {@link TrainingOptions.checkpointing}. */
   readonly checkpointing: z.ZodOptional<z.ZodBoolean>;
+  /** See {@link TrainingOptions.frozenStatistics}. */
+  readonly frozenStatistics: z.ZodOptional<z.ZodBoolean>;
   /** See {@link TrainingOptions.clipNorm}. */
   readonly clipNorm: z.ZodOptional<z.ZodNumber>;
   /** See {@link TrainingOptions.clipValue}. */
@@ -129,6 +133,7 @@ export const trainingFields: TrainingFields = {
   checkpointEvery: count.optional(),
   mixedPrecision: z.boolean().optional(),
   checkpointing: z.boolean().optional(),
+  frozenStatistics: z.boolean().optional(),
   clipNorm: z.number().positive().optional(),
   clipValue: z.number().positive().optional(),
   emaDecay: z.number().gt(0).lt(1).optional(),

@@ -34,7 +34,7 @@ export interface TrainingForm {
 
 /**
  * Brings the operators that behave differently in training to their training form: BatchNormalization uses the
- * statistics of the batch and updates the running ones; Dropout multiplies by a mask that is fed, so that every
+ * statistics of the batch and updates the running ones, unless they are frozen; Dropout multiplies by a mask that is fed, so that every
  * backend drops the same elements and a resumed run goes on exactly as it would have.
  *
  * @param more further running statistics, which others have brought in
@@ -47,8 +47,10 @@ export async function trainingForm(
   const statistics: RunningStatistic[] = [...more];
   const masks: DropoutMask[] = [];
   for (const node of graph.nodes()) {
-    if (node.is('BatchNormalization')) statistics.push(...(await batchNormalization(graph, node)));
-    else if (node.is('Dropout')) {
+    if (node.is('BatchNormalization')) {
+      if (build.options.frozenStatistics !== true)
+        statistics.push(...(await batchNormalization(graph, node)));
+    } else if (node.is('Dropout')) {
       const mask = dropout(build, node);
       if (mask !== undefined) masks.push(mask);
     }

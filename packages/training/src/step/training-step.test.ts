@@ -85,6 +85,30 @@ describe('trainingStep', () => {
     near(y, wanted);
   });
 
+  it('leaves running statistics alone where they are frozen, and normalizes by them', async () => {
+    const model = await modelOf(['N', 2], (b, x) =>
+      b.op.BatchNormalization(
+        [
+          x,
+          b.constant('scale', floats([2], [2, 1])),
+          b.constant('bias', floats([2], [0, 1])),
+          b.constant('mean', floats([2], [1, 0])),
+          b.constant('variance', floats([2], [4, 1])),
+        ],
+        { epsilon: 0 },
+      ),
+    );
+    const x = floats([2, 2], [1, 0, 3, 4]);
+    const feeds = { x, target: floats([2, 2], [0, 0, 0, 0]) };
+    const { results, state } = await runStep(model, feeds, { frozenStatistics: true });
+    // Normal columns [0, 1] and [0, 4]; y = 2 n and n + 1.
+    near(results['y'], [0, 1, 2, 5]);
+    expect(Object.keys(state).sort()).toEqual(['bias', 'scale', 'step']);
+    // Gradients of the mean of y^2 over four: sum(y n) / 2 = [1, 10] and sum(y) / 2 = [1, 3].
+    near(state['scale'], [2 - 0.1 * 1, 1 - 0.1 * 10]);
+    near(state['bias'], [0 - 0.1 * 1, 1 - 0.1 * 3]);
+  });
+
   it('emits only operators that inference runtimes have', async () => {
     const model = await modelOf(['N', 2, 4, 4], (b, x) => {
       const ones = (name: string): Value => b.constant(name, floats([2], [1, 1]));

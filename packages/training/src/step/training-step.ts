@@ -80,6 +80,11 @@ export interface TrainingStepOptions {
    */
   readonly inputShapes?: Readonly<Record<string, readonly Dim[]>> | undefined;
   /**
+   * Whether batch normalization goes by its running statistics, as in the trained model, and leaves them as they are: for
+   * training on with few samples, with others than it was trained on, or in small batches. `false` by default.
+   */
+  readonly frozenStatistics?: boolean | undefined;
+  /**
    * Computes activations again in the backward part instead of holding them: much less memory, a third more arithmetic, the
    * same numbers. `true` chooses the segments; none by default. See {@link checkpointActivations}.
    */
