@@ -1,13 +1,9 @@
-import { arrayDataset, constantOf, GraphBuilder, type Model, Tensor } from '@lithe/core';
+import { arrayDataset, GraphBuilder, type Model, Tensor } from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import { diagnose, initializeFrom, mutualLearning, temperatureSweep } from '@lithe/distillation';
 import { crossEntropy, layers, mlp, sgd, trainingStep } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
-import { floats } from './support.ts';
-
-const weightOf = async (model: Model, name: string): Promise<number[]> => [
-  ...((await constantOf(model.graph.value(name))?.load())?.toFloat64Array() ?? []),
-];
+import { floats, weightOf } from './support.ts';
 
 /** A model that hands its scores through: `logits` = `x`, times one. */
 async function echo(factor: readonly number[]): Promise<Model> {

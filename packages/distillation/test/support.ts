@@ -1,10 +1,15 @@
-import { type Feeds, GraphBuilder, type Model, Tensor, type Value } from '@lithe/core';
+import { constantOf, type Feeds, GraphBuilder, type Model, Tensor, type Value } from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import { type DistillationLoss, distillation, teacherModel } from '@lithe/distillation';
 import { sgd, trainingStep } from '@lithe/training';
 
 export const floats = (shape: readonly number[], values: ArrayLike<number>): Tensor<'float32'> =>
   Tensor.from('float32', shape, Float32Array.from(values));
+
+/** The numbers of a weight; none where there is no such weight. */
+export const weightOf = async (model: Model, name = 'linear1.weight'): Promise<readonly number[]> => [
+  ...((await constantOf(model.graph.value(name))?.load())?.toFloat64Array() ?? []),
+];
 
 /** A model that hands its input `from` out as `f`, times a factor that learns. */
 export async function echo(

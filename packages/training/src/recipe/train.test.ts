@@ -1,8 +1,8 @@
 import {
   type ArtifactStore,
   arrayDataset,
+  createRunContext,
   type Dataset,
-  isLitheError,
   type Model,
   type OptimizeOptions,
   optimize,
@@ -51,17 +51,6 @@ const weightOf = async (model: Model, name: string): Promise<readonly number[]> 
   ...((await model.graph.value(name)?.initializer?.load())?.toFloat64Array() ?? []),
 ];
 
-const codeOf = async (work: () => Promise<unknown>): Promise<string> => {
-  try {
-    await work();
-  } catch (error) {
-    if (isLitheError(error, 'PASS_FAILED') && isLitheError(error.cause)) return error.cause.code;
-    if (isLitheError(error)) return error.code;
-    throw error;
-  }
-  return 'none';
-};
-
 describe('training/train', () => {
   it('learns, and tells each epoch in a table that a report can draw', async () => {
     const { model, report } = await run({ ...basic, epochs: 12 });
@@ -80,13 +69,8 @@ describe('training/train', () => {
   });
 
   it('gives the weights that fit gives with the same settings written in code', async () => {
-    const seeds: number[] = [];
-    const { model } = await run(basic, {
-      seed: 5,
-      // The seed of the run inside is what the pass draws from its own stream.
-      onProgress: () => seeds.push(0),
-    });
-    const { createRunContext } = await import('@lithe/core');
+    const { model } = await run(basic, { seed: 5 });
+    // The seed of the run inside is what the pass draws from its own stream.
     const inner = Math.floor(
       createRunContext({ seed: 5 }).rng.fork('training/train').fork('fit').next() * 2 ** 32,
     );
@@ -101,7 +85,6 @@ describe('training/train', () => {
       seed: inner,
     });
     expect(await weightOf(model, 'linear1.weight')).toEqual(await weightOf(wanted, 'linear1.weight'));
-    expect(seeds.length).toBeGreaterThan(0);
   });
 
   it('starts from fresh weights of the seed where it is asked to', async () => {
@@ -179,7 +162,7 @@ describe('training/train', () => {
     );
   });
 
-  it('takes bytes as class numbers, and the input of a softmax as scores', async () => {
+  it('takes bytes as class numbers', async () => {
     const bytes = Tensor.from('uint8', [SAMPLES], Uint8Array.from(classes));
     const data = arrayDataset({ inputs: { x }, targets: { y: bytes } });
     const trained = await run(basic, { trainingData: data });
@@ -211,16 +194,16 @@ describe('training/train', () => {
 
   it('refuses data that does not fit, in words', async () => {
     const targets = { label: Tensor.from('int64', [SAMPLES], new BigInt64Array(SAMPLES).fill(2n)) };
-    const wrong: readonly (readonly [string, Dataset])[] = [
-      ['DATA_INVALID', arrayDataset({ inputs: { x } })],
-      ['DATA_INVALID', arrayDataset({ inputs: { y: x }, targets: { label } })],
-      ['DATA_INVALID', arrayDataset({ inputs: { x }, targets })],
-      ['DATA_INVALID', arrayDataset({ inputs: { x }, targets: { a: label, b: label } })],
-      ['DATA_INVALID', arrayDataset({ inputs: { x }, targets: { label: x } })],
+    const wrong: readonly Dataset[] = [
+      arrayDataset({ inputs: { x } }),
+      arrayDataset({ inputs: { y: x }, targets: { label } }),
+      arrayDataset({ inputs: { x }, targets }),
+      arrayDataset({ inputs: { x }, targets: { a: label, b: label } }),
+      arrayDataset({ inputs: { x }, targets: { label: x } }),
     ];
-    for (const [code, trainingData] of wrong)
-      expect(await codeOf(() => run(basic, { trainingData }))).toBe(code);
-    expect(await codeOf(() => run(basic, { trainingData: undefined }))).toBe('PASS_NEEDS');
+    for (const trainingData of wrong)
+      await expect(run(basic, { trainingData })).rejects.toMatchObject({ cause: { code: 'DATA_INVALID' } });
+    await expect(run(basic, { trainingData: undefined })).rejects.toMatchObject({ code: 'PASS_NEEDS' });
   });
 
   it('is in the plugin of the package', () => {
