@@ -8,7 +8,7 @@ import type { generatorSchemas } from '../ops/generator.ts';
 import type { imageSchemas } from '../ops/image.ts';
 import type { matrixSchemas } from '../ops/matrix.ts';
 import type { microsoftFusedSchemas } from '../ops/microsoft-fused.ts';
-import type { microsoftQuantizedSchemas } from '../ops/microsoft-quantized.ts';
+import type { microsoftQuantizedSchemas } from '../ops/microsoft-quantized-schemas.ts';
 import type { normalizationSchemas } from '../ops/normalization.ts';
 import type { poolingSchemas } from '../ops/pooling.ts';
 import type { quantizationSchemas } from '../ops/quantization.ts';
