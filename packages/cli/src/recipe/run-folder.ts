@@ -71,7 +71,7 @@ export function fileStore(path: string): ArtifactStore {
       try {
         return new Uint8Array(await readFile(path, { signal }));
       } catch (cause) {
-        if (isMissing(cause)) return undefined;
+        if (hasCode(cause, 'ENOENT')) return undefined;
         if (signal?.aborted === true) throw cause;
         throw errors.fileNotFound(path, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
       }
@@ -92,7 +92,7 @@ export async function readRecord(path: string): Promise<StepRecord | undefined> 
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    if (isMissing(cause)) return undefined;
+    if (hasCode(cause, 'ENOENT')) return undefined;
     throw errors.fileNotFound(path, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
   }
   try {
@@ -124,15 +124,17 @@ export async function removeTemporary(folder: string): Promise<void> {
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Whether there is a process of this id. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
   } catch (cause) {
-    return !(cause instanceof Error && 'code' in cause && cause.code === 'ESRCH');
+    return !hasCode(cause, 'ESRCH');
   }
 }
 
-function isMissing(cause: unknown): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+/** Whether an error of the system has a code. */
+export function hasCode(cause: unknown, code: string): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === code;
 }

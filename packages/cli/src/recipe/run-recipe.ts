@@ -21,6 +21,7 @@ import { type PlanOptions, planRecipe, type RecipePlan } from './plan.ts';
 import { ORIGINAL, type PlannedStep } from './plan-steps.ts';
 import { type RecipeFile, recipeName } from './read-recipe.ts';
 import { type Figures, makeFolder, writeRecord, writeWhole } from './run-folder.ts';
+import { lockFolder } from './run-lock.ts';
 import { runStep, type SeedWork, type StoredModel, storeOriginal } from './run-step.ts';
 import { dataIdentities, surroundingsOf } from './surroundings.ts';
 
@@ -56,7 +57,8 @@ interface Run {
  *
  * @param recipe a recipe that was read, or one that was planned
  * @returns everything that was found, also when limits are not met
- * @throws {LitheError} RECIPE_INVALID before anything runs; RECIPE_FAILED when a step fails, with the cause; what the
+ * @throws {LitheError} RECIPE_INVALID before anything runs; FOLDER_LOCKED when another run is at work in the run
+ *   folder; RECIPE_FAILED when a step fails, with the cause; what the
  *   steps before it left is kept
  * @example
  * ```ts no-run
@@ -72,6 +74,7 @@ export async function runRecipe(
 ): Promise<RunReport> {
   const plan = 'steps' in recipe ? planned(recipe, options) : await planRecipe(recipe, options);
   const context = createRunContext({ ...options, seed: plan.seeds[0] });
+  await using _lock = await lockFolder(plan.runFolder);
   const { target, data, file } = plan;
   const { threads, batches, rounds } = file.recipe.target;
   options.onPhase?.('reading the data');

@@ -266,6 +266,19 @@ steps:
     });
   });
 
+  it('keeps a second run out of the folder while the first one is at work', async () => {
+    const text = `${head}steps:\n  - { use: x/count, with: { steps: 2 } }\n`;
+    let second: Promise<unknown> | undefined;
+    await run(text, 'twice', {
+      onProgress: ({ task }) => {
+        if (task === 'x/count') second ??= run(text, 'twice').catch((error: unknown) => error);
+      },
+    });
+    expect(await second).toMatchObject({ code: 'FOLDER_LOCKED' });
+    expect(existsSync(place.at('twice', 'run.lock'))).toBe(false);
+    expect(resumed(await run(text, 'twice'))).toEqual([true]);
+  });
+
   it('does not take options that come too late for a plan', async () => {
     const plan = await planRecipe(parseRecipe(`${head}steps:\n  - use: x/scale\n`, place.at('recipe.yaml')));
     await expect(runRecipe(plan, { seed: 3 })).rejects.toThrow('"seed" comes too late for a plan.');

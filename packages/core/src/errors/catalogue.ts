@@ -91,6 +91,16 @@ export const errors = {
       details: { file },
       cause,
     }),
+  /** Another run is at work in a folder. */
+  folderLocked: (folder: string, lock: string, holder?: number): LitheError =>
+    new LitheError(
+      'FOLDER_LOCKED',
+      `Folder "${folder}" is in use by another run${holder === undefined ? '' : ` (process ${holder})`}.`,
+      {
+        hint: `Wait for it, or choose another folder. If there is no such run, remove "${lock}" from the folder.`,
+        details: { folder, holder },
+      },
+    ),
   /** An edit would break the graph. */
   graphEditInvalid: (problem: string, hint?: string): LitheError =>
     new LitheError('GRAPH_EDIT_INVALID', `The graph edit is not valid: ${problem}.`, { hint }),

@@ -46,6 +46,14 @@ describe('LitheError', () => {
     expect(errors.passFailed('a/b', 2, 'a text').message).toBe('Pass "a/b" (step 2) failed: a text');
   });
 
+  it('says which process holds a folder, where that is known', () => {
+    const error = errors.folderLocked('a.run', 'run.lock', 7);
+    expect(error).toMatchObject({ code: 'FOLDER_LOCKED', details: { folder: 'a.run', holder: 7 } });
+    expect(error.message).toBe('Folder "a.run" is in use by another run (process 7).');
+    expect(error.hint).toContain('remove "run.lock"');
+    expect(errors.folderLocked('a.run', 'run.lock').message).toBe('Folder "a.run" is in use by another run.');
+  });
+
   it('names every place of a recipe that is wrong, and says what to do about a step that failed', () => {
     const problems = [
       { line: 3, column: 5, message: 'There is no step "a".' },

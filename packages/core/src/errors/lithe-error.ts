@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'FILE_INVALID'
   | 'FILE_NOT_FOUND'
   | 'FILE_NOT_WRITTEN'
+  | 'FOLDER_LOCKED'
   | 'GRAPH_EDIT_INVALID'
   | 'INTERNAL'
   | 'LIMIT_EXCEEDED'
