@@ -1,12 +1,14 @@
 import { errors, invariant } from '../errors/catalogue.ts';
 import type { TensorSource } from '../tensor/tensor.ts';
 import { type Attribute, subgraphsOf } from './attribute.ts';
+import { addUse, linksOf, removeUse } from './edges.ts';
 import { Meta } from './meta.ts';
 import { NameTable } from './name-table.ts';
 import { Node, type NodeInit, type NodeLinks, nodeLinks } from './node.ts';
 import { NodeList, type Placement } from './node-list.ts';
+import { NodeNames } from './node-names.ts';
 import { tensorType, type ValueType } from './types.ts';
-import { links, Value, type ValueLinks } from './value.ts';
+import { Value } from './value.ts';
 
 /** Counts edits, shared by a graph and its subgraphs. */
 export interface Revision {
@@ -25,7 +27,6 @@ export interface OutputInit {
 /** The node that holds a subgraph: the last one that was given it. */
 const holders = new WeakMap<Graph, Node>();
 
-const linksOf = (value: Value): ValueLinks => links.get(value) as ValueLinks;
 const nodeOf = (node: Node): NodeLinks => nodeLinks.get(node) as NodeLinks;
 
 /**
@@ -51,7 +52,7 @@ export class Graph {
   readonly #inputSet = new Set<Value>();
   readonly #initializers = new Set<Value>();
   readonly #values: NameTable;
-  readonly #nextNumber = new Map<string, number>();
+  readonly #nodeNames = new NodeNames();
   readonly #nodes = new NodeList();
 
   /**
@@ -131,12 +132,7 @@ export class Graph {
 
   /** A name that no value here, in a graph around or in a subgraph has: `base`, or `base_1`, `base_2`, … */
   uniqueName(base: string): string {
-    if (base !== '' && !this.#values.isTaken(base)) return base;
-    const stem = base === '' ? 'value' : base;
-    let number = this.#nextNumber.get(stem) ?? 1;
-    while (this.#values.isTaken(`${stem}_${number}`)) number++;
-    this.#nextNumber.set(stem, number + 1);
-    return `${stem}_${number}`;
+    return this.#values.unique(base);
   }
 
   /**
@@ -251,8 +247,8 @@ export class Graph {
     for (const input of init.inputs) if (input !== null) this.#visible(input);
     for (const value of attributes.values()) this.#checkSubgraphs(value);
     this.#checkPlacement(placement);
-    this.#checkNewNames(list);
-    const name = init.name ?? this.#nodeName(init.opType);
+    this.#values.checkFree(list.map(({ name }) => name));
+    const name = init.name ?? this.#nodeNames.make(init.opType, () => this.nodes());
     const node = new Node(this, init, name);
     const own: NodeLinks = {
       inputs: [...init.inputs],
@@ -371,7 +367,7 @@ export class Graph {
     for (const graph of from.outputOf)
       graph.setOutputs(graph.outputs.map((value) => (value === from ? to : value)));
     if (isOutput) {
-      from.graph.#swapNames(from, to);
+      from.graph.#values.swap(from, to);
       to.type ??= from.type;
     }
   }
@@ -420,30 +416,11 @@ export class Graph {
   rename(value: Value, name: string): void {
     this.#own(value);
     if (value.name === name) return;
-    if (this.#values.has(name)) throw errors.graphEditInvalid(`a value is already called "${name}"`);
+    this.#values.checkFree([name]);
     this.#values.delete(value.name);
     linksOf(value).name = name;
     if (name !== '') this.#values.set(name, value);
     this.revision.count++;
-  }
-
-  #swapNames(left: Value, right: Value): void {
-    const leftName = left.name;
-    const rightName = right.name;
-    linksOf(left).name = rightName;
-    linksOf(right).name = leftName;
-    if (rightName !== '') this.#values.set(rightName, left);
-    if (leftName !== '') this.#values.set(leftName, right);
-  }
-
-  #checkNewNames(outputs: readonly OutputInit[]): void {
-    const fresh = new Set<string>();
-    for (const { name } of outputs) {
-      if (name === undefined || name === '') continue;
-      if (this.#values.has(name) || fresh.has(name))
-        throw errors.graphEditInvalid(`a value is already called "${name}"`);
-      fresh.add(name);
-    }
   }
 
   #checkSubgraphs(value: Attribute): void {
@@ -468,32 +445,11 @@ export class Graph {
   }
 
   #makeValue(name: string, type: ValueType | undefined, producer: Node | null, index: number): Value {
-    if (name !== '' && this.#values.has(name))
-      throw errors.graphEditInvalid(`a value is already called "${name}"`);
+    this.#values.checkFree([name]);
     const value = new Value(this, name, type, producer, index);
     if (name !== '') this.#values.set(name, value);
     this.revision.count++;
     return value;
-  }
-
-  /**
-   * A name for a node that has none. Runtimes refuse a graph in which two nodes share a name, so numbering goes on
-   * behind the nodes that are there (read from a file, or cloned); they are looked through once per operator.
-   */
-  #nodeName(opType: string): string {
-    const stem = `node:${opType}`;
-    let number = this.#nextNumber.get(stem);
-    if (number === undefined) {
-      number = 0;
-      const prefix = `${opType}_`;
-      for (const { name } of this.nodes()) {
-        if (!name.startsWith(prefix)) continue;
-        const digits = name.slice(prefix.length);
-        if (/^\d{1,9}$/.test(digits)) number = Math.max(number, Number(digits) + 1);
-      }
-    }
-    this.#nextNumber.set(stem, number + 1);
-    return `${opType}_${number}`;
   }
 
   #own(value: Value): void {
@@ -530,20 +486,6 @@ function replaceItems(list: Value[], items: readonly Value[]): void {
   const copy = [...items];
   list.length = 0;
   for (const item of copy) list.push(item);
-}
-
-function addUse(value: Value, node: Node, index: number): void {
-  const { uses } = linksOf(value);
-  const indices = uses.get(node);
-  if (indices === undefined) uses.set(node, new Set([index]));
-  else indices.add(index);
-}
-
-function removeUse(value: Value, node: Node, index: number): void {
-  const { uses } = linksOf(value);
-  const indices = uses.get(node);
-  indices?.delete(index);
-  if (indices?.size === 0) uses.delete(node);
 }
 
 function canTakeOutputName(from: Value, to: Value): boolean {

@@ -1,3 +1,5 @@
+import { errors } from '../errors/catalogue.ts';
+import { linksOf } from './edges.ts';
 import type { Value } from './value.ts';
 
 /**
@@ -7,6 +9,7 @@ import type { Value } from './value.ts';
 export class NameTable {
   readonly #own = new Map<string, Value>();
   readonly #nest: Map<string, number>;
+  readonly #next = new Map<string, number>();
 
   /** @param parent table of the graph around a subgraph */
   constructor(parent: NameTable | undefined) {
@@ -26,6 +29,40 @@ export class NameTable {
   /** Whether a value of any graph in the nest has the name. */
   isTaken(name: string): boolean {
     return this.#nest.has(name);
+  }
+
+  /** A name that is not taken: `base`, or `base_1`, `base_2`, … */
+  unique(base: string): string {
+    if (base !== '' && !this.isTaken(base)) return base;
+    const stem = base === '' ? 'value' : base;
+    let number = this.#next.get(stem) ?? 1;
+    while (this.isTaken(`${stem}_${number}`)) number++;
+    this.#next.set(stem, number + 1);
+    return `${stem}_${number}`;
+  }
+
+  /**
+   * Checks that new values can have these names; those that are left out or `''` can.
+   *
+   * @throws {LitheError} GRAPH_EDIT_INVALID when one is taken, or given twice
+   */
+  checkFree(names: readonly (string | undefined)[]): void {
+    const fresh = new Set<string>();
+    for (const name of names) {
+      if (name === undefined || name === '') continue;
+      if (this.has(name) || fresh.has(name))
+        throw errors.graphEditInvalid(`a value is already called "${name}"`);
+      fresh.add(name);
+    }
+  }
+
+  /** Lets two values have each other's name. */
+  swap(left: Value, right: Value): void {
+    const [leftName, rightName] = [left.name, right.name];
+    linksOf(left).name = rightName;
+    linksOf(right).name = leftName;
+    if (rightName !== '') this.set(rightName, left);
+    if (leftName !== '') this.set(leftName, right);
   }
 
   /** Gives a value a name; the one that had it loses it. */
