@@ -52,4 +52,32 @@ describe('weightHistograms', () => {
       Array.from({ length: 64 }, (_, index) => `w${index + 6}`),
     );
   });
+
+  it('leaves out how blocks are stored, and counts codes of 4 bits rather than bytes', async () => {
+    const builder = new GraphBuilder('blocks');
+    const x = builder.input('x', 'float32', ['N', 4]);
+    const scales = Tensor.from('float32', [2, 2], Float32Array.of(1, 2, 3, 4));
+    const codes = Tensor.from('int8', [4, 2], Int8Array.of(1, -2, 3, -4, 5, -6, 7, -8));
+    const weight = builder.op.DequantizeLinear(
+      [
+        builder.constant('w', codes),
+        builder.constant('w_scale', scales),
+        builder.constant('w_zero_point', Tensor.from('int8', [2, 2], new Int8Array(4))),
+      ],
+      { axis: 0, block_size: 2 },
+    );
+    // Two columns of four codes, in two blocks each: 0x21 holds the codes 1 and 2.
+    const packed = Tensor.from('uint8', [2, 2, 1], Uint8Array.of(0x21, 0x43, 0x65, 0x80));
+    const product = builder.microsoft.MatMulNBits(
+      [x, builder.constant('w_Q4', packed), builder.constant('w_scales', scales)],
+      { K: 4, N: 2, bits: 4, block_size: 2 },
+    );
+    builder.output('y', builder.op.Add([builder.op.MatMul([x, weight]), product]));
+    const histograms = await weightHistograms(await builder.build(), new AbortController().signal);
+    expect(histograms.map(({ weight, range }) => [weight, range])).toEqual([
+      ['w', [-8, 7]],
+      ['w_Q4', [0, 8]],
+    ]);
+    expect(histograms[1]?.counts.reduce((sum, count) => sum + count)).toBe(8);
+  });
 });

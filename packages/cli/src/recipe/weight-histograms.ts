@@ -1,4 +1,4 @@
-import { isFloat, type Model, type Tensor, type Value } from '@lithe/core';
+import { isFloat, type Model, Tensor, type Value } from '@lithe/core';
 import type { WeightHistogram } from '../report/run-report.ts';
 
 /** Bins of a histogram. */
@@ -26,15 +26,45 @@ export async function weightHistograms(
   for (const value of values) {
     if (!largest.has(value) || value.initializer === undefined) continue;
     signal.throwIfAborted();
-    histograms.push(histogramOf(value.name, await value.initializer.load(signal)));
+    histograms.push(histogramOf(value.name, unpacked(value, await value.initializer.load(signal))));
   }
   return histograms;
 }
 
-/** Matrices and kernels, as floats or quantized; biases and shapes are not drawn. */
-function isWeight(value: Value): boolean {
-  const { initializer } = value;
+/** Inputs that say how weights are stored: scales, zero points, largest values of blocks. */
+const storageInputs: Readonly<Record<string, readonly number[]>> = {
+  QuantizeLinear: [1, 2],
+  DequantizeLinear: [1, 2],
+  MatMulNBits: [2, 3, 4],
+  MatMulBnb4: [2],
+  GatherBlockQuantized: [2, 3],
+};
+
+/** Inputs that hold two codes of 4 bits a byte, with the bits that an operator has when it does not say. */
+const packedInputs: Readonly<Record<string, number>> = {
+  MatMulNBits: 1,
+  MatMulBnb4: 1,
+  GatherBlockQuantized: 0,
+};
+
+/** Bytes of two codes each as codes; anything else as it is. */
+function unpacked({ uses }: Value, tensor: Tensor): Tensor {
+  if (tensor.dtype !== 'uint8') return tensor;
+  const packed = uses.some(({ node, index }) => {
+    const bits = node.attributes.get('bits');
+    return packedInputs[node.opType] === index && (bits?.kind !== 'int' || bits.value === 4n);
+  });
+  return packed ? Tensor.fromBytes('uint4', [2 * tensor.size], tensor.bytes) : tensor;
+}
+
+/** Matrices and kernels, as floats or quantized; biases, shapes and scales of blocks are not drawn. */
+function isWeight({ initializer, uses }: Value): boolean {
   if (initializer === undefined || initializer.shape.length < 2) return false;
+  if (
+    uses.length > 0 &&
+    uses.every(({ node, index }) => storageInputs[node.opType]?.includes(index) === true)
+  )
+    return false;
   const { dtype } = initializer;
   return isFloat(dtype) || dtype === 'int8' || dtype === 'uint8' || dtype === 'int4' || dtype === 'uint4';
 }
