@@ -1,21 +1,26 @@
-import { type ArtifactStore, isLitheError, Tensor } from '@lithe/core';
+import { type ArtifactStore, errors, isLitheError, Tensor } from '@lithe/core';
 import { readSafetensors, writeSafetensors } from '@lithe/training';
 import { memoryRows, type RowStore } from '../teacher/row-store.ts';
 
 /** A growth of the rows by this factor is written at once. */
 const GROWTH = 1.25;
 
+/** Most bytes of all rows: they are held twice while they are written. */
+const MAX_BYTES = 2 ** 31;
+
 /**
  * Rows in memory that are also kept in a store of a pass's context, so that a run that was stopped need not ask its
  * teacher again: written when they are complete, and on the way each time a quarter more is there.
  *
+ * @param store `undefined` where the context has none: the rows are in memory alone
  * @param total rows when it is complete
+ * @returns a store whose `reset` throws OPTIONS_INVALID when all rows would take more than 2 GiB
  */
-export async function artifactRows(store: ArtifactStore, total: number): Promise<RowStore> {
+export async function artifactRows(store: ArtifactStore | undefined, total: number): Promise<RowStore> {
   const rows = memoryRows();
   let width = 0;
   let written = 0;
-  const kept = await read(store);
+  const kept = store === undefined ? undefined : await read(store);
   if (kept !== undefined) {
     width = kept.width;
     await rows.reset(kept.identity, width);
@@ -25,11 +30,20 @@ export async function artifactRows(store: ArtifactStore, total: number): Promise
   return {
     ...rows,
     reset: async (identity, rowBytes) => {
+      if (total * rowBytes > MAX_BYTES)
+        throw errors.optionsInvalid(
+          'record',
+          [
+            `What the teacher says of ${total} samples takes ${total * rowBytes} bytes, more than ${MAX_BYTES}.`,
+          ],
+          'Record scores rather than features, or let the teacher run in each step: record: false.',
+        );
       [width, written] = [rowBytes, 0];
       await rows.reset(identity, rowBytes);
     },
     append: async (bytes) => {
       await rows.append(bytes);
+      if (store === undefined) return;
       const count = await rows.rows();
       if (count < total && count < GROWTH * written) return;
       const all = await rows.read(Uint32Array.from({ length: count }, (_, index) => index));

@@ -1,6 +1,7 @@
 import { errors, inferShapes, type Model, type PassContext } from '@lithe/core';
 import type { SampleTable, TrainingResources } from '@lithe/training';
 import { recordTeacher } from '../teacher/record-teacher.ts';
+import { memoryRows, type RowStore } from '../teacher/row-store.ts';
 import { type Teacher, teacherEnsemble, teacherModel } from '../teacher/teacher.ts';
 import { artifactRows } from './artifact-rows.ts';
 
@@ -69,7 +70,11 @@ export async function runningTeacher(
 const joined = (teachers: readonly Teacher[]): Teacher =>
   teachers.length === 1 ? (teachers[0] as Teacher) : teacherEnsemble(teachers);
 
-/** Teachers that were run once over all samples, their outputs kept in the context's stores where it has any. */
+/**
+ * Teachers that were run once over all samples, their outputs kept in the context's stores where it has any.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when what they say is too large to be held
+ */
 export async function recordedTeacher(
   teachers: readonly NamedTeacher[],
   given: SampleTable,
@@ -86,10 +91,10 @@ export async function recordedTeacher(
   let table = given;
   const recorded: Teacher[] = [];
   for (const { name, model, inputs } of teachers) {
-    const rows = new Map<string, Awaited<ReturnType<typeof artifactRows>>>();
+    const rows = new Map<string, RowStore>();
     for (const tap of taps) {
       const store = context.store(`teacher-${name}-${tap}`);
-      if (store !== undefined) rows.set(tap, await artifactRows(store, table.size));
+      rows.set(tap, await artifactRows(store, table.size));
     }
     const result = await recordTeacher(model, table, {
       backend,
@@ -98,7 +103,7 @@ export async function recordedTeacher(
       inputs,
       signal: context.signal,
       onProgress: context.progress,
-      ...(rows.size === 0 ? {} : { store: (tap) => rows.get(tap) as never }),
+      store: (tap) => rows.get(tap) ?? memoryRows(),
     });
     table = result.table;
     recorded.push(result.teacher);
