@@ -17,6 +17,7 @@ import {
   distillation,
   initializeFromTeacher,
   logitDistillation,
+  type MutualOptions,
   mutual,
   plugin,
   type TermChoice,
@@ -276,6 +277,29 @@ describe('distillation/mutual-learning', () => {
     });
     expect(await weightOf(named.model)).not.toEqual(await weightOf(model));
     expect(() => mutual({ ...options, loss: 'huber' })).toThrow(/cross-entropy/);
+  });
+
+  it('takes probabilities where the loss says so: certain ones teach what labels teach', async () => {
+    const certain = floats(
+      [SAMPLES, 3],
+      Array.from({ length: 3 * SAMPLES }, (_, at) => (classes[Math.floor(at / 3)] === at % 3 ? 1 : 0)),
+    );
+    const weights = async (loss: MutualOptions['loss'], target: Tensor): Promise<readonly number[]> => {
+      const { model } = await optimize(
+        await student(),
+        [mutual({ epochs: 1, learningRate: 0.03, batchSize: 16, loss })],
+        {
+          backend: referenceBackend(),
+          trainingData: arrayDataset({ inputs: { x }, targets: { target } }),
+        },
+      );
+      return await weightOf(model);
+    };
+    const [soft, hard] = [
+      await weights({ name: 'cross-entropy', targets: 'probabilities' }, certain),
+      await weights('cross-entropy', label),
+    ];
+    for (const [at, value] of soft.entries()) expect(value).toBeCloseTo(hard[at] ?? Number.NaN, 6);
   });
 });
 

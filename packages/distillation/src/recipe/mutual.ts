@@ -79,11 +79,11 @@ export const mutual: Pass<MutualOptions, MutualSettings> = definePass({
       throw errors.optionsInvalid(name, [
         `The peer's scores are "${scoresOf(peer).name}" and the model's "${task.output}": they must have one name.`,
       ]);
-    const { labelSmoothing, ignoreIndex } = settings.loss;
+    const { name: _name, logits: _logits, ...how } = settings.loss;
     const loss = await mutualLearning(peer, {
       logits: task.output,
       temperature: settings.temperature,
-      task: (logits) => crossEntropy({ logits, target: task.target, labelSmoothing, ignoreIndex }),
+      task: (logits) => crossEntropy({ ...how, logits, target: task.target }),
     });
     await fitDraft(draft, settings, context, { data: samples, loss, backend, report });
     return report.build();
