@@ -1,4 +1,5 @@
 import { errors, inferShapes, type Model, type Value } from '@lithe/core';
+import { matchesPattern } from '@lithe/training';
 import type { Tap } from './losses/distillation-loss.ts';
 
 /**
@@ -8,11 +9,9 @@ import type { Tap } from './losses/distillation-loss.ts';
  * @throws {LitheError} OPTIONS_INVALID when none does
  */
 export function findTaps(model: Model, pattern: string): readonly string[] {
-  const escaped = pattern.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'));
-  const test = new RegExp(`^${escaped.join('.*')}$`, 'u');
   const names = computedValues(model)
     .map(({ name }) => name)
-    .filter((name) => test.test(name));
+    .filter((name) => matchesPattern(name, [pattern]));
   if (names.length > 0) return names;
   throw errors.optionsInvalid('findTaps', [`No computed value of the model matches "${pattern}".`]);
 }
