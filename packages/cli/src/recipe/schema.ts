@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { targetNames } from '../options.ts';
+import { LEAST_ROUNDS, targetNames } from '../options.ts';
 import type { Recipe, RecipeTarget } from './recipe.ts';
 
 /** Version of the recipe format that this version reads. */
@@ -75,8 +75,13 @@ const target = z.strictObject({
     .int()
     .min(0)
     .max(100_000)
+    .refine((rounds) => rounds === 0 || rounds >= LEAST_ROUNDS, {
+      error: `Must be 0, or at least ${LEAST_ROUNDS}: fewer have no 95 % interval.`,
+    })
     .default(measuring.rounds)
-    .describe('Rounds of a measurement; in each the models take turns. 0: no latency is measured.'),
+    .describe(
+      `Rounds of a measurement, at least ${LEAST_ROUNDS}; in each the models take turns. 0: no latency is measured.`,
+    ),
 });
 
 const limits = z.strictObject({

@@ -61,6 +61,11 @@ describe('a recipe that cannot be run', () => {
       '5:27 There is no key "thread" here. Did you mean "threads"? Known are "name", "threads", "batches", "rounds".',
     ],
     [
+      'rounds that are too few',
+      `${head}target: { name: node-cpu, rounds: 5 }\n${step}`,
+      '5:35 "target.rounds": Must be 0, or at least 6: fewer have no 95 % interval.',
+    ],
+    [
       'an unknown key of a step',
       `${head}${step}    with: {}\n    option: 1\n`,
       '8:5 There is no key "option" here. Known are "name", "use", "from", "control", "with".',
