@@ -40,10 +40,10 @@ export interface FitDraftRequest {
 /**
  * Trains the draft of a pass in place, by settings that are data: fresh weights where they are asked for, a share of the
  * samples kept aside, checkpoints in the store `checkpoint` of the context, progress, and the table `epochs` of the
- * report. A checkpoint of another run, such as one with other options, is dropped with a warning. The same seed gives
- * the same weights.
+ * report. A checkpoint of another run, such as one with other options, and one that is damaged, is dropped with a warning.
+ * The same seed gives the same weights.
  *
- * @throws {LitheError} as `fit` does
+ * @throws {LitheError} as `fit` does; DATA_INVALID when a share of a single sample is to be kept aside
  */
 export async function fitDraft(
   draft: Model,
@@ -58,7 +58,17 @@ export async function fitDraft(
   if (loss === undefined) throw errors.internal('there is nothing to minimize');
   const { trainable } = settings;
   const options: FitOptions = {
-    ...pick(settings),
+    epochs: settings.epochs,
+    batchSize: settings.batchSize,
+    learningRate: settings.learningRate,
+    patience: settings.patience,
+    checkpointEvery: settings.checkpointEvery,
+    mixedPrecision: settings.mixedPrecision,
+    checkpointing: settings.checkpointing,
+    clipNorm: settings.clipNorm,
+    clipValue: settings.clipValue,
+    emaDecay: settings.emaDecay,
+    accumulate: settings.accumulate,
     loss,
     backend,
     optimizer: optimizerOf(settings.optimizer),
@@ -94,47 +104,17 @@ function split(
   context: PassContext,
 ): { readonly train: SampleTable; readonly held: SampleTable | undefined } {
   if (share === undefined) return { train: table, held: undefined };
+  if (table.size < 2)
+    throw errors.dataInvalid(
+      table.description,
+      'it is a single sample, of which no share can be kept aside.',
+    );
   const order = Uint32Array.from({ length: table.size }, (_, index) => index);
   context.rng.fork('validation').shuffle(order);
   const count = Math.min(table.size - 1, Math.max(1, Math.round(share * table.size)));
   return {
     held: subsetTable(table, order.slice(0, count).sort()),
     train: subsetTable(table, order.slice(count).sort()),
-  };
-}
-
-function pick(
-  settings: TrainingSettings,
-): Pick<
-  FitOptions,
-  | 'epochs'
-  | 'batchSize'
-  | 'learningRate'
-  | 'patience'
-  | 'checkpointEvery'
-  | 'mixedPrecision'
-  | 'checkpointing'
-  | 'frozenStatistics'
-  | 'clipNorm'
-  | 'clipValue'
-  | 'emaDecay'
-  | 'accumulate'
-> {
-  const { epochs, batchSize, learningRate, patience, checkpointEvery, mixedPrecision } = settings;
-  const { checkpointing, frozenStatistics, clipNorm, clipValue, emaDecay, accumulate } = settings;
-  return {
-    epochs,
-    batchSize,
-    learningRate,
-    patience,
-    checkpointEvery,
-    mixedPrecision,
-    checkpointing,
-    frozenStatistics,
-    clipNorm,
-    clipValue,
-    emaDecay,
-    accumulate,
   };
 }
 
@@ -170,7 +150,7 @@ async function fitOrBeginAnew(
   try {
     return await fit(draft, table, { ...options, checkpoint });
   } catch (error) {
-    if (!isLitheError(error, 'CHECKPOINT_MISMATCH')) throw error;
+    if (!isLitheError(error, 'CHECKPOINT_MISMATCH') && !isLitheError(error, 'FILE_INVALID')) throw error;
     context.log.warn(`${error.message} Training begins anew.`);
     const fresh: CheckpointStore = { ...checkpoint, read: () => Promise.resolve(undefined) };
     return await fit(draft, table, { ...options, checkpoint: fresh });

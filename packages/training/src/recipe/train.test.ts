@@ -162,6 +162,20 @@ describe('training/train', () => {
     );
   });
 
+  it('drops a damaged checkpoint with a warning, and trains', async () => {
+    const damaged = memoryCheckpoints();
+    await damaged.write(Uint8Array.of(1, 2, 3));
+    const warnings: string[] = [];
+    const { model } = await run(basic, {
+      store: () => damaged,
+      log: { warn: (message) => warnings.push(message) },
+    });
+    expect(warnings).toEqual([expect.stringMatching(/not valid.*Training begins anew/)]);
+    expect(await weightOf(model, 'linear1.weight')).toEqual(
+      await weightOf((await run(basic)).model, 'linear1.weight'),
+    );
+  });
+
   it('takes bytes as class numbers', async () => {
     const bytes = Tensor.from('uint8', [SAMPLES], Uint8Array.from(classes));
     const data = arrayDataset({ inputs: { x }, targets: { y: bytes } });
@@ -203,6 +217,9 @@ describe('training/train', () => {
     ];
     for (const trainingData of wrong)
       await expect(run(basic, { trainingData })).rejects.toMatchObject({ cause: { code: 'DATA_INVALID' } });
+    await expect(run({ ...basic, samples: 1, validation: 0.5 })).rejects.toMatchObject({
+      cause: { code: 'DATA_INVALID' },
+    });
     await expect(run(basic, { trainingData: undefined })).rejects.toMatchObject({ code: 'PASS_NEEDS' });
   });
 
