@@ -71,6 +71,18 @@ async function load(value: Value): Promise<Tensor> {
   return await source.load();
 }
 
+/** What constants are computed for: pairs, what holds activations to their levels, and layers. */
+const readers: ReadonlySet<string> = new Set([
+  'QuantizeLinear',
+  'DequantizeLinear',
+  'Min',
+  'Max',
+  'Conv',
+  'ConvTranspose',
+  'Gemm',
+  'MatMul',
+]);
+
 /** Nodes that compute something from constants alone which a pair or a layer with weights reads. */
 function constantParts(graph: Graph): ReadonlySet<Node> {
   const constant = new Set<Node>();
@@ -83,7 +95,6 @@ function constantParts(graph: Graph): ReadonlySet<Node> {
     if (node.inputs.length > 0 && node.inputs.every(isConstant)) constant.add(node);
   }
   const wanted = new Set<Node>();
-  const readers = new Set(['QuantizeLinear', 'DequantizeLinear', 'Conv', 'ConvTranspose', 'Gemm', 'MatMul']);
   for (const node of graph.nodesReversed()) {
     if (!constant.has(node)) continue;
     const read = node.outputs.some((value) =>

@@ -13,22 +13,16 @@ import type { CalibrationStats } from '../calibration/statistics.ts';
 import type { AffineParameters } from '../parameters/affine.ts';
 import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
 import { dataInputs, operatorKind } from '../passes/static/operator-kinds.ts';
-import { insertPairs, type ScaleSource, type ScaleValues } from '../passes/static/pairs.ts';
 import { prepareProductBiases } from '../passes/static/product-bias.ts';
 import { float32Data } from '../weights/lazy-parts.ts';
 import { emitFolded } from './emit-folded.ts';
+import { emitPairs } from './emit-pairs.ts';
 import { type ActivationScale, learnedScale, learnedSteps, movingScale, type Step } from './emit-scales.ts';
 import { channelAxis, emitOperand, emitWeights } from './emit-weights.ts';
 import { channelLayout, type FoldedNorm, foldNorms } from './folded-norm.ts';
 import { type AwarePlan, planAware } from './plan-aware.ts';
 import type { MovingRange, NormedLayer, Prepared } from './prepared.ts';
-import {
-  type AwareRanges,
-  type Channels,
-  fewBitChannels,
-  type RangeGroup,
-  rangeGroups,
-} from './range-groups.ts';
+import { type AwareRanges, type RangeGroup, rangeGroups } from './range-groups.ts';
 import type { AwareQuantizationSettings } from './settings.ts';
 import { firstSteps, meanMagnitude } from './step-start.ts';
 
@@ -64,7 +58,7 @@ export async function prepare(model: Model, request: PrepareRequest): Promise<Pr
   }
   const stats = settings.activationBits === 'none' ? undefined : await request.observe(model);
   const plan = planAware(graph, { settings, stats, closed, context, report });
-  const ranges = await rangeGroups(plan, stats, { settings, context });
+  const ranges = await rangeGroups(plan, stats, { graph, settings, context });
   const work = new Preparation(model, { plan, ranges, norms, request });
   await work.run();
   sortNodes(graph);
@@ -84,9 +78,8 @@ class Preparation {
   readonly #steps: { step: Step; magnitude: number }[] = [];
   readonly #normed: NormedLayer[] = [];
   readonly #biases: { node: Node; bias: Value }[] = [];
-  readonly #pairs: { input: Value; output: Value }[] = [];
+  #pairs: Prepared['pairs'] = [];
   readonly #constants: Value[] = [];
-  readonly #channelsOfFew = new Map<AffineParameters, Channels>();
   #magnitude = 0;
 
   constructor(
@@ -119,7 +112,13 @@ class Preparation {
     const done = new Set(layers);
     for (const [node, norm] of this.#norms) if (!done.has(node)) this.#foldLayer(node, norm);
     for (const [node, kind] of pairs.nodes) if (kind === 'follower') this.#quantizeOperands(node);
-    this.#insertPairs();
+    this.#pairs = emitPairs(this.#emit, {
+      plan: pairs,
+      ranges: this.#ranges,
+      scales: this.#scales,
+      profile: context.target?.profile,
+      readersOnly: settings.activationBits === 4,
+    });
     report.metric('quantizedLayers', layers.length, 'layers');
     report.metric(
       'quantizedActivations',
@@ -162,8 +161,6 @@ class Preparation {
     this.#scales.set(group.key, scale);
     if (scale.range !== undefined) this.#moving.push({ ...scale.range, roots: group.roots });
     if (scale.step !== undefined) this.#steps.push({ step: scale.step, magnitude: this.#magnitude });
-    const channels = fewBitChannels(group);
-    if (channels !== undefined) this.#channelsOfFew.set(group.key, channels);
   }
 
   #weightRange(node: Node): IntegerRange {
@@ -244,54 +241,6 @@ class Preparation {
       this.#constants.push(...constants);
       this.#graph.setInput(node, index, result);
     }
-  }
-
-  #insertPairs(): void {
-    const emit = this.#emit;
-    const scaleOf = (parameters: AffineParameters): ActivationScale =>
-      this.#scales.get(parameters) as ActivationScale;
-    const spread = (parameters: AffineParameters, count: number): ScaleValues => {
-      const { scale, zeroPoint } = scaleOf(parameters);
-      return {
-        scale: emit.op('Expand', [scale, emit.ints([count])]),
-        zeroPoint: this.#expandIntegers(zeroPoint, scale, count),
-      };
-    };
-    const scales: ScaleSource = {
-      of: (_name, parameters) => {
-        const found = this.#channelsOfFew.get(parameters);
-        if (found === undefined) return scaleOf(parameters);
-        return { ...spread(parameters, found.count), axis: found.axis };
-      },
-      repeated: (_name, parameters, count) => spread(parameters, count),
-    };
-    const profile = this.#request.context.target?.profile;
-    const { values } = this.#plan.pairs;
-    insertPairs(this.#graph, {
-      plan: this.#plan.pairs,
-      ranges: this.#ranges.byValue,
-      activations: this.#ranges.integers,
-      guarded:
-        profile === undefined
-          ? ['Conv', 'ConvTranspose', 'Gemm']
-          : (profile.integers?.quantizesWeights ?? []),
-      readersOnly: this.#request.settings.activationBits === 4,
-      scales,
-    });
-    for (const value of values) {
-      for (const { node: quantizer, index: at } of value.uses) {
-        if (!quantizer.is('QuantizeLinear') || at !== 0) continue;
-        for (const { node } of quantizer.output().uses)
-          if (node.is('DequantizeLinear')) this.#pairs.push({ input: value, output: node.output() });
-      }
-    }
-  }
-
-  /** A zero point for each channel. `Expand` takes no 4-bit integers: 0 is quantized anew in each place. */
-  #expandIntegers(zeroPoint: Value, scale: Value, count: number): Value {
-    const emit = this.#emit;
-    const zeros = emit.floats([count], new Float32Array(count));
-    return emit.op('QuantizeLinear', [zeros, scale, zeroPoint]);
   }
 }
 

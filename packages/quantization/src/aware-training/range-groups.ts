@@ -1,10 +1,11 @@
-import { constantOf, type Node, type PassContext, type Value } from '@lithe/core';
+import { constantOf, type Graph, type Node, type PassContext, type Value } from '@lithe/core';
 import { calibratedRange } from '../calibration/calibrator.ts';
 import { type CalibratorChoice, calibratorOf } from '../calibration/choice.ts';
 import { type CalibrationStats, statisticsOf } from '../calibration/statistics.ts';
 import type { AffineParameters } from '../parameters/affine.ts';
 import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
 import { activationRanges, scaleRoot } from '../passes/static/activation-ranges.ts';
+import { fewBits, levelsInBytes } from './few-bit-memory.ts';
 import { type AwarePlan, activationRange, eightBitLayers } from './plan-aware.ts';
 import type { AwareQuantizationSettings } from './settings.ts';
 
@@ -46,7 +47,15 @@ const nothing = { minimum: 0, maximum: 0 };
 export async function rangeGroups(
   { pairs, layers }: AwarePlan,
   stats: CalibrationStats | undefined,
-  { settings, context }: { readonly settings: AwareQuantizationSettings; readonly context: PassContext },
+  {
+    graph,
+    settings,
+    context,
+  }: {
+    readonly graph: Graph;
+    readonly settings: AwareQuantizationSettings;
+    readonly context: PassContext;
+  },
 ): Promise<AwareRanges> {
   const integers = activationRange(settings, context);
   const wide = eightBitLayers(layers, settings);
@@ -81,7 +90,7 @@ export async function rangeGroups(
       elements: roots.reduce((sum, root) => sum + elementsOf(root, stats), 0) || 1,
     });
   }
-  return { byValue, groups, integers, wide };
+  return { byValue, groups: levelsInBytes(graph, groups, byValue), integers, wide };
 }
 
 /** Upper bound of the `Clip` that a value comes out of, where the layer before takes that in. */
@@ -105,11 +114,12 @@ export interface Channels {
 }
 
 /**
- * Channels of activations that take 4 bits; `undefined` for others, and where they are not known. Their scale is written once for each, all equal: onnxruntime 1.30 fuses
- * operators with quantizers of one scale, and then has no kernel for 4 bits, or stops loading.
+ * Channels of activations that take 4 bits; `undefined` for others, and where they are not known. Their scale is written
+ * once for each, all equal: onnxruntime 1.30 fuses operators with quantizers of one scale, and then has no kernel for 4
+ * bits, or stops loading.
  */
 export function fewBitChannels({ roots: values, integers }: RangeGroup): Channels | undefined {
-  if (integers.high - integers.low > 15) return undefined;
+  if (!fewBits(integers)) return undefined;
   const shape = values[0]?.shape;
   const rank = shape?.length ?? 0;
   for (const axis of [1, rank - 1]) {
