@@ -112,6 +112,15 @@ describe('htmlReport', () => {
     }
   });
 
+  it('says of which seed weights and changes are, where there are several', async () => {
+    const { page: one } = await pageOf(runReportFixture());
+    expect(one.querySelector('#weights')?.textContent).not.toContain('seed');
+    expect(one.querySelector('#step-8')?.textContent).not.toContain('those of seed');
+    const { page: three } = await pageOf(runReportFixture({ seeds: 3 }));
+    expect(three.querySelector('#weights')?.textContent).toContain('Of seed 0.');
+    expect(three.querySelector('#step-8')?.textContent).toMatch(/are those of seed 0\..* Of seed 0\./s);
+  });
+
   it('tells how the result stands to the baseline, and which limits are not met', async () => {
     const report = runReportFixture();
     const { page } = await pageOf(report);

@@ -134,7 +134,16 @@ function pairLayers(
  */
 export function histogramFigures(
   drawing: Drawing,
-  { before, after }: { readonly before: NamedWeights; readonly after: NamedWeights },
+  {
+    before,
+    after,
+    seed,
+  }: {
+    readonly before: NamedWeights;
+    readonly after: NamedWeights;
+    /** Seed that they are of, where there are several. */
+    readonly seed?: number | undefined;
+  },
   most: number,
 ): Html | undefined {
   const layers = after.weights.filter(usable);
@@ -144,7 +153,7 @@ export function histogramFigures(
   const largest = new Set([...layers].sort((left, right) => total(right) - total(left)).slice(0, most));
   const left = layers.length - largest.size;
   const gone = earlier.length - pairs.size;
-  return html`<p class="note"><span class="key key-before">■</span> ${before.name} <span class="key key-after">▬</span> ${after.name}. Share of the weights by value; exact zeros are counted in words and left out of the curves.${
+  return html`<p class="note"><span class="key key-before">■</span> ${before.name} <span class="key key-after">▬</span> ${after.name}. Share of the weights by value; exact zeros are counted in words and left out of the curves.${seed !== undefined && html` Of seed ${seed}.`}${
     left > 0 && html` The ${most} layers with the most weights; ${left} more are not drawn.`
   }${gone > 0 && html` ${gone} of the layers before ${gone === 1 ? 'is gone, or has' : 'are gone, or have'} another name.`}</p>
 <div class="small-figures">${layers.filter((layer) => largest.has(layer)).map((layer) => layerFigure(drawing, pairs.get(layer), layer))}</div>`;

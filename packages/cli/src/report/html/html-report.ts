@@ -32,6 +32,7 @@ function weights(drawing: Drawing, report: RunReport, { baseline, result }: RunS
     {
       before: { name: baseline.name, weights: baseline === result ? [] : (of(baseline.name) ?? []) },
       after: { name: result.name, weights: of(result.name) ?? [] },
+      seed: report.seeds.length > 1 ? seed?.seed : undefined,
     },
     MOST_LAYERS,
   );

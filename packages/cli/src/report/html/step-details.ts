@@ -173,7 +173,11 @@ function weightsPart(
     parent.name === ORIGINAL ? seed.original.weights : (parent.results[0]?.weights ?? seed.original.weights);
   const figures = histogramFigures(
     drawing,
-    { before: { name: parent.name, weights: earlier }, after: { name: step.name, weights: own } },
+    {
+      before: { name: parent.name, weights: earlier },
+      after: { name: step.name, weights: own },
+      seed: step.results.length > 1 ? step.seeds[0]?.seed : undefined,
+    },
     MOST_LAYERS,
   );
   return figures === undefined
@@ -194,6 +198,7 @@ function stepPart(drawing: Drawing, index: number, summary: RunSummary, report: 
 <summary>${step.name} <span class="gist">${first.use}: ${gist.join(', ')}${step.failures.length > 0 && ', failed'}</span></summary>
 <div class="details-body">${step.failures.map((failure) => html`<p class="failure">Failed: ${failure}</p>`)}
 ${stepFacts(step, first)}
+${step.results.length > 1 && html`<p class="note">Checks, figures, changes and what was left alone are those of seed ${step.seeds[0]?.seed ?? 0}.</p>`}
 ${seedTable(step, report, summary)}
 <h3>Options</h3><pre>${optionsText(first.pass.options)}</pre>
 ${figuresTable(first.pass)}
