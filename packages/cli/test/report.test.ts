@@ -82,6 +82,14 @@ function optionsOf(options: unknown): RunReport {
   return report as RunReport;
 }
 
+/** Changes what a step of the first seed says. */
+function withStep(index: number, changes: object): (report: Mutable) => unknown {
+  return (report) => {
+    Object.assign(report.seeds[0].steps[index], changes);
+    return report;
+  };
+}
+
 const hostile: readonly Hostile[] = [
   { name: 'no JSON', content: '<html>', says: 'not JSON' },
   { name: 'a number', content: '7', says: 'no report of a run' },
@@ -95,28 +103,15 @@ const hostile: readonly Hostile[] = [
   },
   {
     name: 'two steps of one name',
-    content: (report) => {
-      report.seeds[0].steps[1].name = 'teacher';
-      return report;
-    },
+    content: withStep(1, { name: 'teacher' }),
     says: 'seeds[0].steps[1].name: "teacher" is taken',
   },
   {
     name: 'steps in a circle',
-    content: (report) => {
-      report.seeds[0].steps[0].from = 'int8';
-      return report;
-    },
+    content: withStep(0, { from: 'int8' }),
     says: 'seeds[0].steps[0].from: "int8" is no step before it',
   },
-  {
-    name: 'a text for bytes',
-    content: (report) => {
-      report.seeds[0].steps[2].bytes = '12';
-      return report;
-    },
-    says: 'seeds[0].steps[2].bytes',
-  },
+  { name: 'a text for bytes', content: withStep(2, { bytes: '12' }), says: 'seeds[0].steps[2].bytes' },
   {
     name: 'rows that do not fit',
     content: (report) => {
