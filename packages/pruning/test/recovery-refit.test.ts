@@ -1,5 +1,5 @@
 import { arrayDataset, GraphBuilder, type Model, optimize, Tensor, type Value } from '@lithe/core';
-import { transformerEncoder } from '@lithe/training';
+import { mlp, transformerEncoder } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
 import { leastSquaresRefit, prune, pruningGroups, refit, removeUnits } from '../src/index.ts';
 import { drift, nodeBackend, normal, runModel, tokens } from './support.ts';
@@ -157,6 +157,29 @@ describe('least-squares refit', () => {
     const { report } = await refit(pruned, original, { data, backend, positions: 4 });
     expect(report.layers[0]).toMatchObject({ positions: 8, ridge: 0.01 });
     expect(report.layers[0]?.after).toBeLessThan(report.layers[0]?.before ?? 0);
+  });
+
+  it('pulls harder where samples barely exceed inputs, so that others than those come out closer', async () => {
+    const original = await mlp({ inputs: 40, hidden: [96, 24], classes: 4 });
+    const { model: pruned } = await optimize(original, [prune({ ratio: 0.4 })]);
+    const data = arrayDataset({ inputs: { x: normal([72, 40], 5) } });
+    const feeds = { x: normal([512, 40], 6) };
+    const expected = (await runModel(original, feeds))['logits'] as Tensor;
+    const error = async (ridge?: number): Promise<number> => {
+      const { model } = await refit(pruned, original, { data, backend, ridge, batchSize: 8 });
+      return residualShare(expected, (await runModel(model, feeds))['logits'] as Tensor);
+    };
+    const chosen = await error();
+    expect(chosen).toBeLessThan(0.8 * (await error(1e-4)));
+    expect(chosen).toBeLessThan(residualShare(expected, (await runModel(pruned, feeds))['logits'] as Tensor));
+  });
+
+  it('hardly pulls where there is no noise and there are many positions', async () => {
+    const original = await dependentNet();
+    const pruned = await withoutUnit(original, 'w1', [3]);
+    const data = arrayDataset({ inputs: { x: imagesOf(64) } });
+    const { report } = await refit(pruned, original, { data, backend });
+    expect(report.layers[0]?.ridge).toBe(1e-4);
   });
 
   it('leaves a model alone that was not pruned', async () => {

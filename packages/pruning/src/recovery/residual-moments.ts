@@ -31,6 +31,14 @@ export interface ResidualMoments {
   readonly target: number;
 }
 
+/** Moments of all positions, and of those that are held out. */
+export interface SplitMoments {
+  /** Of all. */
+  readonly all: ResidualMoments;
+  /** Of those of one batch in four, which are among all; `undefined` where none are held out or there is one batch. */
+  readonly held: ResidualMoments | undefined;
+}
+
 /** A layer of the pruned model beside the one it was made from. */
 export interface LayerPair {
   /** The layer in the pruned model. */
@@ -174,6 +182,9 @@ function addTo(sum: Float64Array, part: Tensor | undefined): void {
   for (let index = 0; index < sum.length; index++) sum[index]! += data[index]!;
 }
 
+/** One batch of so many is held out, which keeps the positions of a sample together. */
+const HELD_OUT = 4;
+
 /** Largest result of {@link unfolded}, in elements: 128 MiB. */
 const LARGEST_WINDOWS = 1 << 25;
 
@@ -188,24 +199,28 @@ export function boundedBatch(layer: LinearLayer, output: Value, wanted: number):
  * hands out a fixed number of sums however many positions it has; nothing else is kept.
  *
  * @param wanted positions of each sample that count at most, drawn anew for every batch
+ * @param holdOut whether some batches are summed up by themselves as well
  * @throws {LitheError} DATA_INVALID as {@link runBatches} does; VALUE_OUT_OF_RANGE when activations are not finite
  */
 export async function residualMoments(
   models: { readonly pruned: Model; readonly original: Model },
   pair: LayerPair,
-  options: { readonly source: Source; readonly wanted: number; readonly rng: Rng },
-): Promise<ResidualMoments> {
+  options: { readonly source: Source; readonly wanted: number; readonly rng: Rng; readonly holdOut: boolean },
+): Promise<SplitMoments> {
   const { layer } = pair;
   const { groups, outputs, inputs } = layer;
   const { wanted, rng } = options;
   const positions = positionsOf(layer, layer.node.output());
-  const sums = {
+  const zeros = (): Record<(typeof names)[number], Float64Array> => ({
     inputs: new Float64Array(groups * inputs * inputs),
     cross: new Float64Array(groups * outputs * inputs),
     inputSum: new Float64Array(groups * inputs),
     residualSum: new Float64Array(groups * outputs),
     residual: new Float64Array(1),
-  };
+  });
+  const sums = zeros();
+  let heldSums: ReturnType<typeof zeros> | undefined;
+  let [batch, heldCount] = [0, 0];
   const targets = new Float64Array(groups * outputs);
   let [count, squares] = [0, 0];
   const probes = [targetModel(models.original, pair, wanted), momentModel(models.pruned, pair, wanted)];
@@ -220,8 +235,16 @@ export async function residualMoments(
     squares += sumRows(target, targets);
     count += target.shape[2] ?? 0;
     const results = await run(1, { ...taken, [TARGET]: target });
-    for (const [index, name] of names.entries())
-      addTo(sums[name], results[second.graph.outputs[index]?.name ?? '']);
+    const isHeld = options.holdOut && batch++ % HELD_OUT === 1;
+    if (isHeld) {
+      heldSums ??= zeros();
+      heldCount += target.shape[2] ?? 0;
+    }
+    for (const [index, name] of names.entries()) {
+      const part = results[second.graph.outputs[index]?.name ?? ''];
+      addTo(sums[name], part);
+      if (isHeld && heldSums !== undefined) addTo(heldSums[name], part);
+    }
   });
   const energy = squares + sums.inputs.reduce((sum, value) => sum + value, 0);
   if (!Number.isFinite(energy)) {
@@ -232,8 +255,16 @@ export async function residualMoments(
     );
   }
   const mean = targets.reduce((sum, value) => sum + value * value, 0) / Math.max(1, count);
-  const { residual, ...rest } = sums;
-  return { ...rest, count, residual: residual[0] ?? 0, target: Math.max(0, squares - mean) };
+  const moments = ({ residual, ...rest }: typeof sums, positions: number): ResidualMoments => ({
+    ...rest,
+    count: positions,
+    residual: residual[0] ?? 0,
+    target: Math.max(0, squares - mean),
+  });
+  return {
+    all: moments(sums, count),
+    held: heldSums === undefined ? undefined : moments(heldSums, heldCount),
+  };
 }
 
 /** Adds up each row, and gives the sum of all squares. */

@@ -15,9 +15,6 @@ export interface Correction {
   readonly ridge: number;
 }
 
-/** A ridge for layers with fewer positions than inputs: what the data do not tell stays as it is. */
-const RIDGE_OF_FEW = 1e-2;
-
 /**
  * Solves `min over D of sum |e - D x|^2 + ridge m |D|^2`, with m the mean square of an input: the ridge regression of what
  * the outputs lack on what the layer reads. Where the matrix is not positive definite, the ridge grows tenfold.
@@ -28,7 +25,7 @@ const RIDGE_OF_FEW = 1e-2;
  *   reconstruction of feature maps
  */
 export function solveRidge(
-  layer: LinearLayer,
+  layer: LayerSize,
   moments: ResidualMoments,
   options: { readonly ridge: number; readonly rows: Float64Array; readonly hasBias: boolean },
 ): Correction {
@@ -40,17 +37,14 @@ export function solveRidge(
   let { residual } = moments;
   let largest = 0;
   for (let group = 0; group < groups; group++) {
-    const covariance = moments.inputs.slice(group * inputs * inputs, (group + 1) * inputs * inputs);
-    const cross = moments.cross.slice(group * outputs * inputs, (group + 1) * outputs * inputs);
-    const inputSum = moments.inputSum.subarray(group * inputs, (group + 1) * inputs);
-    const residualSum = moments.residualSum.subarray(group * outputs, (group + 1) * outputs);
+    const { covariance, cross, inputSum, residualSum } = groupMoments(layer, moments, group);
     if (hasBias) {
-      centre(covariance, inputSum, inputSum, count);
-      centre(cross, residualSum, inputSum, count);
+      const [x, e] = [aboutMean(inputSum, count), aboutMean(residualSum, count)];
+      shift(covariance, x, x, count);
+      shift(cross, e, x, count);
       for (const sum of residualSum) residual -= (sum * sum) / count;
     }
-    const from = count < inputs ? Math.max(options.ridge, RIDGE_OF_FEW) : options.ridge;
-    const solved = solveGroup(covariance, cross, inputs, from);
+    const solved = solveGroup(covariance, cross, inputs, options.ridge);
     largest = Math.max(largest, solved.ridge);
     const at = group * outputs * inputs;
     for (let index = 0; index < solved.weight.length; index++) {
@@ -69,17 +63,73 @@ export function solveRidge(
   return { weight, bias, residual: Math.max(0, residual), ridge: largest };
 }
 
-/** Turns sums of products into sums of products of differences from the mean. */
-function centre(products: Float64Array, left: Float64Array, right: Float64Array, count: number): void {
-  const columns = right.length;
-  for (let row = 0; row < left.length; row++) {
-    const factor = left[row]! / count;
+/** How large a layer is. */
+export type LayerSize = Pick<LinearLayer, 'groups' | 'outputs' | 'inputs'>;
+
+/** The sums of one group, as {@link ResidualMoments} has them of all. */
+export interface GroupMoments {
+  /** Sum of x x', `[inputs, inputs]`. */
+  readonly covariance: Float64Array;
+  /** Sum of e x', `[outputs, inputs]`. */
+  readonly cross: Float64Array;
+  /** Sum of x. */
+  readonly inputSum: Float64Array;
+  /** Sum of e. */
+  readonly residualSum: Float64Array;
+}
+
+/** Copies of the sums of one group, less those of some of the positions. */
+export function groupMoments(
+  { outputs, inputs }: LayerSize,
+  moments: ResidualMoments,
+  group: number,
+  without?: GroupMoments,
+): GroupMoments {
+  const part = (all: Float64Array, size: number, less: Float64Array | undefined): Float64Array => {
+    const sums = all.slice(group * size, (group + 1) * size);
+    if (less !== undefined) for (let index = 0; index < size; index++) sums[index]! -= less[index]!;
+    return sums;
+  };
+  return {
+    covariance: part(moments.inputs, inputs * inputs, without?.covariance),
+    cross: part(moments.cross, outputs * inputs, without?.cross),
+    inputSum: part(moments.inputSum, inputs, without?.inputSum),
+    residualSum: part(moments.residualSum, outputs, without?.residualSum),
+  };
+}
+
+/** A vector over positions: its sum, and the point that it is looked at from. */
+export interface Shifted {
+  /** Over all positions. */
+  readonly sum: Float64Array;
+  /** Taken from each. */
+  readonly origin: Float64Array;
+}
+
+/** Looked at from its mean. */
+export const aboutMean = (sum: Float64Array, count: number): Shifted => ({
+  sum,
+  origin: sum.map((value) => value / count),
+});
+
+/** Turns sums of products into sums of products of differences from the origins. */
+export function shift(products: Float64Array, left: Shifted, right: Shifted, count: number): void {
+  const columns = right.sum.length;
+  for (let row = 0; row < left.sum.length; row++) {
+    const origin = left.origin[row]!;
+    const rest = left.sum[row]! - count * origin;
     for (let column = 0; column < columns; column++)
-      products[row * columns + column]! -= factor * right[column]!;
+      products[row * columns + column]! -= origin * right.sum[column]! + rest * right.origin[column]!;
   }
 }
 
-function solveGroup(
+/**
+ * The ridge regression of one group; no correction where the inputs are zero, or no ridge up to 1 makes the matrix positive
+ * definite.
+ *
+ * @param from the ridge, as a share of the mean of the diagonal
+ */
+export function solveGroup(
   covariance: Float64Array,
   cross: Float64Array,
   inputs: number,
@@ -102,7 +152,12 @@ function solveGroup(
 }
 
 /** How a correction D changes the sum of squares: `tr(D C D') - 2 tr(D X')`. */
-function change(weight: Float64Array, covariance: Float64Array, cross: Float64Array, inputs: number): number {
+export function change(
+  weight: Float64Array,
+  covariance: Float64Array,
+  cross: Float64Array,
+  inputs: number,
+): number {
   let total = 0;
   for (let at = 0; at < weight.length; at += inputs) {
     for (let row = 0; row < inputs; row++) {
