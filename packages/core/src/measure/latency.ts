@@ -92,7 +92,7 @@ export async function measureLatency(
   check(entries, { rounds, warmup: warmup ?? 0, runsPerRound: options.runsPerRound ?? 1, minMilliseconds });
   const plans: Plan[] = [];
   for (const entry of entries) {
-    plans.push(await planOf(entry, entry.feeds ?? feeds, { ...options, warmup, minMilliseconds }));
+    plans.push(await planOf(entry, entry.feeds ?? feeds, { ...options, minMilliseconds }));
   }
   for (let round = 0; round < rounds; round++) {
     const order = round % 2 === 0 ? plans : plans.toReversed();
@@ -107,20 +107,26 @@ export async function measureLatency(
   return { entries: stats, comparisons: stats.slice(1).map((item) => compareLatency(baseline, item)) };
 }
 
-/** Runs an entry until it is warm; gives the milliseconds of its last run. */
+/**
+ * Runs an entry until it is warm; gives the milliseconds of a run: the median of the later half, for a single one may
+ * have been held up, and would make all turns too short.
+ */
 async function warmUp(entry: LatencyEntry, feeds: Feeds, signal: AbortSignal | undefined): Promise<number> {
-  let [last = 0] = await entry.executable.time(feeds, { runs: 1, warmup: LEAST_WARMUP, signal });
+  const times = [...(await entry.executable.time(feeds, { runs: 1, warmup: LEAST_WARMUP, signal }))];
+  const typical = (): number => median(times.slice(times.length >> 1));
+  let spent = times[0] ?? 0;
   // The first runs say little about the later ones, so more and more are asked for.
-  for (let runs = 1, spent = last, chunk = 1; runs < MOST_WARMUP && spent < WARMUP_MILLISECONDS; ) {
+  for (let runs = 1, chunk = 1; runs < MOST_WARMUP && spent < WARMUP_MILLISECONDS; ) {
     signal?.throwIfAborted();
-    const fitting = Math.ceil((WARMUP_MILLISECONDS - spent) / Math.max(last, 1e-6));
+    const fitting = Math.ceil((WARMUP_MILLISECONDS - spent) / Math.max(typical(), 1e-6));
     chunk = Math.min(2 * chunk, fitting, MOST_WARMUP - runs);
-    const times = await entry.executable.time(feeds, { runs: chunk, warmup: 0, signal });
-    for (const time of times) spent += time;
     runs += chunk;
-    last = times[chunk - 1] ?? last;
+    for (const time of await entry.executable.time(feeds, { runs: chunk, warmup: 0, signal })) {
+      times.push(time);
+      spent += time;
+    }
   }
-  return last;
+  return typical();
 }
 
 /**
@@ -160,10 +166,11 @@ async function planOf(
 ): Promise<Plan> {
   const { signal, warmup, minMilliseconds } = options;
   signal?.throwIfAborted();
-  const probe = warmup === undefined ? await warmUp(entry, feeds, signal) : undefined;
-  // One timed run after the warm-up tells how many fit a turn.
-  const [once = probe ?? 0] =
-    probe === undefined ? await entry.executable.time(feeds, { runs: 1, warmup, signal }) : [];
+  // One run that is timed after the warm-up tells how many fit a turn.
+  const once =
+    warmup === undefined
+      ? await warmUp(entry, feeds, signal)
+      : ((await entry.executable.time(feeds, { runs: 1, warmup, signal }))[0] ?? 0);
   const fitting = Math.min(100, Math.ceil(minMilliseconds / Math.max(once, 1e-6)));
   const runs = Math.max(1, options.runsPerRound ?? fitting);
   return { entry, feeds, runs, rounds: [], fastest: Number.POSITIVE_INFINITY, total: 0 };

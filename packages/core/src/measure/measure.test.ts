@@ -119,6 +119,21 @@ describe('measureLatency', () => {
     expect(judged[0]?.verdict).toBe('slower');
   });
 
+  it('does not make turns short for one run that was held up', async () => {
+    const executable = fake('x', () => 0.1);
+    const heldUp: Executable = {
+      ...executable,
+      time: async (feeds, options) => {
+        const times = [...(await executable.time(feeds, options))];
+        // The last run of each part of the warm-up; turns begin with a run that does not count.
+        if (options.warmup === 0) times[times.length - 1] = 40;
+        return times;
+      },
+    };
+    const { entries } = await measureLatency([{ name: 'x', executable: heldUp }], {});
+    expect(entries[0]?.runs).toBe(11 * 100);
+  });
+
   it('seldom calls equal entries different', async () => {
     let verdicts = 0;
     for (let seed = 0; seed < 200; seed++) {
