@@ -195,6 +195,8 @@ async function driftOf(
 ): Promise<DriftFigures | undefined> {
   const { signal } = context;
   const drift = createDrift(outputs);
+  // Its own failure is not that of the other model, and is not left aside below.
+  if (inputs[0] !== undefined) await after.run(inputs[0], { signal });
   try {
     await using before = await backend.compile({ kind: 'onnx', file: parent.path }, { signal });
     for (const [index, feeds] of inputs.entries()) {

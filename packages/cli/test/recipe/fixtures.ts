@@ -60,6 +60,7 @@ export const model = 'model: { network: mlp, with: { inputs: 4, hidden: [8], cla
  * - `x/count` adds up samples for `steps` steps of `delay` milliseconds, keeps a checkpoint after each, and adds the sum
  *   and a number from the seed to all weights;
  * - `x/blend` takes the mean of its own weights and those of the model that it is told;
+ * - `x/astray` makes a model that loads and does not run, `x/straight` mends it;
  * - `x/fail` fails.
  */
 const pluginSource = `
@@ -162,10 +163,36 @@ export const odd = definePass({
   },
 });
 
+export const astray = definePass({
+  name: 'x/astray', version: 1, summary: 'Looks up what is not there.', preserves: 'accuracy', options: schema({}),
+  run: async (draft) => {
+    const { graph } = draft;
+    const [input] = graph.inputs;
+    const [weight] = graph.initializers;
+    const { constructor: Tensor } = await weight.initializer.load();
+    const where = graph.addInitializer('where', Tensor.from('int64', [1, 1], BigInt64Array.of(9n)));
+    const first = input.uses[0].node;
+    const found = graph.addNode({ opType: 'GatherElements', inputs: [input, where], attributes: { axis: { kind: 'int', value: 1n } } }, [{ type: { ...input.type, shape: [1, 1] } }], { before: first });
+    const sum = graph.addNode({ opType: 'Add', inputs: [input, found.outputs[0]] }, [{ type: input.type }], { before: first });
+    graph.setInput(first, 0, sum.outputs[0]);
+    return { changed: true, applied: ['astray'], skipped: [], metrics: {} };
+  },
+});
+
+export const straight = definePass({
+  name: 'x/straight', version: 1, summary: 'Undoes x/astray.', preserves: 'accuracy', options: schema({}),
+  run: async (draft) => {
+    const where = [...draft.graph.initializers].find((value) => value.name === 'where');
+    const { constructor: Tensor } = await where.initializer.load();
+    draft.graph.setInitializer(where, Tensor.from('int64', [1, 1], BigInt64Array.of(0n)));
+    return { changed: true, applied: ['straight'], skipped: [], metrics: {} };
+  },
+});
+
 export const wrong = definePass({
   name: 'x/wrong', version: 1, summary: 'Promises not to change anything, and does.', preserves: 'bitwise', options: schema({}),
   run: (draft) => change(draft, (data) => data.map((one) => one + 1)),
 });
 
-export const plugin = { name: 'lithe-plugin-x', passes: [scale, count, blend, fail, hungry, odd, wrong] };
+export const plugin = { name: 'lithe-plugin-x', passes: [scale, count, blend, fail, hungry, odd, astray, straight, wrong] };
 `;

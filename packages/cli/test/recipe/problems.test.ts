@@ -111,7 +111,7 @@ describe('a recipe that cannot be run', () => {
     [
       'two plugins with one pass',
       `recipe: 1\nplugins: [lithe-plugin-x, twin]\n${model}\n${step}`,
-      '2:27 Plugin "twin" has passes that another one has: "x/scale", "x/count", "x/blend", "x/fail", "x/hungry", "x/odd", "x/wrong".',
+      '2:27 Plugin "twin" has passes that another one has: "x/scale", "x/count", "x/blend", "x/fail", "x/hungry", "x/odd", "x/astray", "x/straight", "x/wrong".',
     ],
     [
       'a plugin by path',
@@ -257,7 +257,7 @@ describe('a recipe that cannot be run', () => {
         '5:25 Latency is not measured at batch 2, only at 1 (target.batches).',
         '7:32 "a": x knows no "a".',
         '7:38 "b": x knows no "b".',
-        '8:12 There is no pass "x/none" here. Known are "x/scale", "x/count", "x/blend", "x/fail", "x/hungry", "x/odd", "x/wrong".',
+        '8:12 There is no pass "x/none" here. Known are "x/scale", "x/count", "x/blend", "x/fail", "x/hungry", "x/odd", "x/astray", "x/straight", "x/wrong".',
       ].join('\n'),
     );
   });

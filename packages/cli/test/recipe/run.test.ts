@@ -446,6 +446,14 @@ describe('a recipe without data', () => {
     expect(report.warnings.join()).toContain('random input');
   });
 
+  it('tells of a model that loads and does not run, and not of the one that is made from it', async () => {
+    const text = `recipe: 1\nplugins: [lithe-plugin-x]\n${model}\ntarget: { name: node-cpu, rounds: 0 }\nsteps:\n  - use: x/astray\n  - { use: x/straight }\n`;
+    const report = await run(text, 'astray');
+    const [astray, straight] = report.seeds[0]?.steps ?? [];
+    expect(astray?.failure).toMatch(/^onnxruntime-node could not run it: .*Out of range/s);
+    expect([straight?.failure, straight?.drift]).toEqual([undefined, undefined]);
+  });
+
   it('is planned from a model file, beside which nothing changes', async () => {
     await run(`${head}steps:\n  - use: x/scale\n`, 'file-source');
     const file = place.write('given.onnx', readFileSync(place.at('file-source', 'seed-0/01-scale.onnx')));
