@@ -66,6 +66,24 @@ describe('freshWeights', () => {
     expect(means).toEqual([1, 0, 0, 1]);
   });
 
+  it('says which statistics it leaves', async () => {
+    const b = new GraphBuilder('odd');
+    const doubles = (name: string): Value =>
+      b.constant(name, Tensor.from('float64', [3], Float64Array.of(3, 3, 3)));
+    const x = b.input('x', 'float64', ['N', 3, 2, 2]);
+    const mean = b.op.Abs([doubles('negative')]);
+    b.output('y', b.op.BatchNormalization([x, doubles('s'), doubles('b'), mean, doubles('variance')]));
+    const model = (await b.build()).clone();
+    const { drawn, left } = await freshWeights(model);
+    expect(drawn).toEqual([]);
+    expect(left).toEqual([
+      { name: 's', reason: 'it is float64, not float32' },
+      { name: 'b', reason: 'it is float64, not float32' },
+      { name: mean.name, reason: 'it is computed' },
+      { name: 'variance', reason: 'it is float64, not float32' },
+    ]);
+  });
+
   it('takes as many inputs for the fan as each output sums over', async () => {
     const image = (b: GraphBuilder, channels: number): Value =>
       b.input('x', 'float32', ['N', channels, 8, 8]);

@@ -84,11 +84,13 @@ export async function freshWeights(model: Model, options: FreshWeightsOptions = 
       drawn.push({ name, role: use.role });
     }
   }
-  return { drawn: [...drawn, ...resetStatistics(model)], left };
+  const statistics = resetStatistics(model);
+  return { drawn: [...drawn, ...statistics.drawn], left: [...left, ...statistics.left] };
 }
 
-function resetStatistics({ graph }: Model): readonly FreshWeight[] {
-  const reset: FreshWeight[] = [];
+function resetStatistics({ graph }: Model): FreshWeights {
+  const drawn: FreshWeight[] = [];
+  const left: { name: string; reason: string }[] = [];
   for (const node of graph.nodes()) {
     if (!node.is('BatchNormalization')) continue;
     for (const [index, first] of [
@@ -96,13 +98,19 @@ function resetStatistics({ graph }: Model): readonly FreshWeight[] {
       [4, 1],
     ] as const) {
       const value = node.input(index);
-      const shape = value?.initializer?.shape;
-      if (value === null || shape === undefined || value.initializer?.dtype !== 'float32') continue;
-      graph.setInitializer(value, filledWith(first)(request(shape, createRng(0))));
-      reset.push({ name: value.name, role: 'statistic' });
+      if (value === null) continue;
+      const { name, initializer } = value;
+      if (initializer?.dtype !== 'float32') {
+        const reason =
+          initializer === undefined ? 'it is computed' : `it is ${initializer.dtype}, not float32`;
+        left.push({ name, reason });
+        continue;
+      }
+      graph.setInitializer(value, filledWith(first)(request(initializer.shape, createRng(0))));
+      drawn.push({ name, role: 'statistic' });
     }
   }
-  return reset;
+  return { drawn, left };
 }
 
 const request = (shape: readonly number[], rng: Rng): WeightRequest => ({ shape, fanIn: 1, fanOut: 1, rng });
