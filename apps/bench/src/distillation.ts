@@ -174,7 +174,7 @@ class Students {
     const file = path.join(folder, `${key}.json`);
     const known = await readFile(file, 'utf8').catch(() => undefined);
     if (known !== undefined) return (JSON.parse(known) as { readonly accuracy: number }).accuracy;
-    const start = begin === 'fresh' ? fresh(this.#student, seed) : this.#student;
+    const start = begin === 'fresh' ? await fresh(this.#student, seed) : this.#student;
     const { loss, table } = await this.#lesson(arm);
     const model = await train(start, table, { backend, epochs, rate, seed, loss, name: arm });
     const accuracy = await accuracyOn(model, backend, held);

@@ -103,7 +103,8 @@ class PruningRun {
     const make: Readonly<Record<Arm, () => Promise<Model>>> = {
       tuned: () => train(small, { ...again, log: log('fine-tuned') }),
       distilled: () => train(small, { ...again, teacher: dense, log: log('distilled') }),
-      scratch: () => train(fresh(small, seed), { ...base, epochs, learningRate, log: log('from scratch') }),
+      scratch: async () =>
+        train(await fresh(small, seed), { ...base, epochs, learningRate, log: log('from scratch') }),
     };
     const after: Partial<Record<Arm, number>> = {};
     for (const arm of this.#settings.arms) {

@@ -1,11 +1,11 @@
-import { type Backend, createRng, elementsOf, type Model, Tensor } from '@lithe/core';
+import type { Backend, Model } from '@lithe/core';
 import { distillation, logitDistillation, teacherModel } from '@lithe/distillation';
 import {
   adamW,
   crossEntropy,
   fit,
   flip,
-  kaimingNormal,
+  freshWeights,
   type Loss,
   oneCycleSchedule,
   sampleTable,
@@ -64,24 +64,9 @@ export async function train(model: Model, request: TrainRequest): Promise<Model>
 }
 
 /** The same network with the weights it would have before training: what the pruned one is compared with. */
-export function fresh(model: Model, seed: number): Model {
+export async function fresh(model: Model, seed: number): Promise<Model> {
   const copy = model.clone();
-  const rng = createRng(seed);
-  const draw = kaimingNormal({ fan: 'in' });
-  for (const value of copy.graph.initializers) {
-    const source = value.initializer;
-    if (source?.dtype !== 'float32') continue;
-    const { shape } = source;
-    const use = value.uses[0];
-    const even = (number: number): Tensor =>
-      Tensor.from('float32', shape, new Float32Array(elementsOf(shape)).fill(number));
-    if (shape.length >= 2) {
-      const fanIn = elementsOf(shape.slice(1));
-      copy.graph.setInitializer(value, draw({ shape, fanIn, fanOut: shape[0] ?? 1, rng }));
-    } else if (use?.node.is('BatchNormalization') === true) {
-      // Scale and variance begin at 1, shift and mean at 0.
-      copy.graph.setInitializer(value, even(use.index === 1 || use.index === 4 ? 1 : 0));
-    } else if (shape.length === 1 && use?.index === 2) copy.graph.setInitializer(value, even(0));
-  }
+  const { left } = await freshWeights(copy, { seed });
+  if (left.length > 0) throw new Error(`Not drawn: ${left.map(({ name }) => name).join(', ')}.`);
   return copy;
 }
