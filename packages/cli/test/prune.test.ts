@@ -162,6 +162,21 @@ describe('lithe prune', () => {
     expect(call.out).toContain('16 layers in subgraphs');
   });
 
+  it('writes nothing where labels are asked for and are not there', async () => {
+    const x = normal([2, 3, 48, 64], 6);
+    writeFileSync(at('unlabelled.npz'), writeNpz({ x }));
+    for (const [name, code] of [
+      ['unlabelled.npz', 'DATA_INVALID'],
+      ['missing.npz', 'missing.npz'],
+    ] as const) {
+      const args = ['--ratio', '0.5', '--evaluate', at(name), '-o', at('blind.onnx')];
+      const call = await lithe('prune', models.classifier, ...shape, ...quick, ...args);
+      expect({ code: call.code, out: call.out }).toEqual({ code: 1, out: '' });
+      expect(call.err).toContain(code);
+      expect(existsSync(at('blind.onnx'))).toBe(false);
+    }
+  });
+
   it('is called wrongly in ways that it explains', async () => {
     for (const [args, message] of [
       [['--sparsity', '0.5', '--low-rank', '0.9'], 'are two steps'],

@@ -1,10 +1,13 @@
 import { createReadStream } from 'node:fs';
+import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { createRunContext, type Dataset, type Executable, errors, type Model, optimize } from '@lithe/core';
 import { saveOnnx } from '@lithe/onnx/node';
 import { simplify } from '@lithe/simplify';
 import { latencyChange, openBench } from '../compress/bench.ts';
+import { temporaryFolder } from '../compress/build.ts';
+import { writeResult } from '../compress/output.ts';
 import { outputTraits } from '../compress/output-traits.ts';
 import type { LatencyChange } from '../compress/report.ts';
 import { openInputs, openLabelled } from '../inputs.ts';
@@ -62,6 +65,8 @@ export async function pruneFile(
     output === null && needsNoInputs(method, options)
       ? undefined
       : await openInputs(file.model, options.calibrate, options);
+  const evaluate =
+    options.evaluate === undefined ? undefined : await openLabelled(file.model, options.evaluate, options);
   const target = await createTarget(options.target);
   const backend = await target.open(context, { threads: options.threads });
   try {
@@ -95,16 +100,15 @@ export async function pruneFile(
       ...planned.found,
     };
     if (output === null) return base;
+    if (inputs === undefined) throw errors.internal('there are no inputs to measure a pruned model on');
     const { model: result, recovery } = await recover(await planned.make(), model, pruneRun);
     const plain = options.simplify ? model : undefined;
-    const written = await writePruned(file, { pruned: result, plain }, output, pruneRun);
-    const compressed =
-      method === 'zeros'
-        ? { before: await gzipped(file.files), after: await gzipped(written.files) }
-        : base.compressed;
+    const samples = { data: inputs.data, evaluate };
+    const results = { pruned: result, plain, samples, zeros: method === 'zeros' };
+    const figures = await writePruned(file, results, output, pruneRun);
     // A refit gives layers biases that had none.
     const now = recovery === null ? {} : await costs(model, result, pruneRun);
-    return { ...base, ...now, ...written.figures, compressed, recovery };
+    return { ...base, ...now, ...figures, recovery };
   } finally {
     progress.stop();
     await backend.dispose();
@@ -127,42 +131,64 @@ interface Results {
   readonly pruned: Model;
   /** The original, simplified as the result is; `undefined` where nothing was simplified. */
   readonly plain: Model | undefined;
+  /** What it is measured on. */
+  readonly samples: { readonly data: Dataset; readonly evaluate: Dataset | undefined };
+  /** Whether it has zeros, which files lose where they are compressed. */
+  readonly zeros: boolean;
 }
 
+type Figures = Pick<PruneResult, 'size' | 'latency' | 'pruningLatency' | 'drift' | 'accuracy'>;
+
+/** Measures the result as a file, and then puts it where it was asked for: what no runtime loads is not written. */
 async function writePruned(
   file: ModelFile,
-  { pruned, plain }: Results,
+  results: Results,
   output: string,
   run: PruneRun,
-): Promise<{
-  readonly figures: Pick<PruneResult, 'size' | 'latency' | 'pruningLatency' | 'drift' | 'accuracy'>;
-  readonly files: readonly string[];
-}> {
-  const { options, inputs, backend, context, progress } = run;
+): Promise<Figures & Partial<PruneResult>> {
+  const { context, progress } = run;
   progress.phase('writing');
-  const saved = await saveOnnx(pruned, output, { signal: context.signal });
-  const data = (inputs ?? (await openInputs(file.model, options.calibrate, options))).data;
-  const evaluate =
-    options.evaluate === undefined ? undefined : await openLabelled(file.model, options.evaluate, options);
-  progress.phase('measuring the result');
+  const folder = await temporaryFolder();
+  try {
+    const path = join(folder.path, basename(output));
+    const saved = await saveOnnx(results.pruned, path, { signal: context.signal });
+    progress.phase('measuring the result');
+    const figures = await measured(file, results, path, run);
+    const compressed = results.zeros
+      ? { compressed: { before: await gzipped(file.files), after: await gzipped(saved.files) } }
+      : {};
+    context.signal.throwIfAborted();
+    await writeResult(saved.files, output);
+    return { ...figures, ...compressed, size: { before: file.bytes, after: saved.bytes } };
+  } finally {
+    await folder.remove();
+  }
+}
+
+async function measured(
+  file: ModelFile,
+  { plain, samples }: Results,
+  path: string,
+  run: PruneRun,
+): Promise<Omit<Figures, 'size'>> {
+  const { options, backend, context } = run;
+  const outputs = outputTraits(file.model);
   const bench = await openBench(
     backend,
     file.encoded,
-    { data, evaluate, outputs: outputTraits(file.model), driftSamples: options.samples },
+    { ...samples, outputs, driftSamples: options.samples },
     context,
   );
   try {
-    const candidate = await bench.compile({ kind: 'onnx', file: output });
+    const candidate = await bench.compile({ kind: 'onnx', file: path });
     try {
       const latency = await bench.latency(candidate, options.rounds);
-      const figures = {
-        size: { before: file.bytes, after: saved.bytes },
+      return {
         latency,
-        pruningLatency: plain === undefined ? latency : await against(plain, candidate, data, run),
+        pruningLatency: plain === undefined ? latency : await against(plain, candidate, samples.data, run),
         drift: await bench.drift(candidate),
         accuracy: (await bench.accuracy(candidate)) ?? null,
       };
-      return { figures, files: saved.files };
     } finally {
       await candidate.dispose();
     }
