@@ -198,7 +198,8 @@ class RealModels {
       checkpoint: fileCheckpoints(path.join(folder, `${key}.safetensors`)),
       checkpointEvery: 50,
       onStep: ({ step, loss }) => {
-        if (step % 25 === 0) process.stderr.write(`${key}: update ${step}, loss ${loss.toFixed(4)}\n`);
+        if (step === 1 || step % 25 === 0)
+          process.stderr.write(`${key}: update ${step}, loss ${loss.toFixed(4)}\n`);
       },
     });
     return model;
@@ -217,7 +218,7 @@ interface DistilOptions {
  * Real models pruned, refitted and run by onnxruntime alone: what they are worth before and after, and how fast they are.
  * Names of models (`detector`, `recognizer`, `mobilenet`, `cnn`, `encoder`, which needs `--minilm FOLDER`); `--ratios 0.1,0.2,0.3`,
  * `--energies 0.95,0.9` (low rank), `--blocks 1,2` (whole residual blocks), `--steps 300` of training to say what the
- * original says (recognizer; 0: none), `--batch 4`, `--rate 0.0005`, `--calibration 64`, `--held 64`, `--rounds 15`,
+ * original says (recognizer; 0: none), `--batch 4`, `--rate 0.00002`, `--calibration 64`, `--held 64`, `--rounds 15`,
  * `--cache FOLDER` for drawn lines and checkpoints, `--json FILE`.
  */
 export async function main(args: readonly string[]): Promise<number> {
@@ -230,7 +231,7 @@ export async function main(args: readonly string[]): Promise<number> {
       blocks: { type: 'string', default: '' },
       steps: { type: 'string', default: '0' },
       batch: { type: 'string', default: '4' },
-      rate: { type: 'string', default: '0.0005' },
+      rate: { type: 'string', default: '0.00002' },
       calibration: { type: 'string', default: '64' },
       held: { type: 'string', default: '64' },
       rounds: { type: 'string', default: '15' },
