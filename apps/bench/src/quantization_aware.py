@@ -3,7 +3,7 @@
 Learned steps follow the pseudo code of Esser et al., "Learned Step Size Quantization", 2020, appendix A, in float64
 with automatic differentiation; activations of 8 bits count as inside their range as long as rounding lands there, as
 in PyTorch's own operators. Moving ranges are PyTorch's fake_quantize, in float32, behind a clamp for 4 bits. Folded
-batch normalization is written out with batch_norm.
+batch normalization is written out with batch_norm; a bias is rounded to the steps of the sums it is added to.
 """
 
 import json
@@ -32,13 +32,25 @@ def along(scale, value):
     return scale.reshape([-1] + [1] * (value.dim() - 1)) if scale.dim() else scale
 
 
+def weight_scale(value, case, name, p):
+    if case["ranges"] == "lsq":
+        return p[f"{name}_step"].detach()
+    return value.detach().abs().flatten(1).amax(1) / case["weightHigh"]
+
+
+def bias(value, weight, case, names, p):
+    """A bias in steps of the product of both scales, with the gradient of the float one."""
+    step = case["activations"][names[0]]["scale"] * weight_scale(weight, case, names[1], p)
+    return value + (torch.round(value / step) * step - value).detach()
+
+
 def weights(value, case, name, p):
     high = case["weightHigh"]
     if case["ranges"] == "lsq":
         step = grad_scale(p[f"{name}_step"], 1 / math.sqrt(value.numel() * high))
         step = along(step, value)
         return round_pass(torch.clamp(value / step, -high, high)) * step
-    scale = (value.detach().abs().flatten(1).amax(1) / high).contiguous()
+    scale = weight_scale(value, case, name, p).contiguous()
     zero = torch.zeros(scale.numel(), dtype=torch.int32)
     return torch.fake_quantize_per_channel_affine(value, scale, zero, 0, -high, high)
 
@@ -69,7 +81,7 @@ def evaluate(case):
     y = F.conv2d(activations(x, case, "x", p), weights(folded, case, "w1", p), padding=1)
     y = F.batch_norm(y / factor.reshape(1, -1, 1, 1), None, None, p["gamma"], p["beta"], True, eps=1e-5)
     h = activations(torch.relu(y), case, "h", p)
-    y = F.conv2d(h, weights(p["w2"], case, "w2", p), p["b2"])
+    y = F.conv2d(h, weights(p["w2"], case, "w2", p), bias(p["b2"], p["w2"], case, ["h", "w2"], p))
     if "o" in case["activations"]:
         y = activations(y, case, "o", p)
     loss = ((y.mean((2, 3)) - target) ** 2).mean()
