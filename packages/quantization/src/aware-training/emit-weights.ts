@@ -1,11 +1,9 @@
 import { attributesOf, type Node, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import type { Emitter } from '@lithe/training';
+import { INT32_ROOM } from '../parameters/bias.ts';
 import type { IntegerRange } from '../parameters/integer-range.ts';
 import { integersOf } from '../passes/static/pairs.ts';
 import { named, rangeScale, type Step, safeScale } from './emit-scales.ts';
-
-/** Largest int32, less the rounding of a float32 quotient near it. */
-const INT32_ROOM = 2 ** 31 - 2 ** 8;
 
 /** What the weights of a layer are quantized by. */
 export interface WeightRequest {

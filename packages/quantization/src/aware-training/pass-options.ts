@@ -40,16 +40,22 @@ export interface AwareTrainingSettings
   /** See {@link AwareTrainingOptions.freezeBatchNormAt}. */
   readonly freezeBatchNormAt: number;
   /** See {@link AwareTrainingOptions.teacher}. */
-  readonly teacher?: Readonly<Record<'temperature' | 'weight', number>> & {
-    /** Name of the model. */
-    readonly model: string;
-  };
+  readonly teacher?:
+    | {
+        /** See {@link TeacherChoice.model}. */
+        readonly model: string;
+        /** See {@link TeacherChoice.temperature}. */
+        readonly temperature: number;
+        /** See {@link TeacherChoice.weight}. */
+        readonly weight: number;
+      }
+    | undefined;
 }
 
 const share = z.number().min(0).max(1);
 
 const teacher = z.preprocess(
-  (value) => (typeof value === 'string' ? { model: value } : value),
+  (value: string | TeacherChoice) => (typeof value === 'string' ? { model: value } : value),
   z.strictObject({
     model: z.string().min(1),
     temperature: z.number().positive().default(4),
@@ -57,16 +63,14 @@ const teacher = z.preprocess(
   }),
 );
 
-const { initialize: _fresh, mixedPrecision: _mixed, ...fields } = trainingFields;
-
 /** Schema of {@link AwareTrainingOptions}. */
 export const awareTrainingSchema: z.ZodType<AwareTrainingSettings, AwareTrainingOptions> = z
-  .strictObject({
-    ...fields,
-    ...awareFields,
+  .strictObject({ ...trainingFields, ...awareFields })
+  .omit({ initialize: true, mixedPrecision: true })
+  .extend({
     quantizeActivationsAt: share.default(0),
     freezeRangesAt: share.default(0.75),
     freezeBatchNormAt: share.default(0.5),
     teacher: teacher.optional(),
   })
-  .refine(...trainingRule) as unknown as z.ZodType<AwareTrainingSettings, AwareTrainingOptions>;
+  .refine(...trainingRule);

@@ -2,7 +2,7 @@ import { SMALLEST_SCALE } from './affine.ts';
 import { HALF_EVEN } from './rounding.ts';
 
 /** Largest int32, less the rounding of a float32 quotient near it, so that a bias on the edge still fits. */
-const INT32_ROOM = 2 ** 31 - 2 ** 8;
+export const INT32_ROOM: number = 2 ** 31 - 2 ** 8;
 
 /**
  * Raises weight scales where the bias would not fit int32 at the scale that integer arithmetic forces on it, the
