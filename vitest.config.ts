@@ -29,6 +29,7 @@ export default defineConfig({
           ],
           exclude: [...outsideSources, '**/*.browser.test.ts'],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

@@ -1,7 +1,6 @@
 import { errors, inferShapes, type Model, standardOps, type Tensor, type Value } from '@lithe/core';
-import type { Loss, LossContext } from '@lithe/training';
+import { Graft, type Loss, type LossContext } from '@lithe/training';
 import { divergence } from './losses/logits.ts';
-import { Graft } from './teacher/graft.ts';
 
 /** Options of {@link mutualLearning}. */
 export interface MutualLearningOptions {

@@ -12,15 +12,31 @@ import {
 } from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import {
+  attentionDistillation,
+  attentionTransfer,
+  contrastiveDistillation,
+  contrastTable,
+  correlationDistillation,
+  type DistillationLoss,
   type DistilOptions,
+  decoupledDistillation,
   distil,
   distillation,
+  findTaps,
+  hiddenStateDistillation,
+  hintDistillation,
   initializeFromTeacher,
   logitDistillation,
   type MutualOptions,
   mutual,
   plugin,
+  relationalDistillation,
+  relationDistillation,
+  similarityPreserving,
+  suggestTaps,
+  type Tap,
   type TermChoice,
+  type TermFields,
   teacherModel,
 } from '@lithe/distillation';
 import {
@@ -63,6 +79,10 @@ const run = async (
     ...more,
   });
 
+/** The seed of the training inside: what the pass draws from its own stream. */
+const innerSeed = (seed: number): number =>
+  Math.floor(createRunContext({ seed }).rng.fork('distillation/distil').fork('fit').next() * 2 ** 32);
+
 const invalid = { cause: { code: 'OPTIONS_INVALID' } };
 
 describe('distillation/distil', () => {
@@ -72,7 +92,6 @@ describe('distillation/distil', () => {
       terms: [{ loss: 'logits', temperature: 3, weight: 0.8 }],
       taskWeight: 0.2,
     });
-    const rng = createRunContext({ seed: 3 }).rng.fork('distillation/distil');
     const wanted = await fit(await student(), sampleTable({ inputs: { x }, targets: { label } }), {
       backend: referenceBackend(),
       loss: distillation({
@@ -86,7 +105,7 @@ describe('distillation/distil', () => {
       learningRate: 0.03,
       epochs: 2,
       batchSize: 16,
-      seed: Math.floor(rng.fork('fit').next() * 2 ** 32),
+      seed: innerSeed(3),
     });
     expect(await weightOf(model)).toEqual(await weightOf(wanted.model));
     expect(report.steps[0]?.tables?.['epochs']?.rows.length).toBe(2);
@@ -188,22 +207,46 @@ describe('distillation/distil', () => {
   );
   const sentences = arrayDataset({ inputs: { tokens }, targets: { label: few } });
 
-  it.each<readonly [TermChoice, 'images' | 'tokens']>([
-    ['logits', 'images'],
-    [{ loss: 'logits', standardize: true, temperature: 2 }, 'images'],
-    ['decoupled', 'images'],
-    ['correlation', 'images'],
-    ['hint', 'images'],
-    [{ loss: 'attention-transfer', student: 'MaxPool_*', weight: 10 }, 'images'],
-    ['similarity', 'images'],
-    [{ loss: 'relational', warmUp: 2 }, 'images'],
-    [{ loss: 'contrastive', student: 'logits', negatives: 4, width: 8 }, 'images'],
-    ['hidden-state', 'tokens'],
-    [{ loss: 'attention', student: 'scores' }, 'tokens'],
-    [{ loss: 'relation', student: 'values', heads: 2 }, 'tokens'],
-  ])('has the term %o', async (term, kind) => {
+  it.each<readonly [TermChoice, 'images' | 'tokens', (tap: Tap) => DistillationLoss]>([
+    ['logits', 'images', logitDistillation],
+    [
+      { loss: 'logits', standardize: true, temperature: 2 },
+      'images',
+      (tap) => logitDistillation({ ...tap, standardize: true, temperature: 2 }),
+    ],
+    [
+      { loss: 'decoupled', beta: 3 },
+      'images',
+      (tap) => decoupledDistillation({ ...tap, target: 'label', beta: 3 }),
+    ],
+    [{ loss: 'correlation', gamma: 3 }, 'images', (tap) => correlationDistillation({ ...tap, gamma: 3 })],
+    ['hint', 'images', hintDistillation],
+    [
+      { loss: 'attention-transfer', student: 'MaxPool_*', weight: 10, power: 3 },
+      'images',
+      (tap) => attentionTransfer({ ...tap, power: 3 }),
+    ],
+    [{ loss: 'similarity', weight: 100 }, 'images', similarityPreserving],
+    [
+      { loss: 'relational', warmUp: 2, angle: 4 },
+      'images',
+      (tap) => relationalDistillation({ ...tap, angle: 4 }),
+    ],
+    [
+      { loss: 'contrastive', student: 'logits', negatives: 4, width: 8 },
+      'images',
+      (tap) => contrastiveDistillation({ ...tap, negatives: 4, width: 8, samples: 8 }),
+    ],
+    ['hidden-state', 'tokens', hiddenStateDistillation],
+    [{ loss: 'attention', student: 'scores' }, 'tokens', attentionDistillation],
+    [
+      { loss: 'relation', student: 'values', heads: 2 },
+      'tokens',
+      (tap) => relationDistillation({ ...tap, heads: 2 }),
+    ],
+  ])('has the term %o, as it is in code', async (term, kind, make) => {
     const size = { vocabulary: 11, length: 6, depth: 1, heads: 2, classes: 4 };
-    const named = async (width: number): Promise<Model> => {
+    const encoder = async (width: number): Promise<Model> => {
       const model = (await transformerEncoder({ ...size, width })).clone();
       const { graph } = model;
       const softmax = [...graph.nodes()].find((node) => node.is('Softmax'));
@@ -214,20 +257,56 @@ describe('distillation/distil', () => {
     };
     const net = (seed: number): Promise<Model> => cnn({ image: [1, 8, 8], classes: 4, seed });
     const [own, teacher] =
-      kind === 'images' ? [await net(1), await net(2)] : [await named(8), await named(16)];
+      kind === 'images' ? [await net(1), await net(2)] : [await encoder(8), await encoder(16)];
+    const data = kind === 'images' ? pictures : sentences;
+    const steps = { epochs: 1, batchSize: 4, learningRate: 1e-3 };
+    const context = { backend: referenceBackend(), trainingData: data, models: { teacher }, seed: 3 };
     const { report } = await optimize(
       own,
-      [distil({ teacher: 'teacher', terms: [term], epochs: 1, batchSize: 4, learningRate: 1e-3 })],
-      {
-        backend: referenceBackend(),
-        trainingData: kind === 'images' ? pictures : sentences,
-        models: { teacher },
-      },
+      [distil({ ...steps, teacher: 'teacher', terms: [term] })],
+      context,
     );
+
+    const { weight = 1, warmUp, student: pattern } = typeof term === 'string' ? ({} as TermFields) : term;
+    const name = typeof term === 'string' ? term : term.loss;
+    const onScores = ['logits', 'decoupled', 'correlation'].includes(name);
+    const named = (): readonly Tap[] => {
+      const [ours, theirs] = [own, teacher].map((one) => findTaps(one, pattern ?? 'logits'));
+      return (ours ?? []).map((one, at) => ({ student: one, teacher: theirs?.[at] }));
+    };
+    const pairs =
+      onScores || pattern !== undefined
+        ? named()
+        : (await suggestTaps(own, teacher)).map((pair) => ({ student: pair.student, teacher: pair.teacher }));
+    expect(pairs.length).toBeGreaterThan(0);
+    const table = sampleTable(
+      kind === 'images'
+        ? { inputs: { x: images }, targets: { label: few } }
+        : { inputs: { tokens }, targets: { label: few } },
+    );
+    const wanted = await fit(own, name === 'contrastive' ? contrastTable(table, { negatives: 4 }) : table, {
+      ...steps,
+      backend: context.backend,
+      optimizer: adamW(),
+      schedule: oneCycleSchedule(),
+      loss: distillation({
+        teacher: await teacherModel(teacher),
+        terms: pairs.map((pair) => ({ loss: make(pair), weight: weight / pairs.length, warmUp })),
+        task: crossEntropy({ logits: 'logits' }),
+      }),
+      seed: innerSeed(3),
+    });
+    const without = await fit(own, table, {
+      ...steps,
+      backend: context.backend,
+      optimizer: adamW(),
+      schedule: oneCycleSchedule(),
+      loss: crossEntropy({ logits: 'logits' }),
+      seed: innerSeed(3),
+    });
     const loss = report.steps[0]?.metrics['loss']?.value;
-    // Cross-entropy of 4 classes alone is about log 4; the term comes on top.
-    expect(loss).toBeGreaterThan(0.5);
-    expect(Number.isFinite(loss)).toBe(true);
+    expect(loss).toBeCloseTo(wanted.history[0]?.loss ?? Number.NaN, 5);
+    expect(Math.abs((loss ?? 0) - (without.history[0]?.loss ?? 0))).toBeGreaterThan(1e-4);
   });
 
   it.each<readonly [string, object, RegExp]>([

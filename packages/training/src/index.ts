@@ -167,6 +167,7 @@ export {
 export { type ReadSamplesOptions, readSamples, subsetTable } from './recipe/training-samples.ts';
 export { standardGradients } from './rules/standard-gradients.ts';
 export type { ForwardContext, ForwardForm, StatisticState } from './step/forward-form.ts';
+export { Graft, type GraftRequest } from './step/graft.ts';
 export { sortNodes } from './step/sort-nodes.ts';
 export type { DropoutMask } from './step/training-form.ts';
 export {

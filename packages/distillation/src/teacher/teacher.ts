@@ -1,6 +1,5 @@
 import { errors, inferShapes, type Model, type OpSet, standardOps, type Value } from '@lithe/core';
-import type { LossContext } from '@lithe/training';
-import { Graft } from './graft.ts';
+import { Graft, type LossContext } from '@lithe/training';
 
 /** Who a student learns from: gives values to a training graph. */
 export interface Teacher {

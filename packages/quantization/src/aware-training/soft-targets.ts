@@ -1,5 +1,5 @@
-import { errors, type Graph, inferShapes, type Model, type Node, tensorType, type Value } from '@lithe/core';
-import type { Loss, LossContext } from '@lithe/training';
+import { errors, inferShapes, type Model, standardOps, type Value } from '@lithe/core';
+import { Graft, type Loss, type LossContext } from '@lithe/training';
 
 /** How a float model teaches its quantized form. */
 export interface SoftTargetOptions {
@@ -49,61 +49,17 @@ export async function softTargets(options: SoftTargetOptions): Promise<Loss> {
 function copyInto({ graph, opsetImports }: LossContext, teacher: Model, name: string): Value {
   const wanted = teacher.graph.value(name);
   if (wanted === undefined) throw errors.optionsInvalid('teacher', [`It has no value called "${name}".`]);
-  const copies = new Map<Value, Value>();
-  for (const node of neededFor(wanted)) {
-    if (node.subgraphs.length > 0)
-      throw errors.opUnsupported(node.name, node.op, 'Teaching', 'it holds a subgraph');
-    const inputs = node.inputs.map((value) =>
-      value === null
-        ? null
-        : (copies.get(value) ?? sourceOf(value, { graph, copies, teacher: teacher.graph })),
-    );
-    const outputs = node.outputs.map((value) => ({
-      name: value.name === '' ? '' : graph.uniqueName(`teacher/${value.name}`),
-      type: value.type,
-    }));
-    const { domain, opType, attributes } = node;
-    const copy = graph.addNode({ domain, opType, inputs, attributes: new Map(attributes) }, outputs);
-    node.outputs.forEach((value, index) => {
-      copies.set(value, copy.output(index));
-    });
-  }
   for (const [domain, version] of teacher.opsetImports) if (domain !== '') opsetImports.set(domain, version);
-  return copies.get(wanted) ?? sourceOf(wanted, { graph, copies, teacher: teacher.graph });
-}
-
-/** Nodes that a value is computed by, in order. */
-function neededFor(wanted: Value): readonly Node[] {
-  const needed = new Set<Node>();
-  if (wanted.producer !== null) needed.add(wanted.producer);
-  const order: Node[] = [];
-  for (const node of wanted.graph.nodesReversed()) {
-    if (!needed.has(node)) continue;
-    order.push(node);
-    for (const value of node.inputs)
-      if (value !== null && value.producer !== null) needed.add(value.producer);
-  }
-  return order.reverse();
-}
-
-/** A constant of the teacher, or the input of the student that its input is fed by. */
-function sourceOf(
-  value: Value,
-  {
-    graph,
-    copies,
-    teacher,
-  }: { readonly graph: Graph; readonly copies: Map<Value, Value>; readonly teacher: Graph },
-): Value {
-  const { initializer } = value;
-  const fed = teacher.isInput(value) && initializer === undefined ? graph.value(value.name) : undefined;
-  const found =
-    initializer === undefined
-      ? fed
-      : graph.addInitializer(graph.uniqueName(`teacher/${value.name}`), initializer);
-  if (found === undefined)
-    throw errors.optionsInvalid('teacher', [`Its input "${value.name}" is none of the student's.`]);
-  found.type ??= tensorType('float32');
-  copies.set(value, found);
-  return found;
+  const input = (own: string): Value => {
+    const found = graph.value(own);
+    if (found !== undefined) return found;
+    throw errors.optionsInvalid('teacher', [`Its input "${own}" is none of the student's.`]);
+  };
+  return new Graft({
+    source: teacher.graph,
+    target: graph,
+    prefix: 'teacher/',
+    opset: standardOps,
+    input,
+  }).copy(wanted);
 }

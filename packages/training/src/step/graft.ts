@@ -70,13 +70,13 @@ export class Graft {
       throw errors.opUnsupported(
         node.name,
         node.op,
-        'Distillation',
-        'a teacher with subgraphs cannot join the training graph',
-        'Record its outputs instead: recordTeacher.',
+        'Training',
+        'a model with subgraphs cannot join the training graph',
+        'Record its outputs instead: recordTeacher of @lithe/distillation.',
       );
     }
     const attributes = new Map(node.attributes);
-    // A teacher is in inference form, whatever its file says.
+    // What joins is in inference form, whatever its file says.
     if (node.is('BatchNormalization') && attributes.has('training_mode'))
       attributes.set('training_mode', attribute.int(0));
     const copy = target.addNode(
