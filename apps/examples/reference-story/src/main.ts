@@ -44,7 +44,14 @@ export async function main(args: readonly string[]): Promise<number> {
     onPhase: (text) => say(`${new Date().toISOString().slice(11, 19)} ${text}`),
     onProgress: progressLine(),
     log: { warn: (message) => say(`warning: ${message}`) },
+  }).catch((error: unknown) => {
+    if (!stop.signal.aborted) throw error;
+    return undefined;
   });
+  if (report === undefined) {
+    say('stopped; the same command goes on from here');
+    return 130;
+  }
   process.stdout.write(printRun(report));
   const page = path.join(runFolder, 'report.html');
   await writeFile(page, await htmlReport(report));

@@ -1,4 +1,3 @@
-import { cpus, release, type as systemType } from 'node:os';
 import { join, relative } from 'node:path';
 import {
   type Backend,
@@ -23,7 +22,7 @@ import { type RecipeFile, recipeName } from './read-recipe.ts';
 import { type Figures, makeFolder, writeRecord, writeWhole } from './run-folder.ts';
 import { lockFolder } from './run-lock.ts';
 import { runStep, type SeedWork, type StoredModel, storeOriginal } from './run-step.ts';
-import { dataIdentities, surroundingsOf } from './surroundings.ts';
+import { dataIdentities, machineText, surroundingsOf } from './surroundings.ts';
 
 /** How a recipe is run. */
 export interface RunRecipeOptions extends PlanOptions, Omit<RunOptions, 'seed' | 'signal'> {
@@ -45,6 +44,8 @@ interface Run {
   readonly data: Dataset | undefined;
   readonly surroundings: unknown;
   readonly measuring: unknown;
+  /** Where it is measured. */
+  readonly machine: string;
   /** What the user should know, each sentence once. */
   readonly warnings: Set<string>;
 }
@@ -90,6 +91,7 @@ export async function runRecipe(
   const identities = await dataIdentities(plan, signal);
   await using backend = await target.open(context, { threads });
   const runtime = `${backend.name} ${backend.version}`;
+  const machine = machineText();
   const run: Run = {
     plan,
     options,
@@ -99,7 +101,8 @@ export async function runRecipe(
     data: calibration,
     surroundings: surroundingsOf(plan, identities),
     warnings: new Set(),
-    measuring: { target: target.name, threads, runtime, batches, rounds, ...identities },
+    measuring: { target: target.name, threads, runtime, machine, batches, rounds, ...identities },
+    machine,
   };
   const seeds: SeedResult[] = [];
   for (const seed of plan.seeds) seeds.push(await runSeed(run, seed));
@@ -260,8 +263,6 @@ async function conclude(run: Run, seeds: readonly SeedResult[]): Promise<RunRepo
     warnings.push(
       `"${recipe.output}" was not written: the result does not keep the limits, or does not run.`,
     );
-  const [processor] = cpus();
-  const cores = cpus().length;
   return {
     report: 1,
     name: recipeName(file),
@@ -271,7 +272,7 @@ async function conclude(run: Run, seeds: readonly SeedResult[]): Promise<RunRepo
       name: plan.target.name,
       runtime: `${backend.name} ${backend.version}`,
       threads: recipe.target.threads,
-      machine: `${processor?.model.trim() ?? 'unknown processor'}, ${cores} cores, ${systemType()} ${release()}, Node ${process.version}`,
+      machine: run.machine,
     },
     data: {
       train:

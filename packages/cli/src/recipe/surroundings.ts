@@ -1,3 +1,4 @@
+import { cpus, release, type as systemType } from 'node:os';
 import type { RecipePlan } from './plan.ts';
 
 /** What tells the samples of a recipe from others; `undefined` where there are none. */
@@ -25,4 +26,11 @@ export function surroundingsOf(
   { train, calibration }: DataIdentities,
 ): unknown {
   return { target: target.name, threads: file.recipe.target.threads, train, calibration };
+}
+
+/** Processor and systems. Figures that were taken elsewhere, in a run folder that was copied, are taken anew. */
+export function machineText(): string {
+  const processors = cpus();
+  const model = processors[0]?.model.trim() ?? 'unknown processor';
+  return `${model}, ${processors.length} cores, ${systemType()} ${release()}, Node ${process.version}`;
 }

@@ -54,6 +54,14 @@ function blobs(samples: number, seed: number): Uint8Array {
 /** The model of all recipes here: 4 numbers, 8 hidden, 3 classes. */
 export const model = 'model: { network: mlp, with: { inputs: 4, hidden: [8], classes: 3 } }';
 
+/** The beginning of a recipe with the plugin and the data here, whose latency is not measured; steps follow. */
+export const recipeHead: string = `recipe: 1
+plugins: [lithe-plugin-x]
+${model}
+data: { train: train.npz, test: test.npz }
+target: { name: node-cpu, rounds: 0 }
+`;
+
 /**
  * A plugin as a third party writes one, in plain JavaScript, without a package of ours:
  * - `x/scale` multiplies all weights by `factor`;
