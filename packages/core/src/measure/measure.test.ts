@@ -124,7 +124,7 @@ describe('measureLatency', () => {
     const heldUp: Executable = {
       ...executable,
       time: async (feeds, options) => {
-        const times = [...(await executable.time(feeds, options))];
+        const times = (await executable.time(feeds, options)).slice();
         // The last run of each part of the warm-up; turns begin with a run that does not count.
         if (options.warmup === 0) times[times.length - 1] = 40;
         return times;
