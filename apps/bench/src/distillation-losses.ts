@@ -1,5 +1,3 @@
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
@@ -25,6 +23,7 @@ import {
   teacherModel,
 } from '@lithe/distillation';
 import { sgd, trainingStep } from '@lithe/training';
+import { runPython } from './python-peer.ts';
 
 const tap = { student: 'f', teacher: 'f' };
 
@@ -112,19 +111,12 @@ export async function main(args: readonly string[]): Promise<number> {
   const plain = ([s, t]: readonly Tensor[]): unknown =>
     [s, t].map((tensor) => ({ shape: tensor?.shape, values: [...(tensor?.toFloat64Array() ?? [])] }));
   const job = Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, plain(pair)]));
-  const script = path.join(import.meta.dirname, 'distillation_losses.py');
-  const child = spawnSync(values.python, [script], {
-    input: JSON.stringify({ ...job, labels }),
-    encoding: 'utf8',
-    maxBuffer: 1e8,
+  const theirs = runPython<Readonly<Record<string, Result>>>({
+    python: values.python,
+    script: 'distillation_losses.py',
+    input: { ...job, labels },
+    needs: 'torch',
   });
-  if (child.status !== 0) {
-    process.stderr.write(
-      `${child.stderr ?? ''}PyTorch failed; is torch installed for the interpreter of --python?\n`,
-    );
-    return 1;
-  }
-  const theirs = JSON.parse(child.stdout) as Readonly<Record<string, Result>>;
   await using backend = await onnxruntimeNode({ threads: 1 });
   let worst = 0;
   process.stdout.write('loss                    ours       PyTorch    loss apart   gradient apart\n');

@@ -1,5 +1,3 @@
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
 import {
   arrayDataset,
   createRng,
@@ -12,6 +10,7 @@ import {
 import { referenceBackend } from '@lithe/core/reference';
 import { quantizationAware } from '@lithe/quantization';
 import { meanSquaredError, sgd, trainingStep } from '@lithe/training';
+import { runPython } from './python-peer.ts';
 
 interface Case {
   readonly name: string;
@@ -200,14 +199,12 @@ function distance(left: readonly number[], right: readonly number[]): number {
  */
 export async function compareWithTorch(python: string): Promise<number> {
   const made = await Promise.all(cases.map(ours));
-  const script = path.join(import.meta.dirname, 'quantization_aware.py');
-  const run = spawnSync(python, [script], {
-    input: JSON.stringify(made.map(({ given }) => given)),
-    encoding: 'utf8',
-    maxBuffer: 2 ** 28,
+  const theirs = runPython<readonly Numbers[]>({
+    python,
+    script: 'quantization_aware.py',
+    input: made.map(({ given }) => given),
+    needs: 'torch',
   });
-  if (run.status !== 0) throw new Error(run.stderr);
-  const theirs = JSON.parse(run.stdout) as readonly Numbers[];
   let failed = 0;
   for (const [at, { name }] of cases.entries()) {
     const own = made[at]?.numbers as Numbers;

@@ -1,11 +1,10 @@
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { inferShapes, Model, Tensor } from '@lithe/core';
 import { evaluateModel } from '@lithe/core/reference';
 import { gradients } from '@lithe/training';
 import { cases } from '../../../packages/training/test/gradient-cases.ts';
 import { build, type Case, label } from '../../../packages/training/test/gradient-check.ts';
+import { runPython } from './python-peer.ts';
 import { kinks } from './training-gradients/kinks.ts';
 import { singles } from './training-gradients/singles.ts';
 
@@ -216,22 +215,15 @@ export async function main(args: readonly string[]): Promise<number> {
   smooth.push(...(await oursInSingle()));
   const sharp: Compared[] = [];
   for (const { item, at } of kinks) sharp.push(await ours(item, at));
-  const script = path.join(import.meta.dirname, 'training_gradients.py');
-  const child = spawnSync(values.python, [script], {
-    input: JSON.stringify([...smooth, ...sharp].map(({ job }) => job)),
-    encoding: 'utf8',
-    maxBuffer: 1e8,
-  });
-  if (child.status !== 0) {
-    process.stderr.write(
-      `${child.stderr ?? ''}PyTorch failed; is torch installed for the interpreter of --python?\n`,
-    );
-    return 1;
-  }
-  const { version, results } = JSON.parse(child.stdout) as {
+  const { version, results } = runPython<{
     readonly version: string;
     readonly results: readonly Answer[];
-  };
+  }>({
+    python: values.python,
+    script: 'training_gradients.py',
+    input: [...smooth, ...sharp].map(({ job }) => job),
+    needs: 'torch',
+  });
   process.stdout.write(`Gradients beside PyTorch ${version}, float64\n\n`);
   const passed = report(smooth, results.slice(0, smooth.length));
   const finite = reportKinks(sharp, results.slice(smooth.length));

@@ -3,7 +3,6 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { nodeCpuTarget, onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
@@ -24,6 +23,7 @@ import { simplify } from '@lithe/simplify';
 import { textImage } from '../../../packages/quantization/test/text-image.ts';
 import { resnet18 } from './models/resnet18.ts';
 import { transformerStack } from './models/transformer.ts';
+import { runPython } from './python-peer.ts';
 
 interface Subject {
   readonly name: string;
@@ -171,10 +171,12 @@ async function theirs(
     job,
     JSON.stringify({ model, samples, input: 'x', shape: subject.shape, outputs, prepare: true }),
   );
-  const script = fileURLToPath(new URL('./onnxruntime-quantizer.py', import.meta.url));
-  const child = spawnSync(python, [script, job], { encoding: 'utf8', maxBuffer: 1e8 });
-  if (child.status !== 0) throw new Error(`Python failed on ${subject.name}:\n${child.stderr.slice(-2000)}`);
-  const report = JSON.parse(child.stdout.trim().split('\n').at(-1) ?? '') as PeerReport;
+  const report = runPython<PeerReport>({
+    python,
+    script: 'onnxruntime-quantizer.py',
+    arguments: [job],
+    needs: 'onnxruntime, onnx and sympy',
+  });
   for (const [name, problem] of Object.entries(report.failures)) {
     process.stderr.write(`onnxruntime ${name} failed on ${subject.name}: ${problem}\n`);
   }

@@ -18,6 +18,7 @@ import {
   mobileNet,
   type PrunedSubject,
   recognizer,
+  resNet,
   type SubjectSizes,
 } from './real-subjects.ts';
 import { costOf, runsAlone } from './shipped.ts';
@@ -26,6 +27,7 @@ const subjects: Readonly<Record<string, (sizes: SubjectSizes) => Promise<PrunedS
   detector,
   recognizer,
   mobilenet: mobileNet,
+  resnet: resNet,
   cnn,
   encoder,
 };
@@ -123,10 +125,14 @@ class RealModels {
     await this.tell(`${title} of the channels`, pruned, { timed: true });
     const refitted = await this.#refitted(pruned, title);
     await this.tell(`${title}, refit`, refitted, { timed: false });
-    if ([...pruned.graph.nodes()].some((node) => node.is('BatchNormalization'))) {
-      const { model } = await optimize(refitted, [batchNormReestimation()], context);
-      await this.tell(`${title}, refit, statistics`, model, { timed: false });
-    }
+    if ([...pruned.graph.nodes()].some((node) => node.is('BatchNormalization')))
+      for (const [trial, model] of [
+        ['statistics', pruned],
+        ['refit, statistics', refitted],
+      ] as const) {
+        const measured = await optimize(model, [batchNormReestimation()], context);
+        await this.tell(`${title}, ${trial}`, measured.model, { timed: false });
+      }
     if (distil === undefined) return;
     const trained = await this.#distil(refitted, distil, title);
     await this.tell(`${title}, refit, ${distil.steps} updates`, trained, { timed: false });
@@ -216,7 +222,7 @@ interface DistilOptions {
 
 /**
  * Real models pruned, refitted and run by onnxruntime alone: what they are worth before and after, and how fast they are.
- * Names of models (`detector`, `recognizer`, `mobilenet`, `cnn`, `encoder`, which needs `--minilm FOLDER`); `--ratios 0.1,0.2,0.3`,
+ * Names of models (`detector`, `recognizer`, `mobilenet`, `resnet`, `cnn`, `encoder`, which needs `--minilm FOLDER`); `--ratios 0.1,0.2,0.3`,
  * `--energies 0.95,0.9` (low rank), `--blocks 1,2` (whole residual blocks), `--steps 300` of training to say what the
  * original says (recognizer; 0: none), `--batch 4`, `--rate 0.00002`, `--calibration 64`, `--held 64`, `--rounds 15`,
  * `--cache FOLDER` for drawn lines and checkpoints, `--json FILE`.

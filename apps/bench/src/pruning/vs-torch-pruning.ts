@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -32,6 +31,7 @@ import {
   loadTrainedModel,
   type TrainedName,
 } from '@lithe-internal/models';
+import { runPython } from '../python-peer.ts';
 import { train } from './recover.ts';
 
 /** What Torch-Pruning is asked for. */
@@ -99,16 +99,15 @@ async function theirs(
     variants,
   };
   await writeFile(file('job.json'), JSON.stringify(job));
-  const script = path.join(import.meta.dirname, 'torch_pruning_peer.py');
-  const child = spawnSync(python, [script, file('job.json')], { encoding: 'utf8' });
-  if (child.status !== 0)
-    throw new Error(
-      `${child.stderr}Torch-Pruning failed; has the interpreter of --python torch, torch-pruning and onnx?`,
-    );
-  const { versions, failures } = JSON.parse(child.stdout.trim().split('\n').at(-1) ?? '') as {
-    versions: Readonly<Record<string, string>>;
-    failures: Readonly<Record<string, string>>;
-  };
+  const { versions, failures } = runPython<{
+    readonly versions: Readonly<Record<string, string>>;
+    readonly failures: Readonly<Record<string, string>>;
+  }>({
+    python,
+    script: 'pruning/torch_pruning_peer.py',
+    arguments: [file('job.json')],
+    needs: 'torch, torch-pruning and onnx',
+  });
   for (const [name, reason] of Object.entries(failures)) process.stderr.write(`${name}: ${reason}\n`);
   return versions;
 }

@@ -8,6 +8,7 @@ import { writeOnnx } from '@lithe/onnx';
 import { simplify } from '@lithe/simplify';
 import { howToGetMiniLm } from '../encoder/minilm.ts';
 import { fileComparison, type Row } from './compare.ts';
+import { detectorSubject } from './detector.ts';
 import { encoderSubject } from './encoder.ts';
 import { fashionSubject } from './fashion.ts';
 import { ourFiles } from './ours.ts';
@@ -32,6 +33,7 @@ function subjectsOf(sizes: Sizes): Readonly<Record<string, () => Promise<Subject
     'fashion-mobilenet-v2': () => fashionSubject('fashion-mobilenet-v2', sizes),
     'fashion-resnet': () => fashionSubject('fashion-resnet', sizes),
     recognizer: () => recognizerSubject(sizes),
+    detector: () => detectorSubject(sizes),
     ...(minilm === undefined
       ? {}
       : { minilm: () => encoderSubject({ ...sizes, folder: minilm, tokens: 64 }) }),
