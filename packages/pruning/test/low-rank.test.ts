@@ -119,6 +119,38 @@ describe('low rank', () => {
     );
   });
 
+  it.each([
+    ['a batch that the model fixes', [8, 64], undefined],
+    ['a batch that the options give', ['N', 64], { N: 8 }],
+    ['a batch that is open', ['N', 64], undefined],
+  ] as const)('counts against a budget all that a run multiplies: %s', async (_, shape, dims) => {
+    const b = new GraphBuilder('batch');
+    const one = b.op.Relu([
+      b.op.MatMul([b.input('x', 'float32', shape), b.constant('w1', normal([64, 64], 1))]),
+    ]);
+    b.output('y', b.op.MatMul([one, b.constant('w2', normal([64, 64], 2))]));
+    const { report } = await optimize(await b.build(), [lowRank({ budget: { macs: 0.5 }, dims })]);
+    // Rank R takes 128 R of 4096 multiplications a row: half of both is 32 in all.
+    const ranks = report.steps[0]?.tables?.['layers']?.rows.map((row) => Number(row[2])) ?? [];
+    expect(ranks.reduce((sum, rank) => sum + rank, 0)).toBeGreaterThan(28);
+    expect(ranks.reduce((sum, rank) => sum + rank, 0)).toBeLessThanOrEqual(32);
+    expect(report.steps[0]?.skipped).toEqual([]);
+  });
+
+  it('counts all images of a fixed batch', async () => {
+    const b = new GraphBuilder('images');
+    const x = b.input('x', 'float32', [4, 16, 8, 8]);
+    const pads = [1, 1, 1, 1];
+    const one = b.op.Relu([b.op.Conv([x, b.constant('w1', normal([16, 16, 3, 3], 1))], { pads })]);
+    b.output('y', b.op.Conv([one, b.constant('w2', normal([16, 16, 3, 3], 2))], { pads }));
+    const model = await b.build();
+    const { model: thin, report } = await optimize(model, [lowRank({ budget: { macs: 0.5 } })]);
+    const share = modelCost(thin).macs / modelCost(model).macs;
+    expect(share).toBeLessThanOrEqual(0.5);
+    expect(share).toBeGreaterThan(0.45);
+    expect(report.steps[0]?.skipped).toEqual([]);
+  });
+
   it('leaves layers whole that would save little, but for a budget of parameters', async () => {
     // Rank R of a product of 64 by 32 takes 96 R multiplications of 2048: a quarter is saved up to rank 16, any up to 21.
     const b = new GraphBuilder('product');

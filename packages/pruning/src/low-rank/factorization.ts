@@ -23,9 +23,9 @@ export interface Factorization {
   readonly rows: number;
   /** Its columns: what the first part reads. */
   readonly columns: number;
-  /** Multiplications of the layer for one sample. */
+  /** Multiplications of the layer in one run. */
   readonly macs: number;
-  /** Multiplications of both parts for one sample and unit of rank. */
+  /** Multiplications of both parts in one run, by unit of rank. */
   readonly macsPerRank: number;
   /** Elements of the weight. */
   readonly parameters: number;
@@ -36,9 +36,18 @@ export interface Factorization {
 const sizeOf = (dim: Dim | undefined, sizes: Readonly<Record<string, number>>): number | undefined =>
   dim === undefined || dim === null ? undefined : evaluateDim(dim, sizes);
 
-/** The product of sizes, unknown ones counted as 1: shares of what a layer costs do not depend on them. */
-function productOf(dims: readonly Dim[], sizes: Readonly<Record<string, number>>): number {
-  return dims.reduce<number>((product, dim) => product * (sizeOf(dim, sizes) ?? 1), 1);
+/**
+ * Positions that a layer computes in one run: all dims of its output but that of channels. Unknown ones are counted as 1:
+ * shares of what a layer costs do not depend on them.
+ */
+function positionsIn(
+  shape: readonly Dim[],
+  channels: number,
+  sizes: Readonly<Record<string, number>>,
+): number {
+  let product = 1;
+  for (const [axis, dim] of shape.entries()) if (axis !== channels) product *= sizeOf(dim, sizes) ?? 1;
+  return product;
 }
 
 /**
@@ -55,12 +64,12 @@ export function factorizationOf(
   const { outputs, inputs, weight } = layer;
   const shape = node.output().shape ?? [];
   if (layer.op !== 'Conv') {
-    const positions = productOf(shape.slice(1, -1), sizes);
+    const positions = positionsIn(shape, shape.length - 1, sizes);
     return costed(layer, 'product', { rows: outputs, columns: inputs, positions, wider: 1 });
   }
   if (layer.groups > 1)
     return { code: 'grouped', reason: 'its groups do not see each other: there is little to share' };
-  const positions = productOf(shape.slice(2), sizes);
+  const positions = positionsIn(shape, 1, sizes);
   const [channels = 0, height = 0, width = 0] = weight.shape.slice(1);
   if (weight.shape.length !== 4 || height === 1 || width === 1)
     return costed(layer, 'channel', { rows: outputs, columns: inputs, positions, wider: 1 });
