@@ -56,6 +56,9 @@ export interface NodeExtras {
 /** Notes of the reader on a node. */
 export const nodeExtras: MetaKey<NodeExtras> = metaKey('onnx/node');
 
+/** The name that the reader gave a node without one: the file goes on without it. */
+export const givenName: MetaKey<string> = metaKey('onnx/given-name');
+
 /** What the file says of a value beyond the IR. */
 export interface ValueExtras {
   /** Whether the file declares the value's type. */

@@ -1,6 +1,7 @@
 import { GraphBuilder, Tensor } from '@lithe/core';
 import { readOnnx, writeOnnx } from '@lithe/onnx';
 import { describe, expect, it } from 'vitest';
+import { around, modelBytes } from './build.ts';
 import { ocrModel } from './models.ts';
 
 describe('readOnnx and writeOnnx', () => {
@@ -18,6 +19,29 @@ describe('readOnnx and writeOnnx', () => {
     const written = await readOnnx(await writeOnnx(copy), { upgrade: false });
     expect(written.producerName).toBe('other');
     expect(written.graph.nodeCount).toBe(model.graph.nodeCount);
+  });
+
+  it('names nodes that a file leaves without one, apart from all others, and leaves them without one in files', async () => {
+    const relu = (input: string, output: string, name: string) => ({
+      opType: 'Relu',
+      name,
+      input: [input],
+      output: [output],
+    });
+    const bytes = modelBytes(
+      around(relu('x', 'a', ''), relu('a', 'b', 'Relu_1'), relu('b', 'c', ''), relu('c', 'y', '')),
+    );
+    const model = await readOnnx(bytes);
+    const names = (of: typeof model): string[] => [...of.graph.nodes()].map(({ name }) => name);
+    expect(names(model)).toEqual(['Relu_0', 'Relu_1', 'Relu_2', 'Relu_3']);
+    const copy = model.clone();
+    copy.docString = 'changed';
+    for (const node of copy.graph.nodes()) if (node.output().isGraphOutput) node.name = 'last';
+    const written = await readOnnx(await writeOnnx(copy), { upgrade: false });
+    expect(names(written)).toEqual(['', 'Relu_1', '', 'last']);
+    const added = model.graph.addNode({ opType: 'Relu', inputs: [[...model.graph.inputs][0] ?? null] });
+    expect(added.name).toBe('Relu_4');
+    expect(names(await readOnnx(bytes, { upgrade: false }))).toEqual(['', 'Relu_1', '', '']);
   });
 
   it('leaves out optional inputs at the end, which onnxruntime refuses when they are empty', async () => {

@@ -8,6 +8,7 @@ import { setUpgradeNotes, upgradeToWorkingOpset } from '../upgrade/upgrade.ts';
 import { propsOf, type ReadContext } from './context.ts';
 import { type ByteSource, type ExternalData, type ExternalOpener, openerOf } from './external.ts';
 import { gatherExternal, inlineCarried } from './gather-external.ts';
+import { nameNodes } from './name-nodes.ts';
 import { readModelParts } from './read-model.ts';
 
 /** Options of {@link readOnnx}. */
@@ -16,7 +17,7 @@ export interface ReadOptions {
   readonly externalData?: ExternalData | undefined;
   /** Limits to raise (or lower); see {@link ReadLimits} for the others. */
   readonly limits?: Partial<ReadLimits> | undefined;
-  /** Whether the model is brought to the working opset; `true` by default. */
+  /** Whether the model is brought to the working opset, and its nodes without a name get one; `true` by default. */
   readonly upgrade?: boolean | undefined;
   /** Name of the file, for messages. Default `model`. */
   readonly name?: string | undefined;
@@ -34,8 +35,8 @@ export interface ReadSource {
 
 /**
  * Reads an ONNX model. Weights are views of `bytes`, which must not be written afterwards. The model is brought to
- * the working opset; what cannot be brought there stays as it is,
- * and {@link upgradeNotes} names it.
+ * the working opset; what cannot be brought there stays as it is, and {@link upgradeNotes} names it. Nodes without a
+ * name get one, such as `Conv_3`, which is not written.
  *
  * @param bytes the file
  * @throws {LitheError} FILE_INVALID when it is not an ONNX protobuf
@@ -80,6 +81,7 @@ export async function readModel(bytes: Uint8Array, source: ReadSource, options: 
   options.signal?.throwIfAborted();
   const read = readModelParts(proto, context);
   const fileOpset = read.opsetImports.get('') ?? 0;
+  if (options.upgrade !== false) for (const { graph } of [read, ...read.functions]) nameNodes(graph);
   const { functions, notes } =
     options.upgrade === false ? { functions: read.functions, notes: [] } : upgradeToWorkingOpset(read);
   const parts = { ...read, functions };

@@ -10,7 +10,14 @@ import {
   tensorType,
   type Value,
 } from '@lithe/core';
-import { attributeExtras, graphUnknown, nodeExtras, tensorExtras, valueExtras } from '../extras.ts';
+import {
+  attributeExtras,
+  givenName,
+  graphUnknown,
+  nodeExtras,
+  tensorExtras,
+  valueExtras,
+} from '../extras.ts';
 import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
@@ -194,7 +201,7 @@ async function nodeRope(node: Node, context: WriteContext): Promise<Rope> {
       ),
     ),
     output: node.outputs.map((value) => value.name),
-    ...(node.name === '' ? {} : { name: node.name }),
+    ...(node.name === '' || node.name === node.meta.get(givenName) ? {} : { name: node.name }),
     opType: node.opType,
     ...(domain === '' ? {} : { domain }),
     ...(node.overload === '' ? {} : { overload: node.overload }),
