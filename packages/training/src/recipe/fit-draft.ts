@@ -65,6 +65,7 @@ export async function fitDraft(
     checkpointEvery: settings.checkpointEvery,
     mixedPrecision: settings.mixedPrecision,
     checkpointing: settings.checkpointing,
+    frozenStatistics: settings.frozenStatistics,
     clipNorm: settings.clipNorm,
     clipValue: settings.clipValue,
     emaDecay: settings.emaDecay,

@@ -3,6 +3,7 @@ import {
   arrayDataset,
   createRunContext,
   type Dataset,
+  GraphBuilder,
   type Model,
   type OptimizeOptions,
   optimize,
@@ -13,10 +14,12 @@ import { describe, expect, it } from 'vitest';
 import { memoryCheckpoints } from '../checkpoint/store.ts';
 import { sampleTable } from '../data/sample-table.ts';
 import { fit } from '../fit/fit.ts';
+import type { FitOptions } from '../fit/fit-options.ts';
 import { oneCycleSchedule } from '../fit/schedule.ts';
+import { layers } from '../layers/layers.ts';
 import { mlp } from '../layers/networks.ts';
 import { crossEntropy } from '../losses/classification.ts';
-import { adamW } from '../optimizers/standard.ts';
+import { adamW, sgd } from '../optimizers/standard.ts';
 import { plugin } from './plugin.ts';
 import { train } from './train.ts';
 import type { TrainingOptions } from './training-options.ts';
@@ -33,6 +36,16 @@ const label = Tensor.from('int64', [SAMPLES], BigInt64Array.from(classes, BigInt
 const samples = arrayDataset({ inputs: { x }, targets: { label } });
 
 const small = (): Promise<Model> => mlp({ inputs: 2, hidden: [8], classes: 2 });
+
+/** The same with a batch normalization. */
+async function normalized(): Promise<Model> {
+  const b = new GraphBuilder('normalized');
+  const net = layers(b, 3);
+  const hidden = net.batchNorm2d(net.linear(b.input('x', 'float32', ['N', 2]), 8));
+  b.output('logits', net.linear(net.relu(hidden), 2, { name: 'classifier' }));
+  return await b.build();
+}
+
 const basic: TrainingOptions = { epochs: 3, batchSize: 16, learningRate: 0.05 };
 
 async function run(
@@ -85,6 +98,50 @@ describe('training/train', () => {
       seed: inner,
     });
     expect(await weightOf(model, 'linear1.weight')).toEqual(await weightOf(wanted, 'linear1.weight'));
+  });
+
+  it.each<Partial<TrainingOptions> & Partial<FitOptions>>([
+    { frozenStatistics: true },
+    { clipNorm: 0.01 },
+    { clipValue: 0.001 },
+    { emaDecay: 0.5 },
+    { accumulate: 2 },
+    { checkpointing: true },
+  ])('hands %o on to fit', async (option) => {
+    const weights = async (model: Model): Promise<readonly number[]> => [
+      ...(await weightOf(model, 'classifier.weight')),
+      ...(await weightOf(model, 'norm1.mean')),
+    ];
+    const by = async (more: object): Promise<readonly number[]> => {
+      // The optimizer makes the size of gradients count, and the schedule that of single steps.
+      const plain = { ...basic, optimizer: 'sgd', schedule: 'constant', ...more };
+      const { model } = await optimize(await normalized(), [train.from(plain)], {
+        backend: referenceBackend(),
+        trainingData: samples,
+        seed: 5,
+      });
+      return await weights(model);
+    };
+    const inner = Math.floor(
+      createRunContext({ seed: 5 }).rng.fork('training/train').fork('fit').next() * 2 ** 32,
+    );
+    const { model: wanted } = await fit(
+      await normalized(),
+      sampleTable({ inputs: { x }, targets: { label } }),
+      {
+        backend: referenceBackend(),
+        loss: crossEntropy({ logits: 'logits' }),
+        optimizer: sgd(),
+        learningRate: 0.05,
+        epochs: 3,
+        batchSize: 16,
+        seed: inner,
+        ...option,
+      },
+    );
+    const found = await by(option);
+    expect(found).toEqual(await weights(wanted));
+    if (option.checkpointing !== true) expect(found).not.toEqual(await by({}));
   });
 
   it('starts from fresh weights of the seed where it is asked to', async () => {
