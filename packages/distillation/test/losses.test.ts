@@ -1,18 +1,23 @@
-import { createRng, Tensor } from '@lithe/core';
+import { createRng, type Feeds, GraphBuilder, Tensor } from '@lithe/core';
+import { referenceBackend } from '@lithe/core/reference';
 import {
   attentionDistillation,
   attentionTransfer,
   correlationDistillation,
+  type DistillationLoss,
   decoupledDistillation,
+  distillation,
   hiddenStateDistillation,
   hintDistillation,
   logitDistillation,
   relationalDistillation,
   relationDistillation,
   similarityPreserving,
+  teacherModel,
 } from '@lithe/distillation';
+import { sgd, trainingStep } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
-import { floats, lossOf } from './support.ts';
+import { echo, floats, lossOf } from './support.ts';
 
 // The formulas of the papers once more, in float64 and plain loops: the graphs must agree with them.
 
@@ -98,6 +103,16 @@ describe('losses on logits', () => {
     expect(loss).toBeCloseTo(4 * (1.5 * target + 6 * others), 4);
   });
 
+  it('decoupled soft targets leave out samples whose label is no class', async () => {
+    const of = async (rows: readonly number[], labels: readonly bigint[]): Promise<number> => {
+      const chosen = (m: Matrix): Tensor => tensor(rows.map((row) => m[row] ?? []));
+      const label = Tensor.from('int64', [rows.length], BigInt64Array.from(labels));
+      return (await lossOf(decoupledDistillation(ends), chosen(S), chosen(T), { label })).loss;
+    };
+    expect(await of([0, 1, 2, 3], [2n, -1n, 4n, 5n])).toBeCloseTo(await of([0, 2], [2n, 4n]), 4);
+    expect(await of([0, 1], [-1n, -1n])).toBe(0);
+  });
+
   it('correlation within samples and within classes', async () => {
     const pearson = (a: readonly number[], b: readonly number[]): number => {
       const [x, y] = [a.map((value) => value - mean(a)), b.map((value) => value - mean(b))];
@@ -129,6 +144,64 @@ describe('losses on features', () => {
     await expect(lossOf(hintDistillation(ends), image(3, 1), tensor(T))).rejects.toMatchObject({
       code: 'OPTIONS_INVALID',
     });
+  });
+
+  /** The learned weights `[to, from]` or `[from, to]` and the bias of the one regressor. */
+  const regressor = (state: Feeds): { weight: readonly number[]; bias: readonly number[] } => {
+    const of = (end: string): readonly number[] => [
+      ...(Object.entries(state)
+        .find(([name]) => name.startsWith('loss:projector') && name.endsWith(end))?.[1]
+        .toFloat64Array() ?? []),
+    ];
+    return { weight: of('.weight'), bias: of('.bias') };
+  };
+
+  it.each([
+    ['pictures', [2, 3], 6],
+    ['volumes', [2, 1, 3], 6],
+  ] as const)('hints: the regressor of %s is a convolution over their channels', async (_, sizes, places) => {
+    const [a, b] = [matrix(2, 3 * places, 1), matrix(2, 4 * places, 2)];
+    const { loss, state } = await lossOf(
+      hintDistillation(ends),
+      tensor(a, [2, 3, ...sizes]),
+      tensor(b, [2, 4, ...sizes]),
+    );
+    const { weight, bias } = regressor(state);
+    const wanted = mean(
+      b.flatMap((row, n) =>
+        row.map((value, at) => {
+          const [to, place] = [Math.floor(at / places), at % places];
+          const ours = sum(
+            [0, 1, 2].map((c) => (weight[to * 3 + c] ?? 0) * (a[n]?.[c * places + place] ?? 0)),
+          );
+          return (ours + (bias[to] ?? 0) - value) ** 2;
+        }),
+      ),
+    );
+    expect(weight.length).toBe(12);
+    expect(loss).toBeCloseTo(wanted, 4);
+  });
+
+  it.each([
+    ['hints', hintDistillation],
+    ['hidden states', hiddenStateDistillation],
+  ] as const)('%s of sequences: a linear map of their last axis', async (_, make) => {
+    const [a, b] = [matrix(2, 12, 1), matrix(2, 18, 2)];
+    const { loss, state } = await lossOf(make(ends), tensor(a, [2, 3, 4]), tensor(b, [2, 3, 6]));
+    const { weight, bias } = regressor(state);
+    const wanted = mean(
+      b.flatMap((row, n) =>
+        row.map((value, at) => {
+          const [position, to] = [Math.floor(at / 6), at % 6];
+          const ours = sum(
+            [0, 1, 2, 3].map((d) => (weight[d * 6 + to] ?? 0) * (a[n]?.[position * 4 + d] ?? 0)),
+          );
+          return (ours + (bias[to] ?? 0) - value) ** 2;
+        }),
+      ),
+    );
+    expect(weight.length).toBe(24);
+    expect(loss).toBeCloseTo(wanted, 4);
   });
 
   it('attention transfer', async () => {
@@ -190,15 +263,6 @@ describe('losses on features', () => {
 });
 
 describe('losses on transformers', () => {
-  it('hidden states behind a linear map', async () => {
-    const result = await lossOf(
-      hiddenStateDistillation(ends),
-      tensor(matrix(2, 12, 1), [2, 3, 4]),
-      tensor(matrix(2, 18, 2), [2, 3, 6]),
-    );
-    expect(result.parameters.filter((name) => name.startsWith('loss:')).length).toBe(2);
-  });
-
   it('attention scores, without what a mask forbids', async () => {
     const scores = [0.5, -1e9, 2, 1];
     const { loss } = await lossOf(
@@ -229,5 +293,77 @@ describe('losses on transformers', () => {
       floats([1, 1, 2, 2], b.flat()),
     );
     expect(loss).toBeCloseTo(wanted, 5);
+  });
+});
+
+describe('what can not be compared', () => {
+  const some = (shape: readonly number[]): Tensor =>
+    tensor(
+      matrix(
+        1,
+        shape.reduce((product, size) => product * size, 1),
+        1,
+      ),
+      shape,
+    );
+  it.each<readonly [string, DistillationLoss, readonly number[], readonly number[], RegExp]>([
+    ['scores of one class beside those of five', logitDistillation(ends), [4, 1], [4, 5], /same shape/],
+    ['scores of five classes beside one', logitDistillation(ends), [4, 5], [4, 1], /same shape/],
+    ['one score alone', logitDistillation(ends), [4, 1], [4, 1], /always 1/],
+    [
+      'one score alone, by its last axis',
+      logitDistillation({ ...ends, axis: -1 }),
+      [4, 3, 1],
+      [4, 3, 1],
+      /always 1/,
+    ],
+    ['one class, decoupled', decoupledDistillation(ends), [4, 1], [4, 5], /same shape/],
+    ['correlations of one class', correlationDistillation(ends), [4, 5], [4, 1], /same shape/],
+    ['correlations of sequences', correlationDistillation(ends), [4, 6, 5], [4, 6, 5], /\[N, C\]/],
+    ['attention of one head', attentionDistillation(ends), [2, 1, 3, 3], [2, 4, 3, 3], /same shape/],
+    ['attention to one position', attentionDistillation(ends), [2, 2, 3, 3], [2, 2, 3, 1], /same shape/],
+    ['relations of one position', relationDistillation(ends), [2, 2, 3, 4], [2, 2, 1, 4], /3 positions/],
+    ['relations without heads', relationDistillation(ends), [2, 2, 3], [2, 2, 3], /heads, T, d/],
+    [
+      'relations split unevenly',
+      relationDistillation({ ...ends, heads: 3 }),
+      [2, 3, 2, 4],
+      [2, 2, 2, 4],
+      /"f" of the teacher/,
+    ],
+  ])('%s', async (_, loss, student, teacher, message) => {
+    const label = Tensor.from('int64', [4], new BigInt64Array(4));
+    await expect(lossOf(loss, some(student), some(teacher), { label })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it.each([
+    ['alpha', () => decoupledDistillation({ alpha: Number.NaN })],
+    ['beta', () => decoupledDistillation({ beta: -1 })],
+    ['gamma', () => correlationDistillation({ gamma: Number.POSITIVE_INFINITY })],
+    ['angle', () => relationalDistillation({ ...ends, angle: Number.NaN })],
+    ['power', () => attentionTransfer({ ...ends, power: Number.POSITIVE_INFINITY })],
+    ['axis', () => logitDistillation({ axis: 0.5 })],
+  ])('by a senseless %s', (name, make) => {
+    expect(make).toThrow(name);
+  });
+
+  it('are not values of a wider float type: the teacher is brought to the type of the student', async () => {
+    const b = new GraphBuilder('half');
+    b.output('f', b.op.Cast([b.input('t', 'float32', ['N', 5])], { to: 10 }));
+    const step = await trainingStep(await echo('s', { s: [5], t: [5] }), {
+      loss: distillation({
+        teacher: await teacherModel(await b.build()),
+        terms: [{ loss: logitDistillation(ends) }],
+      }),
+      optimizer: sgd(),
+      trainable: ['factor'],
+    });
+    await using executable = await referenceBackend().compile(step.model, { state: step.state });
+    const results = await executable.run({ s: tensor(S), t: tensor(T), learning_rate: floats([], [0]) });
+    const { loss } = await lossOf(logitDistillation(ends), tensor(S), tensor(T));
+    expect(results[step.loss]?.toFloat64Array()[0]).toBeCloseTo(loss, 2);
   });
 });

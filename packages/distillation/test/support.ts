@@ -26,13 +26,13 @@ export async function echo(
   return await b.build();
 }
 
-/** What a loss gives for features of student and teacher, in the graph that trains. */
+/** What a loss gives for features of student and teacher, in the graph that trains, and the weights it had. */
 export async function lossOf(
   loss: DistillationLoss,
   student: Tensor,
   teacher: Tensor,
   feeds: Feeds = {},
-): Promise<{ readonly loss: number; readonly parameters: readonly string[] }> {
+): Promise<{ readonly loss: number; readonly parameters: readonly string[]; readonly state: Feeds }> {
   const shapes = { s: student.shape.slice(1), t: teacher.shape.slice(1) };
   const step = await trainingStep(await echo('s', shapes), {
     loss: distillation({ teacher: await teacherModel(await echo('t', { t: shapes.t })), terms: [{ loss }] }),
@@ -40,9 +40,11 @@ export async function lossOf(
     trainable: ['factor'],
   });
   await using executable = await referenceBackend().compile(step.model, { state: step.state });
+  const state = await executable.readState();
   const results = await executable.run({ s: student, t: teacher, learning_rate: floats([], [0]), ...feeds });
   return {
     loss: results[step.loss]?.toFloat64Array()[0] ?? Number.NaN,
     parameters: [...step.parameters, ...step.lossParameters],
+    state,
   };
 }

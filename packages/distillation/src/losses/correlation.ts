@@ -1,7 +1,7 @@
-import type { Value } from '@lithe/core';
+import { errors, type Value } from '@lithe/core';
 import type { Emitter } from '@lithe/training';
-import { type DistillationLoss, type Tap, tapped } from './distillation-loss.ts';
-import { averaged, checkTemperature } from './logits.ts';
+import { checkFactors, type DistillationLoss, rankOf, type Tap } from './distillation-loss.ts';
+import { averaged, checkTemperature, scoresOfBoth } from './logits.ts';
 
 /** Options of {@link correlationDistillation}. */
 export interface CorrelationDistillationOptions extends Partial<Tap> {
@@ -17,15 +17,25 @@ export interface CorrelationDistillationOptions extends Partial<Tap> {
  * DIST (Huang et al., "Knowledge Distillation from a Stronger Teacher", 2022): 1 minus Pearson's correlation of the
  * softened distributions, for each sample over the classes and for each class over the batch; times T^2. A student
  * need only rank as the teacher does. Logits `[N, C]`.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when the temperature is not above 0 or a factor not 0 or more, or, from `build`,
+ *   when the scores are not of one shape `[N, C]` with two classes or more
  */
 export function correlationDistillation(options: CorrelationDistillationOptions = {}): DistillationLoss {
   const { temperature = 1, beta = 1, gamma = 1, student = 'logits', teacher } = options;
   checkTemperature('correlationDistillation', temperature);
+  checkFactors('correlationDistillation', { beta, gamma });
   return {
     name: `correlation (T ${temperature}, beta ${beta}, gamma ${gamma})`,
     build: (context) => {
       const { emit } = context;
-      const values = tapped(context, { student, teacher });
+      const values = scoresOfBoth(
+        context,
+        { student, teacher },
+        { what: 'correlationDistillation', axis: 1 },
+      );
+      if (rankOf(values.student) !== 2)
+        throw errors.optionsInvalid('correlationDistillation', [`"${student}" must be of shape [N, C].`]);
       const soft = (value: Value): Value =>
         emit.op('Softmax', [emit.scale(value, 1 / temperature)], { axis: 1 });
       const [ours, theirs] = [soft(values.student), soft(values.teacher)];

@@ -1,4 +1,4 @@
-import { errors, type Value } from '@lithe/core';
+import { type Dim, errors, isFloat, type Value } from '@lithe/core';
 import type { LossContext } from '@lithe/training';
 
 /** What a distillation loss is built with: a loss context that also knows the teacher. */
@@ -35,12 +35,48 @@ export interface TappedValues {
   readonly teacher: Value;
 }
 
-/** Looks a tap up. */
+/** Looks a tap up. A teacher in another float type is brought to the student's. */
 export function tapped(context: DistillationContext, tap: Tap): TappedValues {
-  return {
-    student: context.value(tap.student),
-    teacher: context.detach(context.teacher(tap.teacher ?? tap.student)),
+  const student = context.value(tap.student);
+  const teacher = context.teacher(tap.teacher ?? tap.student);
+  return { student, teacher: context.detach(inTypeOf(context, teacher, student)) };
+}
+
+function inTypeOf({ emit }: DistillationContext, value: Value, like: Value): Value {
+  const [own, wanted] = [value.dtype, like.dtype];
+  if (own === undefined || wanted === undefined || own === wanted || !isFloat(own) || !isFloat(wanted))
+    return value;
+  return emit.cast(value, wanted);
+}
+
+/**
+ * Looks a tap up whose values are compared element by element: a size of 1 would be spread over the other's without a
+ * word.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when their shapes are known to differ
+ */
+export function tappedAlike(context: DistillationContext, tap: Tap, what: string): TappedValues {
+  const values = tapped(context, tap);
+  const [ours, theirs] = [values.student.shape, values.teacher.shape];
+  if (ours === undefined || theirs === undefined) return values;
+  const differs = (dim: Dim, axis: number): boolean => {
+    const other = theirs[axis];
+    return typeof dim === 'number' && typeof other === 'number' && dim !== other;
   };
+  if (ours.length === theirs.length && !ours.some(differs)) return values;
+  throw errors.optionsInvalid(what, [
+    `"${tap.student}" of the student is [${ours.join(', ')}] and "${tap.teacher ?? tap.student}" of the teacher [${theirs.join(', ')}]: they must have the same shape.`,
+  ]);
+}
+
+/** Refuses factors that are no numbers of 0 or more. */
+export function checkFactors(what: string, factors: Readonly<Record<string, number>>): void {
+  const wrong = Object.entries(factors).filter(([, value]) => !(value >= 0 && Number.isFinite(value)));
+  if (wrong.length > 0)
+    throw errors.optionsInvalid(
+      what,
+      wrong.map(([name]) => `"${name}" must be 0 or more.`),
+    );
 }
 
 /**

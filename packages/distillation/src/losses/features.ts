@@ -16,8 +16,8 @@ export interface HintOptions extends Tap, ProjectorOptions {}
 
 /**
  * Hints (Romero et al., "FitNets: Hints for Thin Deep Nets", 2015): mean squared error between a feature of the
- * teacher and the student's behind a learned regressor, a 1x1 convolution for `[N, C, H, W]` and a linear map of the
- * last axis otherwise. Where sizes agree the regressor is left out unless it is asked for. It is dropped at the end.
+ * teacher and the student's behind a learned regressor, a 1x1 convolution for `[N, C, H, W]` and `[N, C, D, H, W]` and a
+ * linear map of the last axis otherwise. Where sizes agree the regressor is left out unless it is asked for. It is dropped at the end.
  *
  * @throws {LitheError} OPTIONS_INVALID when the features differ in more than their number of channels
  */
@@ -43,10 +43,13 @@ export interface AttentionTransferOptions extends Tap {
  * Attention transfer (Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017): where the activations of
  * `[N, C, H, W]` are large. The map is the mean over channels of |a|^p, as a vector of length 1; the loss is the mean
  * squared difference of the maps. Numbers of channels may differ, height and width may not.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when the power is not above 0, or, from `build`, when heights or widths differ
  */
 export function attentionTransfer(options: AttentionTransferOptions): DistillationLoss {
   const { power = 2 } = options;
-  if (!(power > 0)) throw errors.optionsInvalid('attentionTransfer', ['"power" must be above 0.']);
+  if (!(power > 0 && Number.isFinite(power)))
+    throw errors.optionsInvalid('attentionTransfer', ['"power" must be above 0.']);
   return {
     name: `attention transfer (${options.student})`,
     build: (context) => {

@@ -1,6 +1,13 @@
 import { errors, type Value } from '@lithe/core';
 import { type Emitter, oneHot } from '@lithe/training';
-import { type DistillationContext, type DistillationLoss, type Tap, tapped } from './distillation-loss.ts';
+import {
+  checkFactors,
+  type DistillationContext,
+  type DistillationLoss,
+  type Tap,
+  type TappedValues,
+  tappedAlike,
+} from './distillation-loss.ts';
 
 /** Options of {@link logitDistillation}. */
 export interface LogitDistillationOptions extends Partial<Tap> {
@@ -19,18 +26,21 @@ export interface LogitDistillationOptions extends Partial<Tap> {
 /**
  * Soft targets (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015): T^2 KL(p_T || p_S) of
  * distributions softened by T, summed over the classes and averaged over the samples alone. T^2 keeps the size of the
- * gradient when T changes.
+ * gradient when T changes. Scores may be of any shape `[…, C, …]`; each place beside the axis of the classes counts as
+ * a sample.
  *
- * @throws {LitheError} OPTIONS_INVALID when the temperature is not above 0
+ * @throws {LitheError} OPTIONS_INVALID when the temperature is not above 0, or, from `build`, when the shapes of the
+ *   scores differ or there is a single class, whose distribution says nothing
  */
 export function logitDistillation(options: LogitDistillationOptions = {}): DistillationLoss {
   const { temperature = 4, axis = 1, standardize = false, student = 'logits', teacher } = options;
   checkTemperature('logitDistillation', temperature);
+  if (!Number.isInteger(axis)) throw errors.optionsInvalid('logitDistillation', ['"axis" must be whole.']);
   return {
     name: `${standardize ? 'standardized ' : ''}soft targets (T ${temperature})`,
     build: (context) => {
       const { emit } = context;
-      const values = tapped(context, { student, teacher });
+      const values = scoresOfBoth(context, { student, teacher }, { what: 'logitDistillation', axis });
       const soft = (value: Value): Value => {
         const scores = standardize ? standardized(emit, value, axis) : value;
         return emit.scale(scores, 1 / temperature);
@@ -38,6 +48,23 @@ export function logitDistillation(options: LogitDistillationOptions = {}): Disti
       return emit.scale(divergence(emit, soft(values.teacher), soft(values.student), axis), temperature ** 2);
     },
   };
+}
+
+/**
+ * Scores of student and teacher, for the same two classes or more.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when shapes differ, or there is one class
+ */
+export function scoresOfBoth(
+  context: DistillationContext,
+  tap: Tap,
+  { what, axis }: { readonly what: string; readonly axis: number },
+): TappedValues {
+  const values = tappedAlike(context, tap, what);
+  if (values.student.shape?.at(axis) !== 1) return values;
+  throw errors.optionsInvalid(what, [
+    `"${tap.student}" is [${values.student.shape.join(', ')}], with one class along axis ${axis}: its softmax is always 1.`,
+  ]);
 }
 
 /** Refuses a temperature that is not above 0. */
@@ -48,12 +75,17 @@ export function checkTemperature(what: string, temperature: number): void {
 
 /** KL(softmax(teacher) || softmax(student)), summed over an axis, averaged over the rest. */
 export function divergence(emit: Emitter, teacher: Value, student: Value, axis: number): Value {
+  return averaged(emit, divergences(emit, teacher, student, axis));
+}
+
+/** KL(softmax(teacher) || softmax(student)), summed over an axis. */
+function divergences(emit: Emitter, teacher: Value, student: Value, axis: number): Value {
   const wanted = emit.op('Softmax', [teacher], { axis });
   const difference = emit.sub(
     emit.op('LogSoftmax', [teacher], { axis }),
     emit.op('LogSoftmax', [student], { axis }),
   );
-  return averaged(emit, emit.sum(emit.mul(wanted, difference), [axis], false));
+  return emit.sum(emit.mul(wanted, difference), [axis], false);
 }
 
 /** The mean over all elements. */
@@ -82,27 +114,36 @@ export interface DecoupledDistillationOptions extends Partial<Tap> {
 
 /**
  * Decoupled distillation (Zhao et al., "Decoupled Knowledge Distillation", 2022): KL of the pair (target class, all
- * others) and KL among the others, weighted by themselves; both times T^2. Logits `[N, C]`.
+ * others) and KL among the others, weighted by themselves; both times T^2. Logits `[N, C]`. A sample whose label is no
+ * class, such as -1, does not count.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when the temperature is not above 0 or a factor not 0 or more, or, from `build`,
+ *   when the scores are not of one shape `[N, C]` with two classes or more
  */
 export function decoupledDistillation(options: DecoupledDistillationOptions = {}): DistillationLoss {
   const { temperature = 4, alpha = 1, beta = 8, target = 'label', student = 'logits', teacher } = options;
   checkTemperature('decoupledDistillation', temperature);
+  checkFactors('decoupledDistillation', { alpha, beta });
   return {
     name: `decoupled soft targets (T ${temperature}, alpha ${alpha}, beta ${beta})`,
     build: (context) => {
       const { emit } = context;
-      const values = tapped(context, { student, teacher });
+      const values = scoresOfBoth(context, { student, teacher }, { what: 'decoupledDistillation', axis: 1 });
       const isTarget = labelMask(context, values.student, target);
       const soft = (value: Value): Value => emit.scale(value, 1 / temperature);
       const [ours, theirs] = [soft(values.student), soft(values.teacher)];
-      const targetPart = binaryDivergence(emit, { ours, theirs, isTarget });
+      const targetPart = binaryDivergences(emit, { ours, theirs, isTarget });
       // The target is masked out of both distributions, as far as a float goes.
       const masked = (value: Value): Value => emit.sub(value, emit.scale(isTarget, 1000));
-      const otherPart = divergence(emit, masked(theirs), masked(ours), 1);
-      return emit.scale(
-        emit.add(emit.scale(targetPart, alpha), emit.scale(otherPart, beta)),
-        temperature ** 2,
-      );
+      const otherPart = divergences(emit, masked(theirs), masked(ours), 1);
+      const each = emit.add(emit.scale(targetPart, alpha), emit.scale(otherPart, beta));
+      const labelled = emit.sum(isTarget, [1], false);
+      const count = emit.op('Max', [
+        emit.op('ReduceSum', [labelled], { keepdims: 0 }),
+        emit.scalar(1, labelled.dtype),
+      ]);
+      const total = emit.op('ReduceSum', [emit.mul(each, labelled)], { keepdims: 0 });
+      return emit.scale(emit.div(total, count), temperature ** 2);
     },
   };
 }
@@ -118,10 +159,10 @@ function labelMask(context: DistillationContext, logits: Value, target: string):
 }
 
 /**
- * KL between (p, 1 - p) of teacher and student, p being the probability of the label. Both logarithms come from the
+ * KL between (p, 1 - p) of teacher and student for each sample, p being the probability of the label. Both logarithms come from the
  * logits: log p = z_t - logsumexp(z), log (1 - p) = logsumexp of the others - logsumexp(z).
  */
-function binaryDivergence(
+function binaryDivergences(
   emit: Emitter,
   { ours, theirs, isTarget }: { readonly ours: Value; readonly theirs: Value; readonly isTarget: Value },
 ): Value {
@@ -138,5 +179,5 @@ function binaryDivergence(
   const [wanted, given] = [logs(theirs), logs(ours)];
   const part = (side: 'hit' | 'miss'): Value =>
     emit.mul(emit.op('Exp', [wanted[side]]), emit.sub(wanted[side], given[side]));
-  return averaged(emit, emit.add(part('hit'), part('miss')));
+  return emit.add(part('hit'), part('miss'));
 }

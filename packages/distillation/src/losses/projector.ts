@@ -11,8 +11,9 @@ export interface ProjectorOptions {
 }
 
 /**
- * The student's feature in the teacher's shape: behind a learned 1x1 convolution for `[N, C, H, W]`, behind a learned
- * linear map of the last axis otherwise. The weights belong to the loss: they learn, and are left behind at the end.
+ * The student's feature in the teacher's shape: behind a learned 1x1 convolution for `[N, C, H, W]` and
+ * `[N, C, D, H, W]`, behind a learned linear map of the last axis otherwise. The weights belong to the loss: they learn,
+ * and are left behind at the end.
  *
  * @throws {LitheError} OPTIONS_INVALID when other sizes than that of the channels differ
  */
@@ -23,7 +24,7 @@ export function project(
   { projector = 'auto', seed = 0 }: ProjectorOptions,
 ): Value {
   const [ours, theirs] = [featureShape(student, 'hint'), featureShape(teacher, 'hint')];
-  const axis = ours.length === 4 ? 1 : ours.length - 1;
+  const axis = ours.length > 3 ? 1 : ours.length - 1;
   const fits =
     ours.length === theirs.length &&
     ours.every((dim, index) => index === 0 || index === axis || dim === theirs[index]);
@@ -44,6 +45,7 @@ export function project(
   const weight = (shape: readonly number[]): Value =>
     context.parameter(`${name}.weight`, draw({ shape, fanIn: from, fanOut: to, rng: createRng(seed) }));
   const bias = context.parameter(`${name}.bias`, Tensor.from('float32', [to], new Float32Array(to)));
-  if (axis === 1 && ours.length === 4) return emit.op('Conv', [student, weight([to, from, 1, 1]), bias]);
+  if (ours.length > 3)
+    return emit.op('Conv', [student, weight([to, from, ...ours.slice(2).map(() => 1)]), bias]);
   return emit.add(emit.matmul(student, weight([from, to])), bias);
 }

@@ -1,6 +1,6 @@
 import type { Value } from '@lithe/core';
 import { type Emitter, huberBetween } from '@lithe/training';
-import { type DistillationLoss, rankOf, type Tap, tapped } from './distillation-loss.ts';
+import { checkFactors, type DistillationLoss, rankOf, type Tap, tapped } from './distillation-loss.ts';
 
 /** Options of {@link relationalDistillation}. */
 export interface RelationalOptions extends Tap {
@@ -14,9 +14,12 @@ export interface RelationalOptions extends Tap {
  * Relational distillation (Park et al., "Relational Knowledge Distillation", 2019): the distances of all pairs of
  * samples, divided by their mean, and the cosines of the angles of all triples, compared by the Huber loss with delta
  * 1. Features are flattened; their numbers may differ. Triples take N^3 elements: meant for batches of some dozens.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when a weight is not 0 or more
  */
 export function relationalDistillation(options: RelationalOptions): DistillationLoss {
   const { distance = 25, angle = 50 } = options;
+  checkFactors('relationalDistillation', { distance, angle });
   return {
     name: `relations (${options.student})`,
     build: (context) => {

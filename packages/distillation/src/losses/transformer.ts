@@ -1,6 +1,6 @@
 import { errors, type Value } from '@lithe/core';
 import type { Emitter } from '@lithe/training';
-import { type DistillationLoss, featureShape, type Tap, tapped } from './distillation-loss.ts';
+import { type DistillationLoss, featureShape, type Tap, tapped, tappedAlike } from './distillation-loss.ts';
 import { averaged, divergence } from './logits.ts';
 import { type ProjectorOptions, project } from './projector.ts';
 
@@ -26,13 +26,15 @@ export function hiddenStateDistillation(options: HiddenStateOptions): Distillati
 /**
  * Attention scores (TinyBERT, equation 7): mean squared error of the scores before softmax, `[N, heads, T, T]`. Both
  * must have the same number of heads. Scores below -100, which a mask makes, count as 0 in both.
+ *
+ * @throws {LitheError} OPTIONS_INVALID, from `build`, when the shapes differ
  */
 export function attentionDistillation(options: Tap): DistillationLoss {
   return {
     name: `attention scores (${options.student})`,
     build: (context) => {
       const { emit } = context;
-      const { student, teacher } = tapped(context, options);
+      const { student, teacher } = tappedAlike(context, options, 'attentionDistillation');
       const open = (value: Value): Value =>
         emit.mask(emit.op('Greater', [value, emit.scalar(-100, value.dtype)]), value.dtype ?? 'float32');
       const kept = emit.mul(open(context.detach(student)), open(teacher));
@@ -60,6 +62,9 @@ export interface RelationOptions extends Tap {
  * V V^T / sqrt(d) of teacher and student, averaged over samples, heads and positions. Taps are queries, keys or values
  * as `[N, heads, T, d]`; numbers of heads and widths may differ, for both are split anew into the same number of
  * relation heads, as long as that number divides the widths.
+ *
+ * @throws {LitheError} OPTIONS_INVALID, from `build`, when the heads do not divide a width or the numbers of positions
+ *   differ
  */
 export function relationDistillation(options: RelationOptions): DistillationLoss {
   return {
@@ -67,32 +72,43 @@ export function relationDistillation(options: RelationOptions): DistillationLoss
     build: (context) => {
       const { emit } = context;
       const { student, teacher } = tapped(context, options);
-      const heads = options.heads ?? headsOf(student);
-      const scores = (value: Value): Value => relation(emit, value, heads);
-      return divergence(emit, scores(teacher), scores(student), 3);
+      const [ours, theirs] = [
+        headed(student, `"${options.student}" of the student`),
+        headed(teacher, `"${options.teacher ?? options.student}" of the teacher`),
+      ];
+      if (ours.length !== theirs.length)
+        throw errors.optionsInvalid('relationDistillation', [
+          `${ours.name} has ${ours.length} positions and ${theirs.name} ${theirs.length}.`,
+        ]);
+      const { heads = ours.heads } = options;
+      return divergence(emit, relation(emit, theirs, heads), relation(emit, ours, heads), 3);
     },
   };
 }
 
-function headsOf(value: Value): number {
-  const shape = featureShape(value, 'relationDistillation');
-  if (shape.length === 4) return shape[1] as number;
-  throw errors.optionsInvalid('relationDistillation', [`"${value.name}" must be of shape [N, heads, T, d].`]);
+/** A value `[N, heads, T, d]`. */
+interface Headed {
+  readonly value: Value;
+  /** For messages. */
+  readonly name: string;
+  readonly heads: number;
+  readonly length: number;
+  readonly width: number;
+}
+
+function headed(value: Value, name: string): Headed {
+  const [, heads, length, width, ...more] = featureShape(value, 'relationDistillation');
+  if (heads === undefined || length === undefined || width === undefined || more.length > 0)
+    throw errors.optionsInvalid('relationDistillation', [`${name} must be of shape [N, heads, T, d].`]);
+  return { value, name, heads, length, width };
 }
 
 /** X X^T / sqrt(d) after splitting into `heads`, `[N, heads, T, T]`. */
-function relation(emit: Emitter, value: Value, heads: number): Value {
-  const own = headsOf(value);
-  const [, , length, width] = featureShape(value, 'relationDistillation') as readonly [
-    unknown,
-    number,
-    number,
-    number,
-  ];
+function relation(emit: Emitter, { value, name, heads: own, length, width }: Headed, heads: number): Value {
   const all = own * width;
   if (!Number.isInteger(heads) || heads < 1 || all % heads !== 0)
     throw errors.optionsInvalid('relationDistillation', [
-      `${heads} heads do not divide the width ${all} of "${value.name}".`,
+      `${heads} heads do not divide the width ${all} of ${name}.`,
     ]);
   const joined = emit.reshape(emit.transpose(value, [0, 2, 1, 3]), [-1, length, heads, all / heads]);
   const split = own === heads ? value : emit.transpose(joined, [0, 2, 1, 3]);
