@@ -11,6 +11,7 @@ import {
   type StepReport,
   type Target,
   Tensor,
+  type Value,
 } from '@lithe/core';
 import { cnn, crossEntropy, resnet20, transformerEncoder } from '@lithe/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -171,6 +172,25 @@ describe('prune', () => {
     const both = await reach({ budget: { bytes: 0.7, macs: 0.4 }, scope: 'isomorphic' });
     expect(both[0]).toBeLessThanOrEqual(0.4);
     expect(both[2]).toBeLessThanOrEqual(0.7);
+  });
+
+  it('says what a model with a shared vector costs, which each layer then has for itself', async () => {
+    const b = new GraphBuilder('shared');
+    const zeros = b.constant('zeros', Tensor.from('float32', [8], new Float32Array(8)));
+    const layer = (x: Value, seed: number): Value => b.op.Relu([b.op.Gemm([x, normal([8, 8], seed), zeros])]);
+    const hidden = layer(layer(layer(b.input('x', 'float32', ['N', 8]), 1), 2), 3);
+    b.output('y', b.op.Gemm([hidden, normal([8, 2], 4)]));
+    const model = await b.build();
+    const { model: smaller, report } = await optimize(model, [prune({ ratio: 0.5 })]);
+    const { metrics } = report.steps[0] as StepReport;
+    // 8 x 4 + 2 of 4 x 4 + 4 x 2 weights, and three biases of 4; before, one of 8.
+    expect(metrics['parameters before']?.value).toBe(3 * 64 + 16 + 8);
+    expect(metrics['parameters after']?.value).toBe(32 + 32 + 8 + 12);
+    expect(metrics['weights after']?.value).toBe(4 * (32 + 32 + 8 + 12));
+    expect(modelCost(smaller).parameters).toBe(32 + 32 + 8 + 12);
+    const { plan } = await planPruning(model, { ratio: 0, ratios: { Gemm_0: 0.5 } }, contextOf());
+    const { model: one } = await optimize(model, [prune({ ratios: { Gemm_0: 0.5 } })]);
+    expect(plan.after.parameters).toBe(modelCost(one).parameters);
   });
 
   it('gives its best and says so where a budget cannot be met', async () => {

@@ -52,25 +52,27 @@ export class CutCost {
   readonly #axes: AxisModel;
   readonly #dims: Readonly<Record<string, number>>;
   readonly #macs = new Map<Node, number>();
-  /** What the model costs as it is. */
+  /** How many values hold the same constant: what is cut of one of them is no longer shared. */
+  readonly #holders = new Map<TensorSource, number>();
+  /** What the model costs as it is: a constant that several values hold counts once. */
   readonly total: Cost;
 
   constructor(axes: AxisModel, dims: Readonly<Record<string, number>>) {
     this.#axes = axes;
     this.#dims = symbolSizes(axes.model, dims);
-    const sources = new Set<TensorSource>();
+    const hold = (source: TensorSource | undefined): void => {
+      if (source !== undefined) this.#holders.set(source, (this.#holders.get(source) ?? 0) + 1);
+    };
     let macs = 0;
     for (const node of axes.graph.nodes()) {
-      const source = node.constantSource();
-      if (source !== undefined) sources.add(source);
+      hold(node.constantSource());
       const own = this.#count(node, new Map());
       this.#macs.set(node, own);
       macs += own;
     }
-    for (const { initializer } of axes.graph.initializers)
-      if (initializer !== undefined) sources.add(initializer);
+    for (const { initializer } of axes.graph.initializers) hold(initializer);
     let [parameters, bytes] = [0, 0];
-    for (const { shape, byteLength } of sources) {
+    for (const { shape, byteLength } of this.#holders.keys()) {
       parameters += elementsOf(shape);
       bytes += byteLength;
     }
@@ -105,19 +107,26 @@ export class CutCost {
     return this.#macs.get(node) ?? 0;
   }
 
-  /** What is saved when values get these shapes. */
+  /** What is saved when values get these shapes; below 0 where a shared constant becomes several. */
   saved(after: ShapesAfter): Cost {
     let [parameters, bytes, macs] = [0, 0, 0];
     const touched = new Set<Node>();
+    const cut = new Map<TensorSource, number>();
     for (const [value, shape] of after) {
       const source = constantOf(value);
       if (source !== undefined) {
         const left = elementsOf(shape as readonly number[]);
-        parameters += elementsOf(source.shape) - left;
-        bytes += source.byteLength - byteLengthOf(source.dtype, left);
+        parameters -= left;
+        bytes -= byteLengthOf(source.dtype, left);
+        cut.set(source, (cut.get(source) ?? 0) + 1);
       }
       if (value.producer !== null) touched.add(value.producer);
       for (const { node } of value.uses) touched.add(node);
+    }
+    for (const [source, holders] of cut) {
+      if (holders < (this.#holders.get(source) ?? holders)) continue;
+      parameters += elementsOf(source.shape);
+      bytes += source.byteLength;
     }
     for (const node of touched) {
       const before = this.#macs.get(node);
