@@ -1,4 +1,5 @@
-import { arrayDataset, type Model, modelCost, optimize } from '@lithe/core';
+import { arrayDataset, GraphBuilder, type Model, modelCost, optimize, Tensor, type Value } from '@lithe/core';
+import { readOnnx, writeOnnx } from '@lithe/onnx';
 import { mobileNetV2, resnet20, transformerEncoder } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
 import { depthPruning, dropBlocks, residualBlocks } from '../src/index.ts';
@@ -88,6 +89,44 @@ describe('depthPruning', () => {
     const feeds = { tokens: tokens([2, 6], 1, 20) };
     expect(drift(await runModel(model, feeds), await runModel(smaller, feeds))).toBeLessThan(1e-5);
     expect(step?.metrics['parameters after']?.value).toBe(modelCost(smaller).parameters);
+  });
+
+  it('looks at files that do not say what shapes values have, and counts what they cost', async () => {
+    const original = await encoder();
+    const model = await readOnnx(await writeOnnx(original));
+    for (const node of model.graph.nodes())
+      for (const output of node.outputs) if (!output.isGraphOutput) output.type = undefined;
+    const { report } = await optimize(model, [depthPruning({ blocks: 1 })], { backend, data });
+    const [step] = report.steps;
+    expect(step?.tables?.['blocks']?.rows.length).toBe(1);
+    expect(step?.metrics['multiplications before']?.value).toBe(modelCost(original, { dims: { N: 1 } }).macs);
+    expect(step?.metrics['multiplications after']?.value).toBeLessThan(
+      step?.metrics['multiplications before']?.value ?? 0,
+    );
+  });
+
+  it('measures what passes a block that gets nothing but zeros', async () => {
+    const b = new GraphBuilder('silent');
+    const x = b.input('x', 'float32', ['N', 8]);
+    const branch = (from: Value, seed: number, scale: number): Value =>
+      b.op.MatMul([from, normal([8, 8], seed, scale)]);
+    const low = Tensor.from('float32', [8], new Float32Array(8).fill(-1000));
+    const silent = b.op.Relu([b.op.Add([branch(x, 1, 1), low])]);
+    const dead = b.op.Add([silent, branch(silent, 2, 1)], {}, { name: 'dead' });
+    const alive = b.op.Add([dead, branch(x, 3, 1)]);
+    const last = b.op.Add([alive, branch(alive, 4, 1e-6)], {}, { name: 'hardly anything' });
+    b.output('y', branch(last, 5, 1));
+    const inputs = { x: normal([16, 8], 6) };
+    const { report } = await optimize(await b.build(), [depthPruning({ blocks: 2 })], {
+      backend,
+      data: arrayDataset({ inputs }),
+    });
+    expect(report.steps[0]?.tables?.['blocks']?.rows.map(([block, influence]) => [block, influence])).toEqual(
+      [
+        ['hardly anything', expect.closeTo(0, 5)],
+        ['dead', 1],
+      ],
+    );
   });
 
   it('drops as many as there are and says so, or those that are named', async () => {

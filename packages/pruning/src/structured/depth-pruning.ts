@@ -1,6 +1,7 @@
 import {
   definePass,
   errors,
+  inferShapes,
   type Model,
   modelCost,
   opsetAtLeast,
@@ -110,8 +111,10 @@ async function run(
   context: PassContext,
 ): Promise<DepthPruningReport> {
   const { blocks: wanted, protect } = options;
-  const { opset } = context;
+  const { opset, signal } = context;
   const report = new ReportBuilder();
+  // Files need not say what shapes values have, and what a model costs follows from them.
+  await inferShapes(draft, { opset, signal, strict: false });
   const dims = symbolSizes(draft, options.dims);
   const before = modelCost(draft, { opset, dims });
   const dropped =
