@@ -202,4 +202,33 @@ describe('a concatenation', () => {
     const { model: unlike } = await quantize(joined(0.1), {});
     expect(scalesAround(unlike)).toBe(3);
   });
+
+  it('takes no part of another one further than a bit from its own range', async () => {
+    const n = net();
+    const x = n.input('x', [1, 16, 12, 12]);
+    const branch = (deviation: number): Value => n.add('Conv', [x, n.weight([16, 16, 1, 1], deviation)]);
+    const parts = [0.05, 0.09, 0.16, 0.29, 0.52, 0.94].map(branch);
+    const all = parts.reduce((left, right) => n.add('Concat', [left, right], { axis: attribute.int(1) }));
+    const own = n.add('Conv', [parts[0] ?? null, n.weight([16, 16, 1, 1])]);
+    const joint = n.add('Conv', [all, n.weight([16, 96, 1, 1], 0.001)]);
+    const model = n.model(n.add('Add', [own, joint]));
+    const { model: small } = await quantize(model, {});
+    // One scale for all would leave the smallest part 4 of 8 bits, and 12 dB.
+    expect(sqnr(await runModel(model, unseen), await runModel(small, unseen))).toBeGreaterThan(25);
+  });
+
+  it('leaves rectified parts a range that takes the rectifier in, whatever they are joined to later', async () => {
+    const n = net();
+    const x = n.input('x', [1, 16, 12, 12]);
+    const shifted = n.constant(Tensor.from('float32', [16], new Float32Array(16).fill(1.5)));
+    const rectified = (): Value => n.add('Relu', [n.add('Conv', [x, n.weight([16, 16, 1, 1])])]);
+    const axis = attribute.int(1);
+    const both = n.add('Concat', [rectified(), rectified()], { axis });
+    const signed = n.add('Conv', [x, n.weight([16, 16, 1, 1], 0.15), shifted]);
+    const all = n.add('Concat', [both, signed], { axis });
+    const model = n.model(n.add('Conv', [all, n.weight([16, 48, 1, 1])]));
+    const { model: small } = await quantize(model, {});
+    // A convolution whose rectifier the range does not take in stays in floats.
+    expect(operators(await optimizedModel(small))['QLinearConv']).toBe(4);
+  });
 });

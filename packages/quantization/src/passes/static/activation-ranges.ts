@@ -71,33 +71,42 @@ export async function activationRanges(
   return all;
 }
 
+/** Whether the quantization of a value may have a range that is wider than its own. */
+function bears(root: Value, own: RealRange, shared: RealRange, plan: StaticPlan): boolean {
+  const taken = root.producer !== null && plan.absorbed.has(root.producer) ? root.producer : undefined;
+  if (taken !== undefined && (shared.minimum < 0 || !taken.is('Relu'))) return false;
+  return 2 * (own.maximum - own.minimum) >= shared.maximum - shared.minimum;
+}
+
 /**
  * Gives the inputs and the result of a concatenation one range where none of them loses more than a bit by it: the
  * runtime copies integers then instead of converting them. A range that takes in an activation function must not grow
- * past what it lets through.
+ * past what it lets through. Values that another concatenation has joined to these take part, each with its own range.
  */
 function shareOverConcatenations(plan: StaticPlan, real: Map<Value, RealRange>): void {
+  const owns = new Map(real);
+  const joined = new Map<RealRange, readonly Value[]>();
+  const rootsOf = (range: RealRange, root: Value): readonly Value[] => joined.get(range) ?? [root];
   for (const [node] of plan.nodes) {
     if (!node.is('Concat')) continue;
     const roots = new Set<Value>();
-    for (const value of [...node.inputs, ...(plan.results.get(node) ?? [])])
-      if (value !== null && constantOf(value) === undefined) roots.add(scaleRoot(value, plan));
-    const ranges = [...roots].map((root) => real.get(root));
-    if (ranges.includes(undefined)) continue;
-    const known = ranges as readonly RealRange[];
-    const minimum = Math.min(...known.map((range) => range.minimum));
-    const maximum = Math.max(...known.map((range) => range.maximum));
-    const width = maximum - minimum;
-    const fits = [...roots].every((root) => {
-      const own = real.get(root) as RealRange;
-      const taken = root.producer !== null && plan.absorbed.has(root.producer) ? root.producer : undefined;
-      if (taken !== undefined && (minimum < 0 || !taken.is('Relu'))) return false;
-      return 2 * (own.maximum - own.minimum) >= width;
-    });
-    if (!fits) continue;
-    const shared: RealRange = { minimum, maximum };
-    // A value that another concatenation has joined to others takes them along.
-    for (const [root, range] of real) if (known.includes(range)) real.set(root, shared);
+    let whole = true;
+    for (const value of [...node.inputs, ...(plan.results.get(node) ?? [])]) {
+      if (value === null || constantOf(value) !== undefined) continue;
+      const root = scaleRoot(value, plan);
+      const range = real.get(root);
+      if (range === undefined) whole = false;
+      else for (const one of rootsOf(range, root)) roots.add(one);
+    }
+    if (!whole) continue;
+    const ranges = [...roots].map((root) => owns.get(root) as RealRange);
+    const shared: RealRange = {
+      minimum: Math.min(...ranges.map((range) => range.minimum)),
+      maximum: Math.max(...ranges.map((range) => range.maximum)),
+    };
+    if (![...roots].every((root) => bears(root, owns.get(root) as RealRange, shared, plan))) continue;
+    for (const root of roots) real.set(root, shared);
+    joined.set(shared, [...roots]);
   }
 }
 
