@@ -1,3 +1,4 @@
+import { errors } from '@lithe/core';
 import { SMALLEST_SCALE } from './affine.ts';
 import { HALF_EVEN } from './rounding.ts';
 
@@ -11,6 +12,7 @@ export const INT32_ROOM: number = 2 ** 31 - 2 ** 8;
  *
  * @param weightScales one per channel, or one for all; changed in place
  * @returns number of scales raised
+ * @throws {LitheError} VALUE_OUT_OF_RANGE when an element of the bias is NaN or infinite
  */
 export function raiseScalesForBias(
   weightScales: Float32Array,
@@ -21,7 +23,12 @@ export function raiseScalesForBias(
   const perChannel = weightScales.length > 1;
   for (let channel = 0; channel < bias.length; channel++) {
     const group = perChannel ? channel : 0;
-    const least = Math.abs(bias[channel]!) / (INT32_ROOM * inputScale);
+    const value = bias[channel]!;
+    if (!Number.isFinite(value)) {
+      const allowed = 'the finite numbers; it cannot be quantized';
+      throw errors.valueOutOfRange(`Element ${channel} of a bias`, value, allowed);
+    }
+    const least = Math.abs(value) / (INT32_ROOM * inputScale);
     if (weightScales[group]! >= least) continue;
     // Rounding to float32 may go down; one step up keeps the bias inside.
     weightScales[group] = least * (1 + 2 ** -22);

@@ -214,6 +214,14 @@ describe('bias', () => {
     expect([...bias.values]).toEqual([0, 3, -80]);
   });
 
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('refuses one that holds %s', (value) => {
+    const scales = new Float32Array([1, 1]);
+    expect(() => raiseScalesForBias(scales, new Float32Array([0, value]), 0.01)).toThrow(
+      expect.objectContaining({ code: 'VALUE_OUT_OF_RANGE' }),
+    );
+    expect([...scales]).toEqual([1, 1]);
+  });
+
   it('raises the scale of weights that are tiny beside their bias, so that int32 holds it', () => {
     const scales = new Float32Array([1e-12, 1]);
     const bias = new Float32Array([100, 100]);
