@@ -229,6 +229,21 @@ describe('trainingStep', () => {
     }
   });
 
+  it('trains weights and statistics that a file lists among its inputs too', async () => {
+    const model = await modelOf(['N', 1], (b, x) => {
+      const product = b.op.MatMul([x, b.constant('w', floats([1, 1], [2]))]);
+      const vector = (name: string, value: number): Value => b.constant(name, floats([1], [value]));
+      const inputs = [product, vector('s', 1), vector('b', 0), vector('m', 0), vector('v', 1)];
+      return b.op.BatchNormalization(inputs, { momentum: 0.5, epsilon: 1 });
+    });
+    model.graph.setInputs([...model.graph.inputs, ...model.graph.initializers]);
+    const { state } = await runStep(model, { x: floats([2, 1], [1, 3]), target: floats([2, 1], [0, 0]) });
+    expect(Object.keys(state).sort()).toEqual(['b', 'm', 's', 'step', 'v', 'w']);
+    near(state['m'], [0.5 * 4]);
+    near(state['v'], [0.5 + 0.5 * 4]);
+    expect(model.graph.inputs.map(({ name }) => name)).toEqual(['x', 'w', 's', 'b', 'm', 'v']);
+  });
+
   it('leaves the model as it was', async () => {
     const model = await modelOf(['N', 1], (b, x) => b.op.MatMul([x, b.constant('w', floats([1, 1], [2]))]));
     const before = [...model.graph.nodes()].length;

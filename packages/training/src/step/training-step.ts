@@ -154,6 +154,8 @@ export async function trainingStep(model: Model, options: TrainingStepOptions): 
   const opset = options.opset ?? standardOps;
   const { graph } = copy;
   promoteConstants(graph);
+  // Files before IR version 4 list their weights among the inputs too, as defaults of what is fed.
+  graph.setInputs(graph.inputs.filter(({ initializer }) => initializer === undefined));
   fixShapes(graph, options.inputShapes ?? {});
   await inferShapes(copy, { opset });
   const shown = await findWeights(graph);
