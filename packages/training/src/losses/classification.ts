@@ -76,7 +76,7 @@ export interface BinaryCrossEntropyOptions {
 
 /**
  * Binary cross-entropy of sigmoid scores, averaged over all elements, in the form that does not overflow:
- * max(z, 0) - z t + log(1 + exp(-|z|)).
+ * max(z, 0) - z t + log(1 + exp(-|z|)). Its slope is sigmoid(z) - t everywhere.
  */
 export function binaryCrossEntropy(options: BinaryCrossEntropyOptions): Loss {
   return {
@@ -89,8 +89,12 @@ export function binaryCrossEntropy(options: BinaryCrossEntropyOptions): Loss {
         logits.dtype ?? 'float32',
         logits.shape ?? [],
       );
-      const tail = emit.op('Softplus', [emit.neg(emit.op('Abs', [logits]))]);
-      const each = emit.add(emit.sub(emit.op('Relu', [logits]), emit.mul(logits, wanted)), tail);
+      const size = emit.op('Abs', [logits]);
+      const tail = emit.op('Softplus', [emit.neg(size)]);
+      // max(z, 0) as (z + |z|) / 2, whose slope at 0 is 1/2: a head that starts at zeros begins there, and the slope of
+      // Relu at 0 would leave half of its gradient out.
+      const positive = emit.scale(emit.add(logits, size), 0.5);
+      const each = emit.add(emit.sub(positive, emit.mul(logits, wanted)), tail);
       return emit.op('ReduceMean', [each], { keepdims: 0 });
     },
   };

@@ -26,14 +26,28 @@ const given = (name: string): readonly number[] => fixture.inputs[name] ?? [];
 
 /** The loss of a model whose output is its only weight. */
 async function lossOf(loss: Loss, output: Tensor, targets: Feeds): Promise<number> {
+  return (await stepOf(loss, output, targets)).loss;
+}
+
+/** The same, and the gradient by the output: what a step of rate 1 takes away. */
+async function stepOf(
+  loss: Loss,
+  output: Tensor,
+  targets: Feeds,
+): Promise<{ readonly loss: number; readonly gradient: readonly number[] }> {
   const builder = new GraphBuilder('constant');
   const zero = builder.input('zero', 'float32', output.shape);
   builder.output('y', builder.op.Add([zero, builder.constant('w', output)]));
   const step = await trainingStep(await builder.build(), { loss, optimizer: sgd(), trainable: ['w'] });
   await using executable = await referenceBackend().compile(step.model, { state: step.state });
   const zeros = floats(output.shape, Array<number>(output.size).fill(0));
-  const results = await executable.run({ zero: zeros, learning_rate: floats([], [0]), ...targets });
-  return results['loss']?.toFloat64Array()[0] ?? Number.NaN;
+  const results = await executable.run({ zero: zeros, learning_rate: floats([], [1]), ...targets });
+  const { w } = await executable.readState(['w']);
+  const before = output.toFloat64Array();
+  return {
+    loss: results['loss']?.toFloat64Array()[0] ?? Number.NaN,
+    gradient: [...(w?.toFloat64Array() ?? [])].map((after, index) => (before[index] ?? Number.NaN) - after),
+  };
 }
 
 const logits = floats([4, 3], given('logits'));
@@ -114,6 +128,16 @@ describe('losses', () => {
     expect(await lossOf(binaryCrossEntropy({ logits: 'y' }), large, wanted)).toBeCloseTo(1000, 3);
     const none = crossEntropy({ logits: 'y', ignoreIndex: 9 });
     expect(await lossOf(none, large, { label: labels([1], [9]) })).toBe(0);
+  });
+
+  it('binary cross-entropy has the slope sigmoid(z) - t, at 0 too', async () => {
+    const scores = [0, 0, 0, 2, -3, 0];
+    const wanted = [0, 1, 0.3, 1, 0.2, 0.5];
+    const { gradient } = await stepOf(binaryCrossEntropy({ logits: 'y' }), floats([2, 3], scores), {
+      target: floats([2, 3], wanted),
+    });
+    for (const [index, score] of scores.entries())
+      expect(gradient[index]).toBeCloseTo((1 / (1 + Math.exp(-score)) - (wanted[index] ?? 0)) / 6, 6);
   });
 
   it('refuse what they cannot be computed from', async () => {
