@@ -73,8 +73,9 @@ export function addRun(program: Command, context: CommandContext): void {
 }
 
 async function dryRun(path: string, options: RunArguments, { io }: CommandContext): Promise<number> {
-  const plan = await planRecipe(await readRecipe(path), planOptions(options, io.signal));
-  const summary = await summarizePlan(plan, io.signal);
+  const plan = await planRecipe(await readRecipe(path), { ...planOptions(options, io.signal), dryRun: true });
+  if (options.report !== undefined) await checkReportPath(options.report, plan);
+  const summary = await summarizePlan(plan, { fresh: options.fresh, signal: io.signal });
   if (options.json === true) printJson(io, summary);
   else io.out.write(printPlan(summary));
   return exitCodes.done;

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Dataset, Model } from '@lithe/core';
 import { errors } from '@lithe/core';
 import type { InputSpec } from '@lithe/data';
@@ -35,14 +34,22 @@ export function calibrationSource({ recipe }: RecipeFile): DataFileSource | stri
   return path === undefined ? undefined : { ...calibration, path };
 }
 
-/** Opens the samples of a recipe. */
-export async function planData(file: RecipeFile, model: Model, runFolder: string): Promise<PlannedData> {
+/**
+ * Opens the samples of a recipe.
+ *
+ * @param cacheFolder where decoded images are kept; they are decoded each time without
+ */
+export async function planData(
+  file: RecipeFile,
+  model: Model,
+  cacheFolder: string | undefined,
+): Promise<PlannedData> {
   const { data } = file.recipe;
   const shapes = shapesOf(file);
   const inputs: readonly InputSpec[] = model.graph.inputs
     .filter((value) => value.initializer === undefined)
     .map((value) => ({ name: value.name, dtype: value.dtype, shape: shapes[value.name] ?? value.shape }));
-  const options = { folder: file.folder, inputs, cacheFolder: join(runFolder, 'cache') };
+  const options = { folder: file.folder, inputs, cacheFolder };
   const open = (
     name: 'train' | 'test' | 'calibration',
     source: DataFileSource | string,

@@ -69,8 +69,16 @@ export interface PlanSummary {
   readonly runFolder: string;
 }
 
-/** Looks at what a plan costs and which of its results are there; writes nothing. */
-export async function summarizePlan(plan: RecipePlan, signal?: AbortSignal): Promise<PlanSummary> {
+/**
+ * Looks at what a plan costs and which of its results are there; writes nothing.
+ *
+ * @param options `fresh`: as for a run that makes everything anew, whatever is there
+ */
+export async function summarizePlan(
+  plan: RecipePlan,
+  options: { readonly fresh?: boolean | undefined; readonly signal?: AbortSignal | undefined } = {},
+): Promise<PlanSummary> {
+  const { fresh = false, signal } = options;
   const context = createRunContext({ signal });
   const { file, source, data } = plan;
   const bytes = source.path === undefined ? null : (await openModel(source.path, signal)).bytes;
@@ -78,7 +86,7 @@ export async function summarizePlan(plan: RecipePlan, signal?: AbortSignal): Pro
   for await (const batch of data.measured.data.batches({ limit: 1, batchSize: 1, signal }))
     feeds = batch.inputs;
   const { model } = file.recipe;
-  const there = await storedSeeds(plan, context.signal);
+  const there = fresh ? new Map<string, readonly number[]>() : await storedSeeds(plan, context.signal);
   const purposes = Object.entries({ train: data.train, test: data.test, calibration: data.calibration });
   return {
     name: recipeName(file),

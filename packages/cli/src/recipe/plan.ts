@@ -19,6 +19,8 @@ export interface PlanOptions {
   readonly seed?: number | undefined;
   /** Folder that plugins are looked for in after the recipe's; that of the process by default. */
   readonly cwd?: string | undefined;
+  /** Whether nothing at all may be written; otherwise decoded images are kept in the folder for results. */
+  readonly dryRun?: boolean | undefined;
   /** Cancellation. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -65,7 +67,7 @@ export interface RecipePlan {
 
 /**
  * Finds everything that a recipe names, plugins, model, data, steps, and checks that it fits; runs nothing and writes
- * nothing.
+ * nothing, but for decoded images.
  *
  * @throws {LitheError} RECIPE_INVALID with line and column of everything that is wrong; FILE_NOT_FOUND and DATA_INVALID
  *   for the model and the data
@@ -78,7 +80,13 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
   if (calibrationSource(file) !== undefined) available.add('data');
   const planned = planSteps(file, plugins.passes, available);
   const ends = endsOf(file, planned.steps);
-  const problems = [...plugins.problems, ...planned.problems, ...ends.problems, ...limitProblems(file)];
+  const problems = [
+    ...plugins.problems,
+    ...planned.problems,
+    ...ends.problems,
+    ...calibrationProblems(file),
+    ...limitProblems(file),
+  ];
   const seeds = options.seed === undefined ? (recipe.seeds ?? [recipe.seed ?? 0]) : [options.seed];
   if (problems.length > 0) throw errors.recipeInvalid(file.path, sorted(problems), plugins.hint);
   const source = modelSource(file);
@@ -104,7 +112,7 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
     baseline: recipe.baseline,
     result: ends.result,
     output,
-    data: await planData(file, model, runFolder),
+    data: await planData(file, model, options.dryRun === true ? undefined : join(runFolder, 'cache')),
     target: await createTarget(recipe.target.name),
   };
 }
@@ -137,6 +145,22 @@ function endsOf(
   if (names !== undefined && recipe.result !== undefined && !names.includes(recipe.result))
     problems.push({ ...document.placeOf(['result']), message: unknownText('step', recipe.result, names) });
   return { result: result ?? '', problems };
+}
+
+/** What is said about samples for calibration and would be left aside. */
+function calibrationProblems({ recipe, document }: RecipeFile): RecipeProblem[] {
+  const { calibration, train } = recipe.data;
+  if (typeof calibration !== 'object' || calibration.path !== undefined) return [];
+  if (train === undefined) {
+    const message = 'Without data.train there is nothing to take samples from: give a path.';
+    return [{ ...document.keyPlaceOf(['data', 'calibration']), message }];
+  }
+  return (['part', 'preprocess'] as const)
+    .filter((key) => calibration[key] !== undefined)
+    .map((key) => ({
+      ...document.keyPlaceOf(['data', 'calibration', key]),
+      message: `Samples without a path of their own are those of data.train, as they are read there: "${key}" needs a path.`,
+    }));
 }
 
 /** Limits that nothing is measured for. */

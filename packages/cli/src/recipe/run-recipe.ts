@@ -13,6 +13,7 @@ import { openModel } from '../model-file.ts';
 import { htmlReport } from '../report/html/html-report.ts';
 import type { RunReport, SeedResult, StepResult } from '../report/run-report.ts';
 import { held } from './data-source.ts';
+import { dataWarnings } from './data-warnings.ts';
 import { identityOf } from './identity.ts';
 import { checkLimits } from './limits.ts';
 import { type Instruments, measureModel, measureOriginal, prepareInstruments } from './measure.ts';
@@ -25,7 +26,7 @@ import { runStep, type SeedWork, type StoredModel, storeOriginal } from './run-s
 import { dataIdentities, machineText, surroundingsOf } from './surroundings.ts';
 
 /** How a recipe is run. */
-export interface RunRecipeOptions extends PlanOptions, Omit<RunOptions, 'seed' | 'signal'> {
+export interface RunRecipeOptions extends Omit<PlanOptions, 'dryRun'>, Omit<RunOptions, 'seed' | 'signal'> {
   /** Whether everything is made anew, whatever is there from earlier runs. */
   readonly fresh?: boolean | undefined;
   /** Told when a new phase begins. */
@@ -100,10 +101,11 @@ export async function runRecipe(
     instruments: await prepareInstruments(backend, { measured, test }, { batches, rounds }, context),
     data: calibration,
     surroundings: surroundingsOf(plan, identities),
-    warnings: new Set(),
+    warnings: new Set(await dataWarnings(plan)),
     measuring: { target: target.name, threads, runtime, machine, batches, rounds, ...identities },
     machine,
   };
+  for (const warning of run.warnings) context.log.warn(warning);
   const seeds: SeedResult[] = [];
   for (const seed of plan.seeds) seeds.push(await runSeed(run, seed));
   const report = await conclude(run, seeds);
@@ -247,10 +249,6 @@ async function conclude(run: Run, seeds: readonly SeedResult[]): Promise<RunRepo
   const { recipe } = file;
   const limits = checkLimits(recipe.limits, seeds, { baseline, result });
   const warnings = [...run.warnings];
-  if (data.random)
-    warnings.push(
-      'No data was given: drift and latency were taken on random input, which can mislead. Give data.test.',
-    );
   const failures = seeds.flatMap(({ seed, steps }) =>
     steps.flatMap((step) => (step.failure === undefined ? [] : [{ seed, ...step, failure: step.failure }])),
   );

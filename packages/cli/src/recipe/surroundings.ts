@@ -1,5 +1,7 @@
 import { cpus, release, type as systemType } from 'node:os';
+import type { Shapes } from '../options.ts';
 import type { RecipePlan } from './plan.ts';
+import { shapesOf } from './plan-data.ts';
 
 /** What tells the samples of a recipe from others; `undefined` where there are none. */
 export interface DataIdentities {
@@ -9,23 +11,32 @@ export interface DataIdentities {
   readonly test: string | undefined;
   /** For ranges and checks. */
   readonly calibration: string | undefined;
+  /** Shapes that the recipe gives inputs: samples are read in them. */
+  readonly shapes: Shapes | undefined;
 }
 
 /** Reads all samples of a recipe and takes their hashes. */
-export async function dataIdentities({ data }: RecipePlan, signal: AbortSignal): Promise<DataIdentities> {
+export async function dataIdentities(
+  { data, file }: RecipePlan,
+  signal: AbortSignal,
+): Promise<DataIdentities> {
+  const shapes = shapesOf(file);
   return {
     train: await data.train?.identity(signal),
     test: await data.test?.identity(signal),
     calibration: await data.calibration?.identity(signal),
+    shapes: Object.keys(shapes).length === 0 ? undefined : shapes,
   };
 }
 
 /** What the results of all steps depend on, beside their models and options. The test data is not among it. */
 export function surroundingsOf(
   { target, file }: RecipePlan,
-  { train, calibration }: DataIdentities,
+  { train, calibration, shapes }: DataIdentities,
 ): unknown {
-  return { target: target.name, threads: file.recipe.target.threads, train, calibration };
+  // Without samples no pass reads anything in these shapes.
+  const read = train === undefined && calibration === undefined ? undefined : shapes;
+  return { target: target.name, threads: file.recipe.target.threads, train, calibration, shapes: read };
 }
 
 /** Processor and systems. Figures that were taken elsewhere, in a run folder that was copied, are taken anew. */

@@ -1,0 +1,100 @@
+import { existsSync } from 'node:fs';
+import { parseRecipe, type RunReport, runRecipe } from '@lithe/cli';
+import { GraphBuilder, Tensor } from '@lithe/core';
+import { saveOnnx } from '@lithe/onnx/node';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lithe } from '../lithe.ts';
+import { recipeHead as head, makeWorkplace } from './fixtures.ts';
+
+const place = makeWorkplace();
+afterAll(() => place.remove());
+
+/** A PNG of one pixel. */
+const pixel = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+);
+
+beforeAll(async () => {
+  const b = new GraphBuilder('convolution');
+  const x = b.input('x', 'float32', ['n', 3, 'height', 'width']);
+  const weights = Float32Array.from({ length: 108 }, (_, index) => Math.sin(index));
+  const w = b.constant('w', Tensor.from('float32', [4, 3, 3, 3], weights));
+  b.output('y', b.op.Conv([x, w], { pads: [1, 1, 1, 1] }));
+  await saveOnnx(await b.build(), place.at('open.onnx'));
+  place.write('images/one.png', pixel);
+});
+
+/** A recipe whose model leaves the size of its input open. */
+const sized = (size: number, data = ''): string => `recipe: 1
+plugins: [lithe-plugin-x]
+model: { path: open.onnx, shapes: { x: [1, 3, ${size}, ${size}] } }
+${data}target: { name: node-cpu, rounds: 0 }
+steps:
+  - use: x/scale
+    with: { factor: 2 }
+`;
+
+async function run(text: string, folder: string): Promise<RunReport> {
+  return runRecipe(parseRecipe(text, place.at('recipe.yaml')), { folder: place.at(folder) });
+}
+
+describe('samples that are read in other shapes', () => {
+  // 4 channels of 3 x 3 x 3 weights at each place.
+  const macs = (size: number): number => 4 * 27 * size * size;
+
+  it('are other samples: what was made and measured with them is not taken over', async () => {
+    const data = 'data: { calibration: images }\n';
+    for (const size of [8, 16]) {
+      const [seed] = (await run(sized(size, data), 'images.run')).seeds;
+      expect(seed?.original.macs).toBe(macs(size));
+      expect(seed?.steps[0]).toMatchObject({ macs: macs(size), resumed: false });
+    }
+    expect((await run(sized(16, data), 'images.run')).seeds[0]?.steps[0]?.resumed).toBe(true);
+  });
+
+  it('change what is measured on random inputs, and no model', async () => {
+    for (const size of [8, 16]) {
+      const [seed] = (await run(sized(size), 'random.run')).seeds;
+      expect(seed?.original.macs).toBe(macs(size));
+      expect(seed?.steps[0]).toMatchObject({ macs: macs(size), resumed: size === 16 });
+    }
+  });
+});
+
+describe('--dry-run', () => {
+  it('keeps no decoded image', async () => {
+    const path = place.write('images.yaml', sized(8, 'data: { calibration: images }\n'));
+    expect(await lithe('run', path, '--dry-run', '--run-folder', place.at('dry'))).toMatchObject({ code: 0 });
+    expect(existsSync(place.at('dry'))).toBe(false);
+  });
+
+  it('tells what a run would do with the same options', async () => {
+    const path = place.write('same.yaml', sized(8));
+    expect(await lithe('run', path)).toMatchObject({ code: 0 });
+    const [plain, fresh] = [['--dry-run'], ['--dry-run', '--fresh']].map((more) =>
+      lithe('run', path, ...more),
+    );
+    expect((await plain)?.out).toMatch(/x\/scale@2 +yes/);
+    expect((await fresh)?.out).toMatch(/x\/scale@2 +no/);
+    const onto = await lithe('run', path, '--dry-run', '--report', place.at('open.onnx'));
+    expect(onto).toMatchObject({ code: 2, out: '' });
+    expect(onto.err).toContain('is the model itself');
+  });
+});
+
+describe('samples for the metric that passes have seen', () => {
+  const seen = (train: string, more = ''): Promise<RunReport> =>
+    run(
+      `${head.replace('train: train.npz, test: test.npz', `train: ${train}, test: test.npz${more}`)}steps:\n  - use: x/scale\n`,
+      'seen.run',
+    );
+
+  it('are said to flatter, however they are named', async () => {
+    expect((await seen('train.npz')).warnings).toEqual([]);
+    const flatters = (purpose: string): string =>
+      `data.test holds the samples of data.${purpose}: the metric is taken on samples that passes have seen, which flatters. Give others.`;
+    expect((await seen('{ path: ./images/../test.npz, samples: 7 }')).warnings).toEqual([flatters('train')]);
+    expect((await seen('train.npz', ', calibration: test.npz')).warnings).toEqual([flatters('calibration')]);
+  });
+});
