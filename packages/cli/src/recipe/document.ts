@@ -193,6 +193,8 @@ class Walk {
       if (!isScalar(key) || key.value === null || typeof key.value === 'object')
         throw this.#fail(offset, 'A key must be a plain name.');
       const name = String(key.value);
+      // As a key of an object it would be left aside without a word.
+      if (name === '__proto__') throw this.#fail(offset, 'A key cannot be "__proto__".');
       if (entries.has(name)) throw this.#fail(offset, `The key "${name}" is there twice.`);
       const own = [...path, name];
       this.#noteKey(own, offset);

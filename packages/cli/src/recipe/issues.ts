@@ -8,6 +8,7 @@ export interface SchemaIssue {
   readonly code?: string;
   readonly keys?: readonly string[];
   readonly errors?: readonly (readonly SchemaIssue[])[];
+  readonly issues?: readonly SchemaIssue[];
 }
 
 /** What is known about a schema: for messages that list what is allowed. */
@@ -51,7 +52,8 @@ export function problemsOf(
       }
       const name = path.length === 0 ? '' : `"${path.join('.')}": `;
       const message = /[.!?]$/.test(issue.message) ? issue.message : `${issue.message}.`;
-      return [{ ...document.placeOf(full), message: `${name}${message}` }];
+      const place = issue.code === 'invalid_key' ? document.keyPlaceOf(full) : document.placeOf(full);
+      return [{ ...place, message: `${name}${message}` }];
     });
 }
 
@@ -96,7 +98,10 @@ interface Flat {
   readonly path: DocumentPath;
 }
 
-/** Of a choice between forms, the issues of the form that was probably meant: the one whose kind of value fits. */
+/**
+ * Of a choice between forms, the issues of the form that was probably meant: the one whose kind of value fits. Where
+ * several fit, keys that none of them has.
+ */
 function flatten(issue: SchemaIssue, outer: DocumentPath): Flat[] {
   const path = [
     ...outer,
@@ -105,6 +110,8 @@ function flatten(issue: SchemaIssue, outer: DocumentPath): Flat[] {
       return typeof key === 'number' ? key : String(key);
     }),
   ];
+  if (issue.code === 'invalid_key')
+    return (issue.issues ?? []).map(({ message }) => ({ issue: { code: 'invalid_key', message }, path }));
   const forms = issue.errors ?? [];
   if (issue.code !== 'invalid_union' || forms.length === 0) return [{ issue, path }];
   const fitting = forms.filter(
@@ -112,6 +119,13 @@ function flatten(issue: SchemaIssue, outer: DocumentPath): Flat[] {
   );
   const [meant, another] = fitting;
   if (meant !== undefined && another === undefined) return meant.flatMap((inner) => flatten(inner, path));
+  const keysOf = (form: readonly SchemaIssue[]): readonly string[] =>
+    form.flatMap((inner) => (inner.path?.length === 0 ? (inner.keys ?? []) : []));
+  const strange =
+    meant === undefined
+      ? []
+      : keysOf(meant).filter((key) => fitting.every((form) => keysOf(form).includes(key)));
+  if (strange.length > 0) return [{ issue: { code: 'unrecognized_keys', message: '', keys: strange }, path }];
   const texts = [...new Set(forms.flat().map((inner) => inner.message))];
   return [{ issue: { message: texts.length === 0 ? issue.message : texts.join('; or ') }, path }];
 }

@@ -148,7 +148,7 @@ function passStep(
   const pass = passes.get(name);
   if (pass === undefined) {
     const known = [...passes.keys()];
-    const list = known.length === 0 ? ' No plugin is listed under "plugins".' : '';
+    const list = recipe.plugins.length === 0 ? ' No plugin is listed under "plugins".' : '';
     problems.push({ ...usePlace, message: `${unknownText('pass', name, known)}${list}` });
     return undefined;
   }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { realpath } from 'node:fs/promises';
+import { readFile, realpath } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { AnyPass } from '@lithe/core';
@@ -18,8 +18,8 @@ export interface LoadedPlugins {
 }
 
 /**
- * Imports the packages that a recipe lists, and nothing else: from the recipe's folder, then from `cwd`; those of Lithe
- * itself also from where this package has them.
+ * Imports the packages that a recipe lists, and nothing else: from the recipe's folder, then from `cwd`, each as a module
+ * there would see it, so that a package finds itself too; those of Lithe also from where this package has them.
  */
 export async function loadPlugins(file: RecipeFile, cwd: string): Promise<LoadedPlugins> {
   const passes = new Map<string, AnyPass>();
@@ -85,11 +85,35 @@ async function importPlugin(
   }
 }
 
-/** Folder of a package as modules in `from` see it: that of the nearest `node_modules`. */
+/**
+ * Folder of a package as modules in `from` see it: the one that they are part of, where it has that name and says what
+ * it exports, or that of the nearest `node_modules`.
+ */
 async function packageFolder(name: string, from: string): Promise<string | undefined> {
+  const around = await packageAround(from);
+  if (around?.name === name && around.exports !== undefined) return realpath(around.folder);
   for (let folder = resolve(from); ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name);
     if (existsSync(join(candidate, 'package.json'))) return realpath(candidate);
+    if (folder === dirname(folder)) return undefined;
+  }
+}
+
+/** The package that a folder is part of: the nearest one with a `package.json`. */
+async function packageAround(
+  from: string,
+): Promise<{ readonly folder: string; readonly name?: unknown; readonly exports?: unknown } | undefined> {
+  for (let folder = resolve(from); ; folder = dirname(folder)) {
+    const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined);
+    if (text !== undefined) {
+      try {
+        const { name, exports } = JSON.parse(text) as Readonly<Record<string, unknown>>;
+        return { folder, name, exports };
+      } catch {
+        // Not JSON: no package that anything could be imported from.
+        return undefined;
+      }
+    }
     if (folder === dirname(folder)) return undefined;
   }
 }

@@ -80,6 +80,36 @@ describe('a recipe that cannot be run', () => {
       `recipe: 1\n${model}\ndata:\n  train: { path: a, samples: -1 }\n${step}`,
       '4:30 "data.train.samples": Too small: expected number to be >=1.',
     ],
+    [
+      'a key that none of several forms has',
+      `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: { paht: a.onnx }\n${step}`,
+      '3:10 There is no key "paht" here. Known are "path", "shapes", "network", "with".',
+    ],
+    [
+      'a value of none of several forms',
+      `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: 3\n${step}`,
+      '3:8 "model": It must be a path; or Invalid input: expected object, received number.',
+    ],
+    [
+      'a batch size that is none',
+      `${head}limits: { minSpeedup: { 0: 2 } }\n${step}`,
+      '5:25 "limits.minSpeedup.0": It must be a batch size.',
+    ],
+    [
+      'a key that objects would swallow',
+      `${head}steps:\n  - use: x/scale\n    with: { __proto__: { factor: 2 } }\n`,
+      '7:13 A key cannot be "__proto__".',
+    ],
+    [
+      'samples for calibration from nowhere',
+      `recipe: 1\nplugins: [lithe-plugin-x]\n${model}\ndata: { test: test.npz, calibration: { samples: 8 } }\n${step}`,
+      '4:25 Without data.train there is nothing to take samples from: give a path.',
+    ],
+    [
+      'samples of data.train that would be read in another way',
+      `recipe: 1\nplugins: [lithe-plugin-x]\n${model}\ndata: { train: train.npz, calibration: { samples: 8, part: a } }\n${step}`,
+      '4:54 Samples without a path of their own are those of data.train, as they are read there: "part" needs a path.',
+    ],
     ['no steps', `${head}steps: []\n`, '5:8 "steps": Too small: expected array to have >=1 items.'],
     [
       'an unknown target',
@@ -248,6 +278,31 @@ describe('a recipe that cannot be run', () => {
     const found = await problemsOf(text);
     expect(found.slice(0, problem.length)).toBe(problem);
     expect(found.split('\n')).toHaveLength(1);
+  });
+
+  it('says of passes whose plugin is missing no more than that they are not there', async () => {
+    const found = await problemsOf(`recipe: 1\nplugins: [lithe-plugin-y]\n${model}\n${step}`);
+    expect(found).toBe(
+      '2:11 Plugin "lithe-plugin-y" is not installed: npm install lithe-plugin-y\n5:10 There is no pass "x/scale" here.',
+    );
+    expect(await problemsOf(`recipe: 1\n${model}\n${step}`)).toBe(
+      '4:10 There is no pass "x/scale" here. No plugin is listed under "plugins".',
+    );
+  });
+
+  it('finds the plugin that the recipe is a part of, as a module there would', async () => {
+    const exported = '"type": "module", "exports": "./i.js"';
+    place.write('own/package.json', `{ "name": "lithe-plugin-own", ${exported} }`);
+    place.write('own/i.js', 'export { plugin } from "lithe-plugin-x";');
+    const text = `recipe: 1\nplugins: [lithe-plugin-own]\n${model}\n${step}`;
+    const plan = (path: string): Promise<unknown> =>
+      planRecipe(parseRecipe(text, place.at(path)), { cwd: place.folder });
+    expect(await plan('own/examples/r.yaml')).toMatchObject({ steps: [{ use: 'x/scale' }] });
+    // Of another name, without exports, or not the nearest one: it is not seen from there.
+    place.write('own/other/package.json', `{ "name": "other", ${exported} }`);
+    await expect(plan('own/other/r.yaml')).rejects.toThrow('"lithe-plugin-own" is not installed');
+    place.write('own/closed/package.json', '{ "name": "lithe-plugin-own" }');
+    await expect(plan('own/closed/r.yaml')).rejects.toThrow('"lithe-plugin-own" is not installed');
   });
 
   it('names everything that is wrong at once, in the order of the text', async () => {
