@@ -5,7 +5,7 @@ import { groupSkips } from '../../terminal/skips.ts';
 import { counted, signed } from '../run-words.ts';
 import { type Drawing, openDrawing } from './drawing.ts';
 import { type Html, html } from './markup.ts';
-import { tile, warningList } from './overview.ts';
+import { sizeTile, speedTile, tile, warningList } from './overview.ts';
 import { type PageSection, pageDocument } from './page.ts';
 import { symbolLegend, type TradeOff, type TradeOffPoint, tradeOffPlot } from './trade-off-plot.ts';
 
@@ -17,13 +17,11 @@ function percent(share: number): string {
 }
 
 function tiles({ size, latency, drift, accuracy }: CompressReport): Html {
-  const [low, high] = latency.interval;
-  return html`<dl class="tiles">${tile('size', `${formatRatio(size.ratio)} smaller`, `${formatBytes(size.before)} → ${formatBytes(size.after)}`)}${tile(
+  const { speedup: ratio, interval, beforeMs, afterMs } = latency;
+  return html`<dl class="tiles">${sizeTile(size.ratio, `${formatBytes(size.before)} → ${formatBytes(size.after)}`)}${speedTile(
     'speed',
-    latency.speedup < 1
-      ? `${formatRatio(1 / latency.speedup)} slower`
-      : `${formatRatio(latency.speedup)} as fast`,
-    html`${formatMilliseconds(latency.beforeMs)} → ${formatMilliseconds(latency.afterMs)}<br>95 %: ${low.toFixed(2)} to ${high.toFixed(2)}`,
+    { ratio, interval },
+    `${formatMilliseconds(beforeMs)} → ${formatMilliseconds(afterMs)}`,
   )}${
     accuracy !== undefined &&
     tile(

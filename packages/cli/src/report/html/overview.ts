@@ -2,13 +2,37 @@ import { formatBytes, formatCount, formatRatio } from '../../terminal/format.ts'
 import { compareWithControls } from '../controls.ts';
 import { type Finding, whatDidNotPay } from '../findings.ts';
 import type { RunReport } from '../run-report.ts';
-import { compareSteps, ORIGINAL, type RunSummary } from '../run-summary.ts';
+import { compareSteps, ORIGINAL, type RunSummary, type Speedup } from '../run-summary.ts';
 import { counted, latencyWords, listed, metricWords } from '../run-words.ts';
 import { type Html, html, type Part } from './markup.ts';
 
 /** A figure that stands out, with its name and where it comes from. */
 export function tile(name: string, figure: Part, below: Part): Html {
   return html`<div class="tile"><dt>${name}</dt><dd><div class="figure">${figure}</div><div class="from">${below}</div></dd></div>`;
+}
+
+/** How many times smaller a file became, or larger. */
+export function sizeTile(ratio: number, below: Part): Html {
+  return tile(
+    'size',
+    ratio < 1 ? `${formatRatio(1 / ratio)} larger` : `${formatRatio(ratio)} smaller`,
+    below,
+  );
+}
+
+/** How many times as fast a model became, or slower; the 95 % interval is that of the number above it. */
+export function speedTile(
+  name: string,
+  { ratio, interval: [low, high] }: Pick<Speedup, 'ratio' | 'interval'>,
+  times: string,
+): Html {
+  const slower = ratio < 1;
+  const [least, most] = slower ? [1 / high, 1 / low] : [low, high];
+  return tile(
+    name,
+    slower ? `${formatRatio(1 / ratio)} slower` : `${formatRatio(ratio)} as fast`,
+    html`${times !== '' && html`${times}<br>`}95 %: ${least.toFixed(2)} to ${most.toFixed(2)}`,
+  );
 }
 
 /** What came out, in figures: the result beside the baseline. */
@@ -23,7 +47,7 @@ export function resultTiles(report: RunReport, summary: RunSummary): Html {
       baseline.bytes === undefined
         ? ''
         : `${formatBytes(baseline.bytes.mean)} → ${formatBytes(result.bytes.mean)}`;
-    tiles.push(tile('size', html`${formatRatio(comparison.smaller)} smaller`, from));
+    tiles.push(sizeTile(comparison.smaller, from));
   }
   for (const { batch, ratio, interval } of comparison.speedups) {
     const milliseconds = summary.originalMilliseconds.get(batch);
@@ -33,13 +57,7 @@ export function resultTiles(report: RunReport, summary: RunSummary): Html {
       milliseconds === undefined
         ? ''
         : `${latencyWords(milliseconds, at(baseline))} → ${latencyWords(milliseconds, at(result))}`;
-    tiles.push(
-      tile(
-        `speed at batch ${batch}`,
-        ratio < 1 ? html`${formatRatio(1 / ratio)} slower` : html`${formatRatio(ratio)} as fast`,
-        html`${times !== '' && html`${times}<br>`}95 %: ${interval[0].toFixed(2)} to ${interval[1].toFixed(2)}`,
-      ),
-    );
+    tiles.push(speedTile(`speed at batch ${batch}`, { ratio, interval }, times));
   }
   if (comparison.gain !== undefined && baseline.metric !== undefined && result.metric !== undefined)
     tiles.push(
