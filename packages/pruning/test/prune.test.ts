@@ -17,6 +17,7 @@ import { cnn, crossEntropy, resnet20, transformerEncoder } from '@lithe/training
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Criterion,
+  l1Norm,
   memoryJournal,
   type PruneOptions,
   planPruning,
@@ -217,6 +218,12 @@ describe('prune', () => {
       { ratio: 0.5, budget: { macs: 0.5 } },
       { criterion: 'size' },
       { budget: { latency: 2 } },
+      { budget: {} },
+      { criterionOptions: { reduction: 'median' } },
+      { criterionOptions: { normalizer: 'softmax' } },
+      { criterionOptions: { samples: Number.NaN } },
+      { criterionOptions: { reductoin: 'sum' } },
+      { criterionOptions: { reduction: 'sum' }, criterion: l1Norm() },
       { colour: 'red' },
     ])
       expect(() => prune(options as PruneOptions)).toThrow(/Options of pass "pruning\/prune"/);
@@ -336,5 +343,42 @@ describe('prune on a backend', () => {
     const evaluate = (): Promise<number> => Promise.resolve(calls++);
     await pruningSensitivity(model, { ratios: [0.5], evaluate }, contextOf());
     expect(calls).toBe(3);
+  });
+
+  it('cuts one part of a layer and leaves the others, which hang together with something else', async () => {
+    // The first 4 of 10 columns of "wide" are added to those of "narrow"; the other 6 are a group by themselves.
+    const b = new GraphBuilder('parts');
+    const x = b.input('x', 'float32', ['N', 4]);
+    const narrow = b.op.MatMul([x, normal([4, 4], 1)], {}, { name: 'narrow' });
+    const wide = b.op.MatMul([x, normal([4, 10], 2)], {}, { name: 'wide' });
+    const sizes = Tensor.from('int64', [2], BigInt64Array.of(4n, 6n));
+    const [first, rest] = b.op.Split([wide, sizes], { axis: 1 }, { outputs: 2 }) as [Value, Value];
+    const read = (part: Value, width: number): Value => b.op.MatMul([part, normal([width, 2], width)]);
+    b.output('y', b.op.Add([read(b.op.Add([narrow, first]), 4), read(rest, 6)]));
+    const model = await b.build();
+    const dims = { dims: { N: 1 } };
+    const cost = modelCost(model, dims).macs;
+    const evaluate = (smaller: Model): Promise<number> =>
+      Promise.resolve(cost - modelCost(smaller, dims).macs);
+    const found = await pruningSensitivity(model, { ratios: [0.5], evaluate }, contextOf());
+    expect(found.map(({ group, removed, units, score }) => [group, removed, units, score])).toEqual([
+      ['narrow', 2, 4, 2 * (4 + 4 + 2)],
+      ['wide', 3, 6, 3 * (4 + 2)],
+    ]);
+  });
+
+  it('refuses shares, samples and criteria that there cannot be', async () => {
+    const model = await cnn();
+    const evaluate = (): Promise<number> => Promise.resolve(0);
+    for (const options of [
+      { ratios: [Number.NaN] },
+      { ratios: [0.5, 1] },
+      { ratios: [-0.5] },
+      { samples: 0 },
+      { criterion: 'size' },
+    ])
+      await expect(
+        pruningSensitivity(model, { evaluate, ...(options as object) }, contextOf()),
+      ).rejects.toMatchObject({ code: 'OPTIONS_INVALID' });
   });
 });

@@ -6,6 +6,7 @@ import {
   type NamedCriterionOptions,
   namedCriterion,
 } from '../criteria/named-criterion.ts';
+import { normalizers, reductions } from '../criteria/reduce.ts';
 import type { SearchJournal } from './journal.ts';
 import type { CostBudget } from './pruning-plan.ts';
 import type { Scope } from './select-units.ts';
@@ -35,13 +36,13 @@ export interface PruneOptions {
    * loss, so they are given as values: `taylorScore({ loss })`.
    */
   readonly criterion?: CriterionName | Criterion | undefined;
-  /** Settings for a criterion that is given by name. */
+  /** Settings for a criterion that is given by name; one that is given as a value has its own. */
   readonly criterionOptions?: NamedCriterionOptions | undefined;
   /** Which units compete; `local` by default: each group loses the same share. */
   readonly scope?: Scope | undefined;
-  /** Share of units to remove, in [0, 1); 0.5 by default, unless there is a budget. */
+  /** Share of units to remove, in [0, 1); 0.5 by default, 0 where there are {@link ratios}; not with a budget. */
   readonly ratio?: number | undefined;
-  /** What the result may cost; the smallest ratio that meets it is searched for. */
+  /** What the result may cost, in one or more ways; the smallest ratio that meets it is searched for. */
   readonly budget?: PruneBudget | undefined;
   /** Shares for some groups, by name of the group or of one of its layers. */
   readonly ratios?: Readonly<Record<string, number>> | undefined;
@@ -73,8 +74,19 @@ const share = z.number().min(0).lt(1);
 const amount = z.number().positive();
 const isCriterion = (value: unknown): value is Criterion =>
   typeof value === 'object' && value !== null && 'score' in value && typeof value.score === 'function';
+const isLoss = (value: unknown): value is NonNullable<NamedCriterionOptions['loss']> =>
+  typeof value === 'object' && value !== null && 'build' in value && typeof value.build === 'function';
 const isJournal = (value: unknown): value is SearchJournal =>
   typeof value === 'object' && value !== null && 'get' in value && 'set' in value;
+
+const criterionOptionsSchema: z.ZodType<NamedCriterionOptions, NamedCriterionOptions> = z.strictObject({
+  reduction: z.enum(reductions).optional(),
+  normalizer: z.enum(normalizers).optional(),
+  bias: z.boolean().optional(),
+  samples: z.int().min(1).optional(),
+  batchSize: z.int().min(1).optional(),
+  loss: z.custom<NonNullable<NamedCriterionOptions['loss']>>(isLoss, 'expected a loss').optional(),
+});
 
 /** The schema of {@link PruneOptions}. */
 export const pruneSchema: z.ZodType<PruneSettings, PruneOptions> = z
@@ -85,7 +97,7 @@ export const pruneSchema: z.ZodType<PruneSettings, PruneOptions> = z
         z.custom<Criterion>(isCriterion, 'expected the name of a criterion, or a criterion'),
       ])
       .default('l2'),
-    criterionOptions: z.custom<NamedCriterionOptions>((value) => typeof value === 'object').optional(),
+    criterionOptions: criterionOptionsSchema.optional(),
     scope: z.enum(['local', 'global', 'isomorphic']).optional(),
     ratio: share.optional(),
     budget: z
@@ -94,6 +106,9 @@ export const pruneSchema: z.ZodType<PruneSettings, PruneOptions> = z
         bytes: amount.optional(),
         macs: amount.optional(),
         latency: z.number().gt(0).lt(1).optional(),
+      })
+      .refine((budget) => Object.values(budget).some((limit) => limit !== undefined), {
+        message: 'give at least one of parameters, bytes, macs and latency',
       })
       .optional(),
     ratios: z.record(z.string(), share).optional(),
@@ -116,7 +131,17 @@ export const pruneSchema: z.ZodType<PruneSettings, PruneOptions> = z
   .refine((options) => options.ratio === undefined || options.budget === undefined, {
     message: 'give a ratio or a budget, not both',
     path: ['budget'],
-  });
+  })
+  .refine(
+    ({ criterion, criterionOptions }) =>
+      typeof criterion === 'string' ||
+      Object.values(criterionOptions ?? {}).every((one) => one === undefined),
+    {
+      message:
+        'a criterion that is given as a value has its own options: give them to the function that makes it',
+      path: ['criterionOptions'],
+    },
+  );
 
 /** The criterion that options ask for. */
 export function criterionOf({

@@ -2,6 +2,7 @@ import { createDrift, errors, type Feeds, type Model, type PassContext } from '@
 import type { Cost } from './cut-cost.ts';
 import { fingerprint, removalsKey } from './fingerprint.ts';
 import { remembered, type SearchJournal } from './journal.ts';
+import { prune } from './prune.ts';
 import { criterionOf, type PruneOptions } from './prune-options.ts';
 import { ScoredModel } from './pruning-plan.ts';
 import { removeAll } from './remove-units.ts';
@@ -9,7 +10,7 @@ import { removeAll } from './remove-units.ts';
 /** How {@link pruningSensitivity} looks. */
 export interface SensitivityOptions
   extends Pick<PruneOptions, 'criterion' | 'criterionOptions' | 'protect' | 'attention' | 'dims'> {
-  /** Shares of units to remove, each by itself; 0.25, 0.5 and 0.75 by default. */
+  /** Shares of units to remove, each by itself, in (0, 1); 0.25, 0.5 and 0.75 by default. At least one unit stays. */
   readonly ratios?: readonly number[] | undefined;
   /**
    * Judges a model: the larger, the better, such as accuracy on held-out data. By default the signal to noise of its
@@ -54,19 +55,28 @@ export async function pruningSensitivity(
   options: SensitivityOptions,
   context: PassContext,
 ): Promise<readonly GroupSensitivity[]> {
-  const { ratios = [0.25, 0.5, 0.75], protect, attention, dims, journal } = options;
-  const criterion = criterionOf(options);
+  const { ratios = [0.25, 0.5, 0.75], journal, samples = 64 } = options;
+  checkOptions(ratios, samples);
+  const { criterion: asked, criterionOptions, protect, attention, dims } = options;
+  // The pass checks those that it has as well.
+  const settings = prune({ criterion: asked, criterionOptions, protect, attention, dims }).options;
+  const criterion = criterionOf(settings as PruneOptions);
   const scored = await ScoredModel.of(model, { protect, attention, dims, criterion }, context);
   const key = journal === undefined ? '' : await fingerprint(model, context.signal);
-  const metric = options.evaluate === undefined ? 'sqnr' : (options.metric ?? 'accuracy');
-  const evaluate = options.evaluate ?? (await outputJudge(model, context, options.samples ?? 64));
+  const metric =
+    options.evaluate === undefined
+      ? `sqnr of ${samples} of ${context.data?.description}`
+      : (options.metric ?? 'accuracy');
+  const evaluate = options.evaluate ?? (await outputJudge(model, context, samples));
+  // Each by its own name, which comes before those of layers: parts of one layer can be groups by themselves.
+  const none = Object.fromEntries(scored.groups.map(({ group }) => [group.name, 0]));
   const found: GroupSensitivity[] = [];
   const total = scored.groups.length * ratios.length;
   for (const { group } of scored.groups) {
     for (const ratio of ratios) {
       context.signal.throwIfAborted();
       context.progress({ task: 'sensitivity', done: found.length, total, label: group.name });
-      const plan = scored.plan({ ratio: 0, ratios: { [group.name]: ratio }, largestRatio: 1 });
+      const plan = scored.plan({ ratio: 0, ratios: { ...none, [group.name]: ratio }, largestRatio: 1 });
       const score = await remembered(
         journal,
         `sensitivity/${metric}/${key}/${removalsKey(plan.removals)}`,
@@ -94,6 +104,15 @@ export async function pruningSensitivity(
   }
   context.progress({ task: 'sensitivity', done: total, total });
   return found;
+}
+
+function checkOptions(ratios: readonly number[], samples: number): void {
+  const problems: string[] = [];
+  for (const ratio of ratios)
+    if (!(ratio > 0 && ratio < 1)) problems.push(`"ratios" are numbers between 0 and 1, not ${ratio}.`);
+  if (!Number.isInteger(samples) || samples < 1)
+    problems.push(`"samples" is a whole number from 1, not ${samples}.`);
+  if (problems.length > 0) throw errors.optionsInvalid('pruningSensitivity', problems);
 }
 
 /** Judges models by how near their outputs are to those of the original. */
