@@ -203,6 +203,17 @@ describe('scaled activations', () => {
   });
 });
 
+it('a weight that is an output of the model stays what it is there', async () => {
+  const n = net();
+  const weight = n.weight([64, 48]);
+  const model = n.model(n.add('MatMul', [n.input('x', ['rows', 64]), weight]), weight);
+  for (const format of ['matmul-nbits', 'dequantize-linear'] as const) {
+    const { model: small } = await apply(model, weightOnly({ format }));
+    const { [weight.name]: found } = await runModel(small, unseen);
+    expect(found?.toFloat64Array()).toEqual((await runModel(model, unseen))[weight.name]?.toFloat64Array());
+  }
+});
+
 describe('embedding tables', () => {
   const ids = { ids: Tensor.from('int64', [2, 3], BigInt64Array.of(0n, 3n, 49n, 7n, 3n, 1n)) };
 
@@ -240,6 +251,22 @@ describe('embedding tables', () => {
       expect(sqnr(expected, await runModel(small, ids, 'wasm'))).toBeGreaterThan(least);
     });
   }
+
+  it.each(['matmul-nbits', 'dequantize-linear'] as const)(
+    'that are to stay in floats give the floats that are stored, tied or not: %s',
+    async (format) => {
+      const n = net();
+      const table = n.weight([50, 64]);
+      const looked = n.add('Gather', [table, n.input('ids', ['batch', 'sequence'], 'int64')]);
+      const scores = n.add('MatMul', [n.add('Tanh', [looked]), n.add('Transpose', [table])]);
+      const model = n.model(looked, scores);
+      const { model: small } = await apply(model, weightOnly({ format, embeddings: 'float' }));
+      const numbers = async (from: Model, of: Value): Promise<Float64Array | undefined> =>
+        (await runModel(from, ids))[of.name]?.toFloat64Array();
+      expect(await numbers(small, looked)).toEqual(await numbers(model, looked));
+      expect(await numbers(small, scores)).not.toEqual(await numbers(model, scores));
+    },
+  );
 
   it('that are tied are rounded without what makes up for errors in sums, and once', async () => {
     const feeds = fixedData([{ ids: ids.ids }]);

@@ -1,4 +1,12 @@
-import { definePass, type Model, type Pass, type PassContext, ReportBuilder, type Value } from '@lithe/core';
+import {
+  definePass,
+  type Model,
+  type Node,
+  type Pass,
+  type PassContext,
+  ReportBuilder,
+  type Value,
+} from '@lithe/core';
 import { integerRange } from '../parameters/integer-range.ts';
 import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
 import { quantizedWeights } from '../weights/calibrated-weights.ts';
@@ -127,6 +135,10 @@ class Run {
     return found.filter(({ weight }) => {
       if (seen.has(weight)) return false;
       seen.add(weight);
+      if (weight.outputOf.length > 0) {
+        this.report.skip(weight.name, 'graph-output', 'it is an output of a graph');
+        return false;
+      }
       const kept = weight.uses.find(({ node }) => exclude.has(node.name));
       if (kept !== undefined)
         this.report.skip(
@@ -184,10 +196,11 @@ class Run {
     tables: readonly TableChoice[],
     results: ReadonlyMap<WeightPlan, WeightResult>,
   ): void {
-    const { bits, blockSize, symmetric } = this.#settings;
+    const { bits, blockSize, symmetric, embeddings } = this.#settings;
+    const keeps = (reader: Node): boolean => embeddings === 'float' && reader.is('Gather');
     for (const plan of plans) {
       const form = { blockSize, symmetric, range: dequantizeRange(bits, symmetric) };
-      toDequantizeLinear(plan, results.get(plan) as WeightResult, form);
+      toDequantizeLinear(plan, { result: results.get(plan) as WeightResult, form }, keeps);
       for (const { node } of plan.products) this.#applied(node.name);
     }
     for (const { table, plan, blockSize: size, tied } of tables) {

@@ -22,8 +22,16 @@ function placeOf(value: Value): Node | undefined {
   return undefined;
 }
 
-/** Replaces a constant by what `build` makes of it, for every reader, and removes it. */
-export function replaceConstant(value: Value, build: (builder: ConstantBuilder) => Value): void {
+/**
+ * Replaces a constant by what `build` makes of it, and removes it where nothing reads it any more.
+ *
+ * @param keeps says of a reader that it goes on reading the constant; none by default
+ */
+export function replaceConstant(
+  value: Value,
+  build: (builder: ConstantBuilder) => Value,
+  keeps: (reader: Node) => boolean = () => false,
+): void {
   const graph: Graph = value.graph;
   const before = placeOf(value);
   const replacement = build({
@@ -34,7 +42,9 @@ export function replaceConstant(value: Value, build: (builder: ConstantBuilder) 
         .output(),
   });
   replacement.type ??= value.type;
+  const kept = value.uses.filter(({ node }) => keeps(node));
   graph.replaceAllUses(value, replacement);
+  for (const { node, index } of kept) node.graph.setInput(node, index, value);
   removeConstant(value);
 }
 

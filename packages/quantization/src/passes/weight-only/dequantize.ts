@@ -1,4 +1,4 @@
-import { attribute, Tensor, type TensorSource, type Value } from '@lithe/core';
+import { attribute, type Node, Tensor, type TensorSource, type Value } from '@lithe/core';
 import { replaceNode } from '../../graph/replace-node.ts';
 import { type IntegerRange, integerRange } from '../../parameters/integer-range.ts';
 import type { IntegerArray } from '../../parameters/kernels.ts';
@@ -6,7 +6,7 @@ import { fromRows, type RowForm } from '../../parameters/row-form.ts';
 import { lazyParts } from '../../weights/lazy-parts.ts';
 import type { WeightPlan } from '../../weights/product-plans.ts';
 import { integerTensor } from '../../weights/quantized-weight.ts';
-import { removeConstant, replaceConstant } from '../../weights/replace-constant.ts';
+import { type ConstantBuilder, removeConstant, replaceConstant } from '../../weights/replace-constant.ts';
 import type { WeightResult } from '../../weights/weight-request.ts';
 import type { Table } from './embeddings.ts';
 
@@ -57,11 +57,19 @@ function parts(
   );
 }
 
-/** Puts `DequantizeLinear` in the place of a weight, for all that read it. */
-export function toDequantizeLinear(plan: WeightPlan, result: WeightResult, form: DequantizeForm): void {
+/**
+ * Puts `DequantizeLinear` in the place of a weight.
+ *
+ * @param keeps says of a reader that it goes on reading floats; none by default
+ */
+export function toDequantizeLinear(
+  plan: WeightPlan,
+  { result, form }: { readonly result: WeightResult; readonly form: DequantizeForm },
+  keeps?: (reader: Node) => boolean,
+): void {
   const { weight, transposed } = plan;
   const found = parts(plan, result, form);
-  replaceConstant(weight, (builder) => {
+  const build = (builder: ConstantBuilder): Value => {
     const add = (suffix: string, source: TensorSource): Value =>
       builder.initializer(`${weight.name}_${suffix}`, source);
     const inputs = [
@@ -74,7 +82,8 @@ export function toDequantizeLinear(plan: WeightPlan, result: WeightResult, form:
       block_size: attribute.int(form.blockSize),
     };
     return builder.node('DequantizeLinear', inputs, { attributes });
-  });
+  };
+  replaceConstant(weight, build, keeps);
 }
 
 /** Looks rows up as integers, with their scales, and expands those only: the table itself stays small in memory. */
