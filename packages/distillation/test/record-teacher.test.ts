@@ -2,17 +2,22 @@ import { mkdtemp, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { type Backend, createRng, type Feeds, type Model } from '@lithe/core';
+import { type Backend, createRng, type Feeds, GraphBuilder, type Model } from '@lithe/core';
+import { referenceBackend } from '@lithe/core/reference';
 import {
   distillation,
   findTaps,
   logitDistillation,
+  memoryRows,
+  type RecordedTeacher,
+  type RowStore,
   recordTeacher,
   suggestTaps,
+  type Teacher,
   teacherModel,
 } from '@lithe/distillation';
 import { fileRows } from '@lithe/distillation/node';
-import { fit, mlp, mobileNetV2, resnet20, sampleTable, sgd } from '@lithe/training';
+import { fit, mlp, mobileNetV2, resnet20, type SampleTable, sampleTable, sgd } from '@lithe/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { floats } from './support.ts';
 
@@ -98,6 +103,94 @@ describe('recordTeacher', () => {
     await expect(recordTeacher(teacher, table, { backend, values: ['linear1.bias'] })).rejects.toThrow();
     const other = sampleTable({ inputs: { y: x } });
     await expect(recordTeacher(teacher, other, { backend })).rejects.toThrow('have no "x"');
+  });
+});
+
+describe('what a recording is of', () => {
+  const backend = referenceBackend();
+  let teacher: Model;
+  beforeAll(async () => {
+    teacher = await mlp({ inputs: 2, hidden: [4], classes: 3, seed: 5 });
+  });
+  const rowOf = async (recorded: RecordedTeacher, index: number): Promise<readonly number[]> => [
+    ...((await recorded.table.gather(Uint32Array.of(index))).targets?.['teacher:logits']?.toFloat64Array() ??
+      []),
+  ];
+
+  it('is these samples: others in the middle or at the end begin it anew', async () => {
+    for (const changed of [31, 49]) {
+      const rows = memoryRows();
+      const store = (): RowStore => rows;
+      const before = await rowOf(await recordTeacher(teacher, table, { backend, store }), changed);
+      const values = x.data.slice();
+      values[2 * changed] = 9;
+      const other = sampleTable({ inputs: { x: floats([50, 2], values) } });
+      const after = await rowOf(await recordTeacher(teacher, other, { backend, store }), changed);
+      expect(after).not.toEqual(before);
+      expect(after).toEqual(await rowOf(await recordTeacher(teacher, other, { backend }), changed));
+    }
+  });
+
+  it('is one teacher: a second of the same name is refused, one of another stands beside it', async () => {
+    const first = await recordTeacher(teacher, table, { backend });
+    const other = await mlp({ inputs: 2, hidden: [4], classes: 3, seed: 6 });
+    await expect(recordTeacher(other, first.table, { backend })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+      message: expect.stringContaining('"teacher:logits" already'),
+    });
+    const second = await recordTeacher(other, first.table, { backend, name: 'other' });
+    const { targets } = await second.table.gather(Uint32Array.of(3));
+    expect(Object.keys(targets ?? {})).toEqual(['teacher:logits', 'other:logits']);
+    expect([...(targets?.['teacher:logits']?.toFloat64Array() ?? [])]).toEqual(await rowOf(first, 3));
+  });
+
+  it.each([0, -1, 2.5, Number.NaN])('is not made in batches of %d', async (batchSize) => {
+    await expect(recordTeacher(teacher, table, { backend, batchSize })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    });
+  });
+
+  it('is not nothing', async () => {
+    const none = sampleTable({ inputs: { x: floats([0, 2], []) } });
+    await expect(recordTeacher(teacher, none, { backend })).rejects.toMatchObject({ code: 'DATA_INVALID' });
+    const b = new GraphBuilder('narrow');
+    b.output('logits', b.op.MatMul([b.input('x', 'float32', ['N', 2]), floats([2, 0], [])]));
+    await expect(recordTeacher(await b.build(), table, { backend })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    });
+  });
+
+  it('may be made sample by sample, by a teacher that takes no more', async () => {
+    const b = new GraphBuilder('single');
+    b.output('logits', b.op.Mul([b.input('x', 'float32', [1, 2]), floats([1], [2])]));
+    const recorded = await recordTeacher(await b.build(), table, { backend, batchSize: 1 });
+    expect(await rowOf(recorded, 7)).toEqual([2 * (x.data[14] ?? 0), 2 * (x.data[15] ?? 0)]);
+  });
+
+  it('is in float32, of a teacher that computes in float16; in the graph it is cast, too', async () => {
+    const b = new GraphBuilder('half');
+    const input = b.input('x', 'float16', ['N', 2]);
+    b.output('logits', b.op.Add([input, input]));
+    const half = await b.build();
+    const recorded = await recordTeacher(half, table, { backend });
+    const [left = 0] = await rowOf(recorded, 7);
+    expect(left).toBeCloseTo(2 * (x.data[14] ?? 0), 2);
+    const student = await mlp({ inputs: 2, hidden: [4], classes: 2, seed: 1 });
+    const first = async (teacher: Teacher, from: SampleTable): Promise<number | undefined> => {
+      const { history } = await fit(student, from, {
+        backend,
+        optimizer: sgd(),
+        learningRate: 0.1,
+        epochs: 1,
+        batchSize: 10,
+        loss: distillation({ teacher, terms: [{ loss: logitDistillation() }] }),
+      });
+      return history[0]?.loss;
+    };
+    expect(await first(await teacherModel(half), table)).toBeCloseTo(
+      (await first(recorded.teacher, recorded.table)) ?? 0,
+      5,
+    );
   });
 });
 

@@ -1,7 +1,7 @@
 import { type ArtifactStore, errors } from '@lithe/core';
 import { memoryCheckpoints } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
-import { artifactRows } from './artifact-rows.ts';
+import { artifactRows, rowRoom } from './artifact-rows.ts';
 
 const all = Uint8Array.of(1, 2, 3, 4, 5, 6);
 
@@ -62,5 +62,20 @@ describe('rows in a store of a context', () => {
     await rows.reset('teacher', 40);
     await rows.append(new Uint8Array(40));
     expect(await rows.rows()).toBe(1);
+  });
+
+  it('share the room of a pass, and give it back when they begin anew', async () => {
+    const room = rowRoom();
+    const [first, second] = [
+      await artifactRows(undefined, 1000, room),
+      await artifactRows(undefined, 1000, room),
+    ];
+    const most = 2 ** 31 / 1000;
+    await first.reset('teacher', Math.floor(most * 0.6));
+    await expect(second.reset('teacher', Math.floor(most * 0.6))).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    });
+    await second.reset('teacher', Math.floor(most * 0.3));
+    await first.reset('another', Math.floor(most * 0.65));
   });
 });

@@ -5,8 +5,14 @@ import { memoryRows, type RowStore } from '../teacher/row-store.ts';
 /** A growth of the rows by this factor is written at once. */
 const GROWTH = 1.25;
 
-/** Most bytes of all rows: they are held twice while they are written. */
-const MAX_BYTES = 2 ** 31;
+/** Bytes that rows may still take: all that one pass records. */
+export interface RowRoom {
+  /** Taken from by each store. */
+  bytes: number;
+}
+
+/** Room for all rows of a pass, 2 GiB: those of one store are held twice while they are written. */
+export const rowRoom = (): RowRoom => ({ bytes: 2 ** 31 });
 
 /**
  * Rows in memory that are also kept in a store of a pass's context, so that a run that was stopped need not ask its
@@ -14,9 +20,14 @@ const MAX_BYTES = 2 ** 31;
  *
  * @param store `undefined` where the context has none: the rows are in memory alone
  * @param total rows when it is complete
- * @returns a store whose `reset` throws OPTIONS_INVALID when all rows would take more than 2 GiB
+ * @param room what the rows may take, shared by the stores of a pass
+ * @returns a store whose `reset` throws OPTIONS_INVALID when all rows would take more than there is room for
  */
-export async function artifactRows(store: ArtifactStore | undefined, total: number): Promise<RowStore> {
+export async function artifactRows(
+  store: ArtifactStore | undefined,
+  total: number,
+  room: RowRoom = rowRoom(),
+): Promise<RowStore> {
   const rows = memoryRows();
   let width = 0;
   let written = 0;
@@ -26,18 +37,20 @@ export async function artifactRows(store: ArtifactStore | undefined, total: numb
     await rows.reset(kept.identity, width);
     await rows.append(kept.bytes);
     written = await rows.rows();
+    room.bytes -= total * width;
   }
   return {
     ...rows,
     reset: async (identity, rowBytes) => {
-      if (total * rowBytes > MAX_BYTES)
+      room.bytes += total * width;
+      const left = room.bytes;
+      if (total * rowBytes > left)
         throw errors.optionsInvalid(
           'record',
-          [
-            `What the teacher says of ${total} samples takes ${total * rowBytes} bytes, more than ${MAX_BYTES}.`,
-          ],
+          [`What the teacher says of ${total} samples takes ${total * rowBytes} bytes, more than ${left}.`],
           'Record scores rather than features, or let the teacher run in each step: record: false.',
         );
+      room.bytes -= total * rowBytes;
       [width, written] = [rowBytes, 0];
       await rows.reset(identity, rowBytes);
     },

@@ -3,7 +3,7 @@ import type { SampleTable, TrainingResources } from '@lithe/training';
 import { recordTeacher } from '../teacher/record-teacher.ts';
 import { memoryRows, type RowStore } from '../teacher/row-store.ts';
 import { type Teacher, teacherEnsemble, teacherModel } from '../teacher/teacher.ts';
-import { artifactRows } from './artifact-rows.ts';
+import { artifactRows, rowRoom } from './artifact-rows.ts';
 
 /** A teacher of the context. */
 export interface NamedTeacher {
@@ -90,11 +90,12 @@ export async function recordedTeacher(
 ): Promise<ReadyTeacher> {
   let table = given;
   const recorded: Teacher[] = [];
+  const room = rowRoom();
   for (const { name, model, inputs } of teachers) {
     const rows = new Map<string, RowStore>();
     for (const tap of taps) {
       const store = context.store(`teacher-${name}-${tap}`);
-      rows.set(tap, await artifactRows(store, table.size));
+      rows.set(tap, await artifactRows(store, table.size, room));
     }
     const result = await recordTeacher(model, table, {
       backend,

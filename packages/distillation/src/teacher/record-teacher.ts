@@ -1,5 +1,6 @@
 import {
   type Backend,
+  type Batch,
   createRunContext,
   type Executable,
   elementsOf,
@@ -12,6 +13,7 @@ import {
 } from '@lithe/core';
 import type { SampleTable } from '@lithe/training';
 import { identityOf } from './model-identity.ts';
+import { recordingForm } from './recording-form.ts';
 import { memoryRows, type RowStore } from './row-store.ts';
 import type { Teacher } from './teacher.ts';
 
@@ -19,13 +21,13 @@ import type { Teacher } from './teacher.ts';
 export interface RecordTeacherOptions extends RunOptions {
   /** Runs the teacher. */
   readonly backend: Backend;
-  /** Values to record, inner ones included; its outputs by default. Each must be float32 with the samples as first axis. */
+  /** Values to record, inner ones included; its outputs by default. Each must be float with the samples as first axis. */
   readonly values?: readonly string[] | undefined;
   /** Where the rows of a value go; memory by default, `fileRows` of `@lithe/distillation/node` for files. */
   readonly store?: ((value: string) => RowStore) | undefined;
-  /** Samples in one run; 64 by default. */
+  /** Samples in one run; 64 by default. A teacher that takes one sample only needs 1. */
   readonly batchSize?: number | undefined;
-  /** For reports and the names of inputs; `teacher` by default. */
+  /** For reports and the names of inputs; `teacher` by default. Several teachers of one table need names of their own. */
   readonly name?: string | undefined;
   /** The samples' input for each of the teacher's, by the teacher's name; the same names by default. */
   readonly inputs?: Readonly<Record<string, string>> | undefined;
@@ -41,12 +43,16 @@ export interface RecordedTeacher {
 
 /**
  * Runs a teacher once over all samples and keeps what it says, so that training does not run it in every epoch. Rows
- * are written as they come; a run that was stopped goes on where it was, and rows of another teacher or of other
- * samples are dropped. Do not change the samples afterwards: what the teacher said is of the sample as it was here, and
- * augmentation (but for mixing that mixes targets alike) makes it wrong. Labels are not needed.
+ * are written as they come; a run that was stopped goes on where it was. Rows of another teacher, of another number of
+ * samples or of other samples are dropped; whether samples are others is told by 64 of them, evenly spread, so that a few
+ * that changed in a large table may go unseen: begin with an empty store then. Do not change the samples afterwards: what
+ * the teacher said is of the sample as it was here, and augmentation (but for mixing that mixes targets alike) makes it
+ * wrong. Labels are not needed.
  *
  * @param model the teacher; not changed
- * @throws {LitheError} OPTIONS_INVALID when a value is unknown or has no row for each sample; BACKEND_FAILED
+ * @throws {LitheError} OPTIONS_INVALID when a value is unknown or has no row for each sample, the batch size is no whole
+ *   number above 0, or another teacher of the same name was recorded with the table; DATA_INVALID when there are no
+ *   samples; BACKEND_FAILED
  */
 export async function recordTeacher(
   model: Model,
@@ -55,14 +61,21 @@ export async function recordTeacher(
 ): Promise<RecordedTeacher> {
   const { backend, batchSize = 64, name = 'teacher', store = () => memoryRows() } = options;
   const context = createRunContext(options);
+  if (!(Number.isInteger(batchSize) && batchSize > 0))
+    throw errors.optionsInvalid('recordTeacher', ['"batchSize" must be a whole number above 0.']);
+  if (table.size === 0) throw errors.dataInvalid(table.description, 'it holds no samples.');
   const values = options.values ?? model.graph.outputs.map((output) => output.name);
-  const probe = tapsOf(model, values);
+  const targetOf = (value: string): string => `${name}:${value}`;
+  const seen = await table.gather(spread(table.size, PROBED), context.signal);
+  refuseTaken(seen, values.map(targetOf), name);
+  const inputs = options.inputs ?? {};
+  const probe = await recordingForm(model, values, (input) => seen.inputs[inputs[input] ?? input]?.dtype);
   const stores = new Map(values.map((value) => [value, store(value)]));
   await using executable = await backend.compile(probe, { signal: context.signal });
-  const run: Recording = { executable, table, values, stores, inputs: options.inputs ?? {}, name };
-  const shapes = await prepare(run, probe, context);
+  const run: Recording = { executable, table, values, stores, inputs, name };
+  const identity = await identityOf(probe, feedsOf(run, seen), `${table.size} samples`);
+  const shapes = await prepare(run, { identity, count: Math.min(2, batchSize, table.size) }, context);
   await record(run, { batchSize, context, shapes });
-  const targetOf = (value: string): string => `${name}:${value}`;
   return {
     teacher: {
       name: `${name} (recorded)`,
@@ -104,27 +117,27 @@ interface Recording {
   readonly name: string;
 }
 
-function tapsOf(model: Model, names: readonly string[]): Model {
-  const probe = model.clone();
-  const found = names.map((name) => ({ name, value: probe.graph.value(name) }));
-  const wrong = found
-    .filter(({ value }) => value === undefined)
-    .map(({ name }) => `The teacher has no value called "${name}".`);
-  if (wrong.length > 0 || names.length === 0)
-    throw errors.optionsInvalid(
-      'recordTeacher',
-      names.length === 0 ? ['There is no value to record.'] : wrong,
-    );
-  probe.graph.setOutputs(found.flatMap(({ value }) => (value === undefined ? [] : [value])));
-  return probe;
+/** Samples that tell whether a recording is of the same ones. */
+const PROBED = 64;
+
+/** At most `count` numbers below `size`, evenly spread, the first and the last among them. */
+function spread(size: number, count: number): Uint32Array {
+  const all = Math.min(size, count);
+  return Uint32Array.from({ length: all }, (_, at) => Math.floor((at * (size - 1)) / Math.max(1, all - 1)));
 }
 
-async function feedsFor(
-  { table, executable, inputs }: Recording,
-  indices: Uint32Array,
-  signal: AbortSignal,
-): Promise<Feeds> {
-  const batch = await table.gather(indices, signal);
+/** Refuses names of targets that the samples have: what another teacher said would be lost. */
+function refuseTaken({ inputs, targets }: Batch, names: readonly string[], teacher: string): void {
+  const taken = names.filter((name) => inputs[name] !== undefined || targets?.[name] !== undefined);
+  if (taken.length > 0)
+    throw errors.optionsInvalid(
+      'recordTeacher',
+      taken.map((name) => `The samples have a "${name}" already.`),
+      `Give each teacher a name of its own: name, which is "${teacher}" here.`,
+    );
+}
+
+function feedsOf({ executable, inputs }: Recording, batch: Batch): Feeds {
   const feeds: Record<string, Tensor> = {};
   for (const name of executable.inputNames) {
     const tensor = batch.inputs[inputs[name] ?? name];
@@ -137,24 +150,26 @@ async function feedsFor(
   return feeds;
 }
 
+async function feedsFor(run: Recording, indices: Uint32Array, signal: AbortSignal): Promise<Feeds> {
+  return feedsOf(run, await run.table.gather(indices, signal));
+}
+
 /** Finds the shape of a row of each value, and clears stores that hold something else. */
 async function prepare(
   run: Recording,
-  model: Model,
+  { identity, count }: { readonly identity: string; readonly count: number },
   { signal }: RunContext,
 ): Promise<ReadonlyMap<string, readonly number[]>> {
-  const first = Uint32Array.from({ length: Math.min(2, run.table.size) }, (_, index) => index);
-  const feeds = await feedsFor(run, first, signal);
-  const outputs = await run.executable.run(feeds, { signal });
-  const identity = await identityOf(model, feeds, `${run.table.size} samples`);
+  const first = Uint32Array.from({ length: count }, (_, index) => index);
+  const outputs = await run.executable.run(await feedsFor(run, first, signal), { signal });
   const shapes = new Map<string, readonly number[]>();
   for (const [name, rows] of run.stores) {
     const tensor = outputs[name];
-    if (tensor?.dtype !== 'float32' || tensor.shape[0] !== first.length)
+    const shape = tensor?.shape.slice(1) ?? [];
+    if (tensor?.dtype !== 'float32' || tensor.shape[0] !== count || elementsOf(shape) === 0)
       throw errors.optionsInvalid('recordTeacher', [
-        `Value "${name}" is ${tensor?.dtype} [${tensor?.shape.join(', ')}]: it must be float32 with a row for each sample.`,
+        `Value "${name}" is ${tensor?.dtype} [${tensor?.shape.join(', ')}]: it must be float with a row for each sample.`,
       ]);
-    const shape = tensor.shape.slice(1);
     shapes.set(name, shape);
     if ((await rows.identity()) !== identity) await rows.reset(identity, 4 * elementsOf(shape));
   }

@@ -1,11 +1,14 @@
 import {
   attribute,
+  dtypes,
   errors,
   type Graph,
   inferNodeTypes,
+  isFloat,
   type Node,
   type OpSet,
   type TensorSource,
+  tensorType,
   type Value,
   type ValueType,
 } from '@lithe/core';
@@ -20,7 +23,7 @@ export interface GraftRequest {
   readonly prefix: string;
   /** Operators that are known. */
   readonly opset: OpSet;
-  /** Value of the target for an input of the source, by the input's name. */
+  /** Value of the target for an input of the source, by the input's name; brought to the float type of the input. */
   input(name: string): Value;
   /** Value of the target for a weight of the source, by its name; a constant where there is none. */
   weight?: ((name: string) => Value | undefined) | undefined;
@@ -53,10 +56,27 @@ export class Graft {
     const known = this.#copies.get(value);
     if (known !== undefined) return known;
     const { initializer } = value;
-    const copy =
-      initializer === undefined ? this.#request.input(value.name) : this.#constant(value, initializer);
+    const copy = initializer === undefined ? this.#input(value) : this.#constant(value, initializer);
     this.#copies.set(value, copy);
     return copy;
+  }
+
+  #input({ name, dtype }: Value): Value {
+    const { input, target, prefix } = this.#request;
+    const found = input(name);
+    const own = found.dtype;
+    if (own === undefined || dtype === undefined || own === dtype || !isFloat(own) || !isFloat(dtype))
+      return found;
+    const cast = target.addNode(
+      {
+        opType: 'Cast',
+        name: `${prefix}${name}`,
+        inputs: [found],
+        attributes: new Map([['to', attribute.int(dtypes[dtype].onnx)]]),
+      },
+      [{ name: target.uniqueName(`${prefix}${name}`), type: tensorType(dtype, found.shape) }],
+    );
+    return cast.output();
   }
 
   #constant(value: Value, source: TensorSource): Value {
