@@ -2,7 +2,7 @@ import { arrayDataset, GraphBuilder, type Model, modelCost, optimize, Tensor, ty
 import { readOnnx, writeOnnx } from '@lithe/onnx';
 import { mobileNetV2, resnet20, transformerEncoder } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
-import { depthPruning, dropBlocks, residualBlocks } from '../src/index.ts';
+import { depthPruning, dropBlocks, lowRank, residualBlocks, sparsify } from '../src/index.ts';
 import { drift, nodeBackend, normal, runModel, tokens } from './support.ts';
 
 const backend = await nodeBackend();
@@ -141,6 +141,31 @@ describe('depthPruning', () => {
     const names = (await residualBlocks(named.model)).map(({ name }) => name);
     expect(names).toContain(first?.name);
     expect(names).not.toContain(second?.name);
+  });
+
+  it('keeps blocks of which a value or a weight is protected, and refuses to protect what is not there', async () => {
+    const model = await encoder();
+    const all = (await residualBlocks(model)).map(({ name }) => name);
+    const linear = [...model.graph.nodes()].find(({ name }) => name === 'linear3');
+    const kept = [linear?.output().name ?? '', linear?.input(1)?.name ?? ''];
+    for (const name of kept) {
+      const left = (await residualBlocks(model, { protect: [name] })).map((block) => block.name);
+      expect(all.filter((block) => !left.includes(block))).toEqual([all[3]]);
+    }
+    const { model: smaller } = await optimize(model, [depthPruning({ blocks: 9, protect: kept })], {
+      backend,
+      data,
+      check: 'off',
+    });
+    expect((await residualBlocks(smaller)).map(({ name }) => name)).toEqual([all[3]]);
+    for (const step of [
+      depthPruning({ blocks: 1, protect: ['linear99'] }),
+      sparsify({ protect: ['linear99'] }),
+      lowRank({ protect: ['linear99'] }),
+    ])
+      await expect(optimize(model, [step], { backend, data })).rejects.toMatchObject({
+        cause: { code: 'OPTIONS_INVALID' },
+      });
   });
 
   it('refuses blocks that are not there, and to look without data', async () => {

@@ -13,8 +13,9 @@ import {
 } from '@lithe/core';
 import { z } from 'zod';
 import { isLinear } from '../recovery/linear-layer.ts';
+import { checkProtected } from '../structured/check-protected.ts';
 import { symbolSizes } from '../structured/cut-cost.ts';
-import { layersInFunctions } from '../structured/hidden-layers.ts';
+import { layerLeftOut, layersInFunctions } from '../structured/hidden-layers.ts';
 import {
   type Candidate,
   chooseRanks,
@@ -102,6 +103,11 @@ async function candidatesOf(
   const { smallestSaving = budget?.parameters === undefined ? 0.25 : 0 } = options;
   const sizes = symbolSizes(draft, options.dims);
   const protect = new Set(options.protect);
+  checkProtected(name, draft.graph, options.protect);
+  for (const node of draft.graph.nodesDeep()) {
+    const left = layerLeftOut(node);
+    if (left !== undefined) report.skip(left.target, left.code, left.reason);
+  }
   const nodes = [...draft.graph.nodesDeep()].filter(
     (node) => isLinear(node) && constantOf(node.input(1)) !== undefined,
   );

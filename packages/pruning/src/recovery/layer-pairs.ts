@@ -1,4 +1,5 @@
 import { constantOf, type Model, type Node, type ReportBuilder, type Value } from '@lithe/core';
+import { layerLeftOut } from '../structured/hidden-layers.ts';
 import { isLayer, isLinear, type LinearLayer, linearLayer, weightRows } from './linear-layer.ts';
 import { matchRows } from './match-rows.ts';
 import type { LayerPair } from './residual-moments.ts';
@@ -53,7 +54,13 @@ export async function layerPairs(
   const changed = changedValues(pruned, original);
   const pairs: LayerPair[] = [];
   for (const node of pruned.graph.nodesDeep()) {
-    if (!isLinear(node)) continue;
+    if (!isLinear(node)) {
+      const leftOut = layerLeftOut(node);
+      const read = node.input(0);
+      if (leftOut !== undefined && read !== null && changed.has(read))
+        report.skip(leftOut.target, leftOut.code, leftOut.reason);
+      continue;
+    }
     if (node.graph !== pruned.graph) {
       report.skip(node.name, 'subgraph', 'it is inside a subgraph, whose activations are not seen');
       continue;

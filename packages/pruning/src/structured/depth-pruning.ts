@@ -25,7 +25,7 @@ export interface DepthPruningOptions {
   readonly samples?: number | undefined;
   /** Samples per batch; the dataset's choice by default. */
   readonly batchSize?: number | undefined;
-  /** Names of nodes that stay, with the blocks they are in. */
+  /** Names of nodes, values and weights that stay, with the blocks they are in. */
   readonly protect?: readonly string[] | undefined;
   /** Sizes that symbols stand for when multiplications are counted. */
   readonly dims?: Readonly<Record<string, number>> | undefined;

@@ -4,13 +4,16 @@ import {
   GraphBuilder,
   type Model,
   optimize,
+  randomDataset,
   Tensor,
   tensorType,
 } from '@lithe/core';
+import { referenceBackend } from '@lithe/core/reference';
 import { describe, expect, it } from 'vitest';
 import { lowRank } from '../low-rank/low-rank.ts';
+import { leastSquaresRefit } from '../recovery/refit.ts';
 import { sparsify } from '../unstructured/sparsify.ts';
-import { planPruning } from './prune.ts';
+import { planPruning, prune } from './prune.ts';
 
 /** y = f(x), all of it inside a local function with one product. */
 async function called(): Promise<Model> {
@@ -44,5 +47,23 @@ describe('layers that pruning does not look into', () => {
     expect((await planPruning(model, {}, createPassContext())).skipped).toContainEqual(skip);
     for (const step of [sparsify(), lowRank()])
       expect((await optimize(model, [step])).report.steps[0]?.skipped).toContainEqual(skip);
+  });
+
+  it('are reported where only whole channels are cut of them', async () => {
+    const b = new GraphBuilder('upsampling');
+    const ones = (...shape: readonly number[]): Tensor =>
+      Tensor.from('float32', shape, new Float32Array(shape.reduce((left, right) => left * right)).fill(1));
+    const inner = b.op.Relu([b.op.Conv([b.input('x', 'float32', [1, 2, 4, 4]), ones(6, 2, 1, 1)])]);
+    b.output('y', b.op.ConvTranspose([inner, ones(6, 2, 2, 2)], {}, { name: 'up' }));
+    const model = await b.build();
+    const skip = { target: 'up', code: 'operator', reason: 'weights of ConvTranspose are left as they are' };
+    for (const step of [sparsify(), lowRank()])
+      expect((await optimize(model, [step])).report.steps[0]?.skipped).toContainEqual(skip);
+    const data = randomDataset(model, { samples: 4 });
+    const run = { backend: referenceBackend(), data };
+    const { report } = await optimize(model, [prune({ ratio: 0.5 }), leastSquaresRefit()], run);
+    expect(report.steps[1]?.skipped).toEqual([skip]);
+    const whole = await optimize(model, [leastSquaresRefit()], run);
+    expect(whole.report.steps[0]?.skipped).toEqual([]);
   });
 });

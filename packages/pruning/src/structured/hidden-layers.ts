@@ -1,4 +1,4 @@
-import type { Graph, Model, Skip } from '@lithe/core';
+import { constantOf, type Graph, type Model, type Node, type Skip } from '@lithe/core';
 
 /** Operators with weights that pruning is for. */
 const layers: ReadonlySet<string> = new Set([
@@ -10,6 +10,19 @@ const layers: ReadonlySet<string> = new Set([
   'GRU',
   'RNN',
 ]);
+
+/** Those whose weights are cut with their channels, and not looked at one by one. */
+const wholeOnly: ReadonlySet<string> = new Set(['ConvTranspose', 'LSTM', 'GRU', 'RNN']);
+
+/**
+ * Why a layer with weights is left out by what works on single weights, rank, or least squares; `undefined` for the
+ * operators that those treat, and for what is no layer.
+ */
+export function layerLeftOut(node: Node): Skip | undefined {
+  const { domain, opType, name } = node;
+  if (domain !== '' || !wholeOnly.has(opType) || constantOf(node.input(1)) === undefined) return undefined;
+  return { target: name, code: 'operator', reason: `weights of ${opType} are left as they are` };
+}
 
 function layersIn(graph: Graph): number {
   let count = 0;

@@ -1,6 +1,7 @@
-import { constantOf, errors, isLitheError, type Model, type Node, type Value } from '@lithe/core';
+import { constantOf, isLitheError, type Model, type Node, type Value } from '@lithe/core';
 import { AxisModel, type AxisOptions, type BoundFlow, endKey, type Slot } from './axis-model.ts';
 import type { WeightRole } from './axis-rule.ts';
+import { checkProtected } from './check-protected.ts';
 import { type Closure, closureOf, type Obstacle } from './closure.ts';
 import { CutCost } from './cut-cost.ts';
 import { type GroupWeight, keptIndices, type PruningGroup, shapesAfter } from './pruning-group.ts';
@@ -192,7 +193,7 @@ export async function groupsOf(
   options: GroupOptions = {},
 ): Promise<readonly PruningGroup[]> {
   const protect = new Set(options.protect);
-  checkNames(axes, options.protect ?? []);
+  checkProtected('pruningGroups', axes.graph, options.protect);
   const first = findClosures(axes, 0);
   const hasChoice = first.some(({ closure }) => closure.hasChoice);
   const others = hasChoice ? [1, 2].map((preference) => findClosures(axes, preference)) : [];
@@ -239,18 +240,6 @@ async function confirmed(axes: AxisModel, { closure }: Found, group: PruningGrou
     const reason = `${computed.op}: its sizes are computed in a way that does not follow a cut; simplify the model first`;
     const obstacle = { code: 'operator', target: computed.name, reason } as const;
     return { ...group, prunable: false, obstacles: [obstacle] };
-  }
-}
-
-/** A name that nothing has protects nothing: a slip of the pen would go unnoticed. */
-function checkNames(axes: AxisModel, names: readonly string[]): void {
-  const known = new Set([...axes.graph.nodes()].map((node) => node.name));
-  const missing = names.filter((name) => !known.has(name) && axes.graph.value(name) === undefined);
-  if (missing.length > 0) {
-    const problems = missing.map(
-      (name) => `"protect" names "${name}", which is no node or value of the main graph.`,
-    );
-    throw errors.optionsInvalid('pruningGroups', problems);
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type Value,
 } from '@lithe/core';
 import { AxisModel, type AxisOptions } from './axis-model.ts';
+import { checkProtected } from './check-protected.ts';
 import { type Cost, CutCost } from './cut-cost.ts';
 import { removeDead } from './remove-dead.ts';
 
@@ -30,8 +31,17 @@ export interface ResidualBlock {
 export interface BlockOptions extends AxisOptions {
   /** Sizes that symbols stand for when multiplications are counted: 1 for the batch and 64 for others by default. */
   readonly dims?: Readonly<Record<string, number>> | undefined;
-  /** Names of nodes that stay, with the blocks they are in. */
+  /** Names of nodes, values and weights that stay, with the blocks they are in. */
   readonly protect?: readonly string[] | undefined;
+}
+
+/** Whether a node, what it makes, or a constant that it reads is to stay. */
+function isProtected(node: Node, protect: ReadonlySet<string>): boolean {
+  return (
+    protect.has(node.name) ||
+    node.outputs.some((output) => protect.has(output.name)) ||
+    node.inputs.some((input) => input !== null && constantOf(input) !== undefined && protect.has(input.name))
+  );
 }
 
 /** Nodes that lead from a value to another; none when nothing does. */
@@ -75,12 +85,14 @@ function ownNodes(branch: ReadonlySet<Node>, sum: Node, places: ReadonlyMap<Node
  * Finds the residual blocks that can be dropped whole: a sum of a value and of what a branch with weights makes of it,
  * both of one shape. Dropping a block makes a model less deep, which every runtime feels.
  *
+ * @throws {LitheError} OPTIONS_INVALID when `protect` names what is not there
  * @see Men and others, "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", 2024
  */
 export async function residualBlocks(
   model: Model,
   options: BlockOptions = {},
 ): Promise<readonly ResidualBlock[]> {
+  checkProtected('residualBlocks', model.graph, options.protect);
   const axes = await AxisModel.of(model.clone(), options);
   const { graph } = axes;
   const places = new Map([...graph.nodes()].map((node, place) => [node, place]));
@@ -98,7 +110,7 @@ export async function residualBlocks(
       if (between === undefined) continue;
       const nodes = ownNodes(between, sum, places);
       const hasWeights = nodes.some((node) => (axes.flow(node).flow.starts ?? []).length > 0);
-      if (!hasWeights || nodes.some((node) => protect.has(node.name))) continue;
+      if (!hasWeights || nodes.some((node) => isProtected(node, protect))) continue;
       const name = sum.name === '' ? sum.output().name : sum.name;
       blocks.push({
         name: blocks.some((block) => block.name === name) ? sum.output().name : name,

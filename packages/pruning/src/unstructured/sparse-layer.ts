@@ -7,6 +7,8 @@ import {
   type TensorSource,
   type Value,
 } from '@lithe/core';
+import { checkProtected } from '../structured/check-protected.ts';
+import { layerLeftOut } from '../structured/hidden-layers.ts';
 
 /**
  * A weight as a matrix `[outputs, inputs]`, whichever operator reads it. The inputs of a convolution go kernel position
@@ -80,6 +82,8 @@ const sameForm = (left: SparseLayer, right: SparseLayer): boolean =>
 /**
  * The weights of convolutions and products, each once however many nodes read it. Biases, normalizations and tables are
  * none; a table that is also a product's weight is left alone. What is left alone is reported.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when `protect` names what is not there
  */
 export function sparseLayers(
   graph: Graph,
@@ -88,7 +92,10 @@ export function sparseLayers(
 ): readonly SparseLayer[] {
   const found = new Map<Value, SparseLayer>();
   const refused = new Set<Value>();
+  checkProtected('sparsify', graph, protect);
   for (const node of graph.nodesDeep()) {
+    const leftOut = layerLeftOut(node);
+    if (leftOut !== undefined) report.skip(leftOut.target, leftOut.code, leftOut.reason);
     if (node.domain !== '' || !kinds.has(node.opType)) continue;
     const layer = node.graph === graph ? layerOf(node) : no('in-subgraph', 'it is part of a subgraph');
     if ('reason' in layer) {
