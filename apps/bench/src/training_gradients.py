@@ -361,14 +361,14 @@ def resize(a, x, roi=None, scales=None, sizes=None):
     known = {"mode", "coordinate_transformation_mode"}
     if set(a) - known or x.dim() != 4 or corners not in ("half_pixel", "align_corners"):
         raise NoCounterpart(f"{mode} with {corners} and other options")
-    factors = [1, 1, 1, 1] if scales is None else [float(s) for s in scales]
-    size = ints(sizes)[2:] if scales is None else [int(d * f) for d, f in zip(x.shape[2:], factors[2:])]
+    by = {"size": ints(sizes)[2:]} if scales is None else {"scale_factor": [float(s) for s in scales][2:]}
     if mode == "nearest":
-        if corners != "half_pixel" or any(n % d for n, d in zip(size, x.shape[2:])):
+        if corners != "half_pixel" or any(f % 1 for f in by.get("scale_factor", [0.5])):
             raise NoCounterpart("nearest, halves rounded down")
-        return F.interpolate(x, size, mode="nearest")
+        return F.interpolate(x, **by, mode="nearest")
     kind = {"linear": "bilinear", "cubic": "bicubic"}[mode]
-    return F.interpolate(x, size, mode=kind, align_corners=corners == "align_corners")
+    # By scales PyTorch looks at the scales themselves, as ONNX does, not at the ratio of the sizes.
+    return F.interpolate(x, **by, mode=kind, align_corners=corners == "align_corners")
 
 
 # Recurrent layers: torch.nn, with its order of gates; but for the GRU that resets the state before the product.

@@ -1,4 +1,4 @@
-import { standardOpDefs, type Value } from '@lithe/core';
+import { constantOf, standardOpDefs, Tensor, type Value } from '@lithe/core';
 import type { Emitter } from '../autodiff/emitter.ts';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 
@@ -38,15 +38,27 @@ const selectRule =
     return results;
   };
 
+/** Whether a value may hold a 0: whatever is no constant in memory may. */
+function mayBeZero(value: Value): boolean {
+  const source = constantOf(value);
+  return !(source instanceof Tensor) || source.toFloat64Array().includes(0);
+}
+
 const pow: GradientRule = (context, gradient) => {
   const { emit } = context;
   const [base, exponent] = [context.input(0), context.input(1)];
   const dtype = base.dtype ?? 'float32';
   const power = emit.cast(exponent, dtype);
   return [
-    ifNeeded(context, 0, () =>
-      emit.mul(gradient, emit.mul(power, emit.op('Pow', [base, emit.shift(power, -1)]))),
-    ),
+    ifNeeded(context, 0, () => {
+      const slope = emit.mul(power, emit.op('Pow', [base, emit.shift(power, -1)]));
+      // b^0 is 1 everywhere, but 0 times 0^-1 is no number.
+      const flat = (): Value => emit.op('Equal', [power, emit.scalar(0, dtype)]);
+      return emit.mul(
+        gradient,
+        mayBeZero(exponent) ? emit.op('Where', [flat(), emit.scalar(0, dtype), slope]) : slope,
+      );
+    }),
     // d/dp b^p = b^p ln b; the logarithm is taken of 1 where b is not positive, which gives 0 as for b = 0.
     ifNeeded(context, 1, () => {
       const positive = emit.op('Greater', [base, emit.scalar(0, dtype)]);

@@ -1,4 +1,4 @@
-import { Graph, Model, standardOpDefs, standardOps, Tensor, tensorType } from '@lithe/core';
+import { Graph, GraphBuilder, Model, standardOpDefs, standardOps, Tensor, tensorType } from '@lithe/core';
 import { evaluateModel } from '@lithe/core/reference';
 import { describe, expect, it } from 'vitest';
 import { cases } from '../../test/gradient-cases.ts';
@@ -59,6 +59,38 @@ describe('gradients by hand', () => {
     const x0 = Tensor.from('float64', inputs, new Float64Array(2));
     const result = await evaluateModel(await gradients(model, { of: 'loss', wrt: ['x0'] }), { ...feeds, x0 });
     expect([...(result['grad:x0'] as Tensor<'float64'>).data].map((value) => value + 0)).toEqual([0, 0]);
+  });
+
+  it('is 0 for a power of 0, also of 0 itself, and nothing for a slice of nothing', async () => {
+    const b = new GraphBuilder('edges');
+    const base = b.input('base', 'float32', [4]);
+    const exponent = b.input('exponent', 'float32', [4]);
+    const [one, zero, two] = [1, 0, 2].map((value) =>
+      Tensor.from('int64', [1], BigInt64Array.of(BigInt(value))),
+    );
+    if (one === undefined || zero === undefined || two === undefined) throw new Error('three numbers');
+    const fixed = b.op.Pow([base, Tensor.from('float32', [4], Float32Array.of(0, 0, 1, 2))]);
+    const none = b.op.Slice([base, one, one, zero, two]);
+    const joined = b.op.Concat([b.op.Add([b.op.Pow([base, exponent]), fixed]), none], { axis: 0 });
+    b.output('loss', b.op.ReduceSum([joined], { keepdims: false }));
+    const model = await gradients(await b.build(), { of: 'loss', wrt: ['base'] });
+    const result = await evaluateModel(model, {
+      base: Tensor.from('float32', [4], Float32Array.of(0, 3, 0, 3)),
+      exponent: Tensor.from('float32', [4], Float32Array.of(0, 0, 1, 2)),
+    });
+    expect([...(result['grad:base'] as Tensor<'float32'>).data]).toEqual([0, 0, 2, 12]);
+  });
+
+  it('refuses to resize by scales that it does not know', async () => {
+    const b = new GraphBuilder('open');
+    const x = b.input('x', 'float32', [1, 1, 4]);
+    const y = b.op.Resize([x, null, b.input('scales', 'float32', [3])], { mode: 'nearest' });
+    b.output('loss', b.op.ReduceSum([y], { keepdims: false }));
+    const model = await b.build();
+    await expect(gradients(model, { of: 'loss', wrt: ['x'] })).rejects.toMatchObject({
+      code: 'OP_UNSUPPORTED',
+      message: expect.stringContaining('scales'),
+    });
   });
 
   it('stays finite for MeanVarianceNormalization of a constant channel', async () => {

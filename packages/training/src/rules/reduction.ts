@@ -58,6 +58,7 @@ const extreme = reduction(({ emit, input }, gradient, y, axes) => {
  * zero only it has a gradient, where more are none has.
  */
 const product = reduction(({ emit, input }, gradient, _y, axes) => {
+  if (axes.length === 0) return gradient;
   const x = input(0);
   const dtype = x.dtype ?? 'float32';
   const isZero = emit.op('Equal', [x, emit.scalar(0, dtype)]);

@@ -1,4 +1,4 @@
-import { type Attribute, Graph, isStaticShape, Tensor } from '@lithe/core';
+import { type Attribute, constantOf, Graph, Tensor } from '@lithe/core';
 import { evaluateNode } from '@lithe/core/reference';
 import type { GradientContext, GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 import { multiplyAxis } from './axis-product.ts';
@@ -59,34 +59,54 @@ function axisMatrix(
 }
 
 const resize: GradientRule = (context, gradient) => {
-  const { emit, node } = context;
+  const { emit } = context;
   const from = context.input(0).shape;
   const to = context.output().shape;
-  const mode = node.attributes.get('coordinate_transformation_mode');
-  if (mode?.kind === 'string' && mode.value === 'tf_crop_and_resize')
+  if (textOf(context, 'coordinate_transformation_mode') === 'tf_crop_and_resize')
     return context.unsupported('cropping has no gradient rule');
   if (from === undefined || to === undefined)
     return context.unsupported('the rank of its input is not known');
-  const scales = context.has(2) ? constantScales(context) : undefined;
+  const scales = scalesOf(context, from.length);
   let result = gradient;
-  from.forEach((dim, axis) => {
+  for (const [axis, dim] of from.entries()) {
     const out = to[axis];
-    if (dim === out) return;
+    const scale = scales?.[axis];
+    // A scale of 1.1 moves what lies between the ends though the size stays.
+    if (dim === out && (scale === undefined || scale === 1)) continue;
     if (typeof dim !== 'number' || typeof out !== 'number')
-      context.unsupported('the size of a resized axis is not known');
+      return context.unsupported('the size of a resized axis is not known');
     // [in, out] with the unit matrix's rows first: the gradient times its transpose.
-    const unit = axisMatrix(context, dim as number, out as number, scales?.[axis]);
+    const unit = axisMatrix(context, dim, out, scale);
     const matrix = emit.floats(unit.shape, unit.data, gradient.dtype);
     result = multiplyAxis(emit, result, matrix, axis);
-  });
+  }
   return [result, null, null, null];
 };
 
-function constantScales(context: GradientContext): readonly number[] | undefined {
-  const source = context.input(2).initializer ?? context.input(2).producer?.constantSource();
-  if (source instanceof Tensor && source.size > 0 && isStaticShape(source.shape))
-    return [...source.toFloat64Array()];
-  return undefined;
+/** The scale of each axis of the input, 1 for those that are not resized; `undefined` where sizes are given instead. */
+function scalesOf(context: GradientContext, rank: number): readonly number[] | undefined {
+  const given = context.has(2) && context.input(2).shape?.[0] !== 0 ? constantOf(context.input(2)) : null;
+  if (given === null) {
+    const policy = textOf(context, 'keep_aspect_ratio_policy') ?? 'stretch';
+    return policy === 'stretch'
+      ? undefined
+      : context.unsupported('"keep_aspect_ratio_policy" has no gradient rule');
+  }
+  if (!(given instanceof Tensor)) return context.unsupported('its scales are not a constant');
+  if (given.size === 0) return undefined;
+  const values = given.toFloat64Array();
+  const axes = context.node.attributes.get('axes');
+  if (axes?.kind !== 'ints') return [...values];
+  const scales = new Array<number>(rank).fill(1);
+  axes.value.forEach((axis, index) => {
+    scales[Number(axis) < 0 ? Number(axis) + rank : Number(axis)] = values[index] as number;
+  });
+  return scales;
+}
+
+function textOf({ node }: GradientContext, name: string): string | undefined {
+  const found = node.attributes.get(name);
+  return found?.kind === 'string' ? found.value : undefined;
 }
 
 /** Gradient of Resize. */

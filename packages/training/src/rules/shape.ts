@@ -94,7 +94,7 @@ const slice: GradientRule = (context, gradient) => {
   ];
 };
 
-/** Puts the entries of an axis at the given positions of a longer one, zeros elsewhere: a product with a 0/1 matrix. */
+/** Puts the entries of an axis at the given positions of a longer one, zeros elsewhere: picked by number from what has a zero at its end. */
 function spread(
   context: GradientContext,
   value: Value,
@@ -103,6 +103,10 @@ function spread(
   size: number,
 ): Value {
   const { emit } = context;
+  if (positions.length === 0) {
+    const pads = (value.shape ?? []).map((_, index) => (index === axis ? size : 0));
+    return emit.op('Pad', [value, emit.ints([...pads, ...pads.map(() => 0)])]);
+  }
   const zero = emit.op('Unsqueeze', [emit.op('Gather', [value, emit.int(0)], { axis }), emit.ints([axis])]);
   const padded = emit.op('Concat', [value, emit.scale(zero, 0)], { axis });
   const source = new Array<number>(size).fill(positions.length);
