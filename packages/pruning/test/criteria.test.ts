@@ -2,6 +2,7 @@ import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
   arrayDataset,
   type Backend,
+  createPassContext,
   createRng,
   createRunContext,
   type Dataset,
@@ -26,6 +27,7 @@ import {
   lampScore,
   nonZeroActivations,
   type PruningGroup,
+  planPruning,
   pruningGroups,
   randomScore,
   residualBlocks,
@@ -74,6 +76,33 @@ async function scores(
   const [first] = await criterion.score(groups, await contextOf(model, parts));
   return [...(first ?? [])];
 }
+
+describe('criteria and quantized weights', () => {
+  it('say nothing of numbers whose scales they do not see', async () => {
+    const b = new GraphBuilder('quantized');
+    const x = b.input('x', 'float32', ['N', 2]);
+    const codes = b.constant('codes', Tensor.from('int8', [2, 3], Int8Array.of(127, 127, 1, 127, 127, 1)));
+    // The third neuron is by far the largest.
+    const weight = b.op.DequantizeLinear([codes, floats([3], 1e-6, 1e-6, 1)], { axis: 1 });
+    const hidden = b.op.Relu([b.op.MatMul([x, weight])]);
+    b.output('y', b.op.MatMul([hidden, floats([3, 1], 1, 1, 1)]));
+    const model = await b.build();
+    for (const criterion of [l1Norm(), l2Norm(), lampScore(), geometricMedian()]) {
+      expect(await scores(criterion, model)).toEqual([]);
+    }
+    const context = { ...createPassContext(), backend: referenceBackend(), data: data() };
+    const { plan, skipped } = await planPruning(model, { ratio: 0.4 }, context);
+    expect(plan.removals).toEqual([]);
+    expect(skipped).toContainEqual({
+      target: 'MatMul_0',
+      code: 'no-score',
+      reason: 'criterion "l2" says nothing about it: "codes" is quantized, prune before that',
+    });
+    // What is computed has its scale in it.
+    const means = await scores(activationMean(), model);
+    expect(means.indexOf(Math.max(...means))).toBe(2);
+  });
+});
 
 describe('criteria over weights, by hand', () => {
   const plain = { reduction: 'sum', normalizer: 'none' } as const;

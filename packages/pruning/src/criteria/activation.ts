@@ -1,7 +1,7 @@
 import type { Node, Value } from '@lithe/core';
 import type { GroupWeight, PruningGroup } from '../structured/pruning-group.ts';
 import type { Criterion, CriterionContext } from './criterion.ts';
-import { type GroupScoreOptions, valuesOf } from './magnitude.ts';
+import { type GroupScoreOptions, isQuantized, valuesOf } from './magnitude.ts';
 import { averageOutputs, type ProbeGraph, probeGraph } from './probe.ts';
 import { normalizeScores, reduceScores } from './reduce.ts';
 import { gatherByUnit, sumByUnit } from './weight-elements.ts';
@@ -139,7 +139,8 @@ export function wandaScore(options: ActivationOptions = {}): Criterion {
       for (const [place, readers] of observed.entries()) {
         const { units } = groups[place] as PruningGroup;
         const parts: Float64Array[] = [];
-        for (const { weight, numbers, units: unitOf } of readers) {
+        const isBlind = readers.some(({ weight }) => weight !== undefined && isQuantized(weight));
+        for (const { weight, numbers, units: unitOf } of isBlind ? [] : readers) {
           const roots = numbers.map(Math.sqrt);
           if (weight === undefined) {
             parts.push(gatherByUnit(roots, unitOf, units));

@@ -1,4 +1,4 @@
-import type { TensorSource } from '@lithe/core';
+import { dtypes, isFloat, type TensorSource } from '@lithe/core';
 import type { WeightRole } from '../structured/axis-rule.ts';
 import type { GroupWeight, PruningGroup } from '../structured/pruning-group.ts';
 import type { Criterion, CriterionContext } from './criterion.ts';
@@ -22,7 +22,12 @@ export function countedWeights(group: PruningGroup, bias: boolean): readonly Gro
   return counted.length > 0 ? counted : group.weights.filter((weight) => weight.role === 'other');
 }
 
-/** Scores each group from a score per weight. A weight that several groups share is read once a group. */
+/** Whether a weight holds quantized numbers: without its scales they do not tell how much a unit matters. */
+export function isQuantized({ tensor }: GroupWeight): boolean {
+  return !isFloat(tensor.dtype) || dtypes[tensor.dtype].bits < 16;
+}
+
+/** Scores each group from a score per weight; none for groups of quantized weights. A weight that several groups share is read once a group. */
 export async function scoreWeights(
   groups: readonly PruningGroup[],
   context: CriterionContext,
@@ -38,7 +43,8 @@ export async function scoreWeights(
     context.signal.throwIfAborted();
     context.progress({ task: rules.name, done, total: groups.length, label: group.name });
     const parts: Float64Array[] = [];
-    for (const weight of rules.weights(group)) {
+    const weights = rules.weights(group);
+    for (const weight of weights.some(isQuantized) ? [] : weights) {
       parts.push(rules.each(weight, await valuesOf(weight.tensor, context.signal), group));
     }
     const reduced = reduceScores(parts, reduction);

@@ -1,5 +1,6 @@
 import { errors, type Model, type RunContext, type Skip } from '@lithe/core';
 import type { Criterion, CriterionContext } from '../criteria/criterion.ts';
+import { isQuantized } from '../criteria/magnitude.ts';
 import { AxisModel } from './axis-model.ts';
 import { type Cost, CutCost } from './cut-cost.ts';
 import { layersInFunctions, layersInSubgraphs } from './hidden-layers.ts';
@@ -95,7 +96,9 @@ export class ScoredModel {
       if (own !== undefined) checkScores(criterion, group, own);
       if (own !== undefined) scored.push({ group, scores: own });
       else {
-        const reason = `criterion "${criterion.name}" says nothing about it`;
+        const quantized = group.weights.find((weight) => weight.role === 'weight' && isQuantized(weight));
+        const why = quantized === undefined ? '' : `: "${quantized.value}" is quantized, prune before that`;
+        const reason = `criterion "${criterion.name}" says nothing about it${why}`;
         skipped.push({ target: group.name, code: 'no-score', reason });
       }
     }
