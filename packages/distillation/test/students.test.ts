@@ -136,6 +136,54 @@ describe('diagnose', () => {
     expect(sure.remarks.join(' ')).toContain('sure of itself');
   });
 
+  it('takes a difference for noise by the accuracies that differ', async () => {
+    // The teacher is always right; student and control in 20 and 19 of 25: 2 sqrt((0.16 + 0.1824) / 25) is 23 points.
+    const rows = Array.from({ length: 25 }, (_, at) => at % 3);
+    const oneHot = rows.flatMap((row) => [0, 1, 2].map((at) => (at === row ? 3 : 0)));
+    const wrongIn = (count: number): Tensor =>
+      floats(
+        [25, 3],
+        oneHot.map((score, at) => (at < 3 * count ? -score : score)),
+      );
+    const data = arrayDataset({
+      inputs: { t: wrongIn(0), s: wrongIn(5), c: wrongIn(6) },
+      targets: { label: Tensor.from('int64', [25], BigInt64Array.from(rows, BigInt)) },
+    });
+    const reading = async (input: string): Promise<Model> => {
+      const b = new GraphBuilder('reading');
+      b.output('logits', b.op.Neg([b.op.Neg([b.input(input, 'float32', ['N', 3])])]));
+      return await b.build();
+    };
+    const found = await diagnose(await reading('t'), await reading('s'), {
+      backend: referenceBackend(),
+      data,
+      control: await reading('c'),
+    });
+    expect([found.teacher, found.student, found.control]).toEqual([1, 20 / 25, 19 / 25]);
+    expect(found.remarks.join(' ')).toContain(
+      'not better than the control beyond the noise of 25 samples (23.41 %)',
+    );
+  });
+
+  it('compares models of the same classes, by one class number for each sample', async () => {
+    const backend = referenceBackend();
+    const model = await echo([1, 1, 1]);
+    const oneHot = arrayDataset({
+      inputs: { x: floats([4, 3], scores) },
+      targets: { label: floats([4, 3], scores) },
+    });
+    await expect(diagnose(model, model, { backend, data: oneHot })).rejects.toMatchObject({
+      code: 'DATA_INVALID',
+    });
+    const b = new GraphBuilder('wide');
+    const input = b.input('x', 'float32', ['N', 3]);
+    b.output('logits', b.op.Concat([input, input], { axis: 1 }));
+    await expect(diagnose(await b.build(), model, { backend, data })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+      message: expect.stringContaining('6 and 3 classes'),
+    });
+  });
+
   it('needs labels and scores', async () => {
     const backend = referenceBackend();
     const model = await echo([1, 1, 1]);
@@ -162,6 +210,15 @@ describe('temperatureSweep', () => {
     expect(matters).toBe(true);
     const flat = await temperatureSweep({ seeds: [0, 1], run: (_, seed) => Promise.resolve(seed) });
     expect(flat.matters).toBe(false);
+    const single = await temperatureSweep({ run: (temperature) => Promise.resolve(temperature) });
+    expect([single.best.temperature, single.matters]).toEqual([8, false]);
+    // The second trial diverged.
+    const broken = await temperatureSweep({
+      seeds: [0, 1],
+      run: (temperature, seed) =>
+        Promise.resolve(temperature === 2 ? Number.NaN : 8 - temperature + seed / 100),
+    });
+    expect([broken.best.temperature, broken.matters]).toEqual([1, true]);
     await expect(temperatureSweep({ temperatures: [0], run: () => Promise.resolve(1) })).rejects.toThrow(
       'above 0',
     );

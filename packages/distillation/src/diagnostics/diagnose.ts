@@ -16,7 +16,7 @@ export interface DiagnoseOptions extends RunOptions {
   readonly data: Dataset;
   /** Output that holds scores, `[N, C]`, in every model; `logits` by default. */
   readonly logits?: string | undefined;
-  /** Name of the labels among the targets; `label` by default. */
+  /** Name of the labels among the targets, class numbers `[N]`; `label` by default. */
   readonly target?: string | undefined;
   /** The student's architecture trained on labels alone: without it nothing says whether distillation helped. */
   readonly control?: Model | undefined;
@@ -47,7 +47,8 @@ export interface Diagnosis {
 /**
  * Says how a distilled student does beside its teacher and beside the same network trained on labels alone.
  *
- * @throws {LitheError} DATA_INVALID when there are no labelled samples; OPTIONS_INVALID when a model lacks the output
+ * @throws {LitheError} DATA_INVALID when there are no samples, or none with one class number each; OPTIONS_INVALID when a
+ *   model lacks the output, or models give scores of other numbers of classes
  */
 export async function diagnose(teacher: Model, student: Model, options: DiagnoseOptions): Promise<Diagnosis> {
   const { backend, data, logits = 'logits', target = 'label', control } = options;
@@ -59,9 +60,8 @@ export async function diagnose(teacher: Model, student: Model, options: Diagnose
   let [samples, confidence] = [0, 0];
   try {
     for await (const batch of data.batches({ signal })) {
-      const labels = batch.targets?.[target]?.toFloat64Array();
-      if (labels === undefined)
-        throw errors.dataInvalid(data.description, `its samples have no "${target}".`);
+      const given = batch.targets?.[target];
+      if (given === undefined) throw errors.dataInvalid(data.description, `its samples have no "${target}".`);
       const scores = await Promise.all(
         executables.map(async (executable) => {
           const feeds = Object.fromEntries(
@@ -73,13 +73,24 @@ export async function diagnose(teacher: Model, student: Model, options: Diagnose
           return found;
         }),
       );
+      const classes = new Set(scores.map(({ shape }) => shape[1]));
+      if (classes.size > 1)
+        throw errors.optionsInvalid('diagnose', [
+          `The models give scores of ${[...classes].join(' and ')} classes: they cannot be compared.`,
+        ]);
+      if (given.size !== scores[0]?.shape[0])
+        throw errors.dataInvalid(
+          data.description,
+          `"${target}" is [${given.shape.join(', ')}]: one class number is needed for each of ${scores[0]?.shape[0]} samples.`,
+        );
+      const labels = given.toFloat64Array();
       const said = scores.map(topClasses);
       const [theirs] = said;
       confidence += confidenceOf(scores[0] as Tensor);
       for (let at = 0; at < labels.length; at++) {
-        said.forEach((classes, index) => {
-          if (classes[at] === labels[at]) right[index] = (right[index] ?? 0) + 1;
-          if (classes[at] === theirs?.[at]) alike[index] = (alike[index] ?? 0) + 1;
+        said.forEach((own, index) => {
+          if (own[at] === labels[at]) right[index] = (right[index] ?? 0) + 1;
+          if (own[at] === theirs?.[at]) alike[index] = (alike[index] ?? 0) + 1;
         });
       }
       samples += labels.length;
@@ -129,18 +140,19 @@ function confidenceOf(scores: Tensor): number {
 function concluded(found: Omit<Diagnosis, 'gapClosed' | 'remarks'>): Diagnosis {
   const { samples, teacher, student, control, teacherConfidence } = found;
   // One standard error of the difference of two accuracies, the samples taken as independent.
-  const noise = Math.sqrt((2 * teacher * (1 - teacher)) / samples);
+  const noise = (left: number, right: number): number =>
+    Math.sqrt((left * (1 - left) + right * (1 - right)) / samples);
   const gap = control === undefined ? undefined : teacher - control;
   const remarks: string[] = [];
   if (control === undefined)
     remarks.push(
       'Without a control nothing says whether distillation helped: train the same student on labels alone.',
     );
-  else if (student - control < 2 * noise)
+  else if (student - control < 2 * noise(student, control))
     remarks.push(
-      `The student is not better than the control beyond the noise of ${samples} samples (${percent(2 * noise)}).`,
+      `The student is not better than the control beyond the noise of ${samples} samples (${percent(2 * noise(student, control))}).`,
     );
-  if (gap !== undefined && gap <= 2 * noise)
+  if (gap !== undefined && gap <= 2 * noise(teacher, control ?? teacher))
     remarks.push(
       `The teacher is hardly better than the control (${percent(gap)}): there is little to learn from it.`,
     );

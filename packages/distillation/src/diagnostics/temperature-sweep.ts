@@ -16,9 +16,12 @@ export interface SweepPoint {
 export interface Sweep {
   /** In the order tried. */
   readonly points: readonly SweepPoint[];
-  /** The point with the largest mean. */
+  /** The point with the largest mean; a trial that gave no number is the worst. */
   readonly best: SweepPoint;
-  /** Whether the best is ahead of the worst by more than the larger of their deviations. */
+  /**
+   * Whether the best is ahead of the worst by more than the larger of their deviations; `false` with one seed, which shows
+   * no spread to compare with.
+   */
   readonly matters: boolean;
 }
 
@@ -40,7 +43,11 @@ export interface SweepOptions {
  */
 export async function temperatureSweep(options: SweepOptions): Promise<Sweep> {
   const { temperatures = [1, 2, 4, 8], seeds = [0] } = options;
-  if (temperatures.length === 0 || seeds.length === 0 || temperatures.some((value) => !(value > 0)))
+  if (
+    temperatures.length === 0 ||
+    seeds.length === 0 ||
+    temperatures.some((value) => !(value > 0 && Number.isFinite(value)))
+  )
     throw errors.optionsInvalid('temperatureSweep', ['There must be temperatures above 0, and a seed.']);
   const points: SweepPoint[] = [];
   for (const temperature of temperatures) {
@@ -55,7 +62,15 @@ export async function temperatureSweep(options: SweepOptions): Promise<Sweep> {
       deviation: metrics.length < 2 ? 0 : Math.sqrt(squares / (metrics.length - 1)),
     });
   }
-  const sorted = points.toSorted((left, right) => right.mean - left.mean);
-  const [best, worst] = [sorted[0] as SweepPoint, sorted.at(-1) as SweepPoint];
-  return { points, best, matters: best.mean - worst.mean > Math.max(best.deviation, worst.deviation) };
+  const worth = ({ mean }: SweepPoint): number => (Number.isNaN(mean) ? Number.NEGATIVE_INFINITY : mean);
+  const sorted = points.toSorted((left, right) =>
+    worth(left) < worth(right) ? 1 : worth(left) > worth(right) ? -1 : 0,
+  );
+  const numbers = sorted.filter(({ mean }) => Number.isFinite(mean));
+  const [best, worst] = [sorted[0] as SweepPoint, numbers.at(-1)];
+  const matters =
+    worst !== undefined &&
+    seeds.length > 1 &&
+    best.mean - worst.mean > Math.max(best.deviation, worst.deviation);
+  return { points, best, matters };
 }
