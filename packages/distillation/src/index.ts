@@ -12,12 +12,8 @@ export {
   temperatureSweep,
 } from './diagnostics/temperature-sweep.ts';
 export { type DistillationOptions, type DistillationTerm, distillation } from './distillation.ts';
-export {
-  type ContrastiveOptions,
-  type ContrastTableOptions,
-  contrastiveDistillation,
-  contrastTable,
-} from './losses/contrastive.ts';
+export { type ContrastTableOptions, contrastTable } from './losses/contrast-table.ts';
+export { type ContrastiveOptions, contrastiveDistillation } from './losses/contrastive.ts';
 export { type CorrelationDistillationOptions, correlationDistillation } from './losses/correlation.ts';
 export type { DistillationContext, DistillationLoss, Tap } from './losses/distillation-loss.ts';
 export {

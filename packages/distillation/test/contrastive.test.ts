@@ -1,6 +1,12 @@
 import { referenceBackend } from '@lithe/core/reference';
-import { contrastiveDistillation, contrastTable, distillation, teacherModel } from '@lithe/distillation';
-import { sampleTable, sgd, trainingStep } from '@lithe/training';
+import {
+  contrastiveDistillation,
+  contrastTable,
+  distillation,
+  findTaps,
+  teacherModel,
+} from '@lithe/distillation';
+import { mlp, sampleTable, sgd, trainingStep } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
 import { echo, floats } from './support.ts';
 
@@ -24,6 +30,58 @@ describe('contrastive distillation', () => {
     const again = await table.gather(Uint32Array.of(0, 3));
     expect(again.targets?.['sample_negatives']?.bytes).toEqual(targets?.['sample_negatives']?.bytes);
     expect(() => contrastTable(table, { labels: [0, 0, 0, 0, 0, 0] })).toThrow('more than one class');
+  });
+
+  it('draws from all that may be drawn, evenly, and nothing else', async () => {
+    const counts = async (labels: readonly number[] | undefined): Promise<number[]> => {
+      const negatives = 4000;
+      const table = contrastTable(sampleTable({ inputs: { s: floats([5, 1], [0, 1, 2, 3, 4]) } }), {
+        labels,
+        negatives,
+      });
+      const { targets } = await table.gather(Uint32Array.of(2));
+      const found = [0, 0, 0, 0, 0];
+      for (const index of targets?.['sample_negatives']?.toFloat64Array() ?? [])
+        found[index] = (found[index] ?? 0) + 5 / negatives;
+      return found;
+    };
+    for (const [at, share] of (await counts(undefined)).entries())
+      expect(share).toBeCloseTo(at === 2 ? 0 : 5 / 4, 0);
+    expect((await counts(undefined))[2]).toBe(0);
+    const own = await counts([7, -1, 7, 0, -1]);
+    expect([own[0], own[2]]).toEqual([0, 0]);
+    for (const at of [1, 3, 4]) expect(Math.abs((own[at] ?? 0) - 5 / 3)).toBeLessThan(0.15);
+  });
+
+  it('takes no longer where all samples but one are of a class', async () => {
+    const size = 100_000;
+    const labels = new Uint8Array(size);
+    labels[70_000] = 1;
+    const inner = { size, description: 'many', gather: () => Promise.resolve({ inputs: {}, size: 1 }) };
+    const { targets } = await contrastTable(inner, { labels }).gather(Uint32Array.of(5));
+    expect(new Set(targets?.['sample_negatives']?.toFloat64Array())).toEqual(new Set([70_000]));
+  });
+
+  it('gives each pair of values embeddings of its own', async () => {
+    const model = await mlp({ inputs: 2, hidden: [4, 4], classes: 3 });
+    const terms = findTaps(model, 'Relu*').map((student) => ({
+      loss: contrastiveDistillation({ student, samples: 5, negatives: 2, width: 3 }),
+    }));
+    const loss = distillation({ teacher: await teacherModel(model), terms });
+    const { lossParameters } = await trainingStep(model, { loss, optimizer: sgd() });
+    expect(terms.length).toBe(2);
+    expect(new Set(lossParameters).size).toBe(8);
+  });
+
+  it.each([
+    ['samples', { samples: 1 }],
+    ['negatives', { negatives: 0 }],
+    ['negatives', { negatives: 2.5 }],
+    ['width', { width: Number.NaN }],
+    ['temperature', { temperature: Number.POSITIVE_INFINITY }],
+    ['momentum', { momentum: 1 }],
+  ])('refuses senseless %s', (name, options) => {
+    expect(() => contrastiveDistillation({ student: 'f', samples: 5, ...options })).toThrow(name);
   });
 
   it('follows the paper over two steps', async () => {
@@ -71,8 +129,8 @@ describe('contrastive distillation', () => {
     };
     const memories = { student: rowsOf('loss:memory:student'), teacher: rowsOf('loss:memory:teacher') };
     const weights = {
-      student: rowsOf('loss:contrast:student.weight'),
-      teacher: rowsOf('loss:contrast:teacher.weight'),
+      student: rowsOf('loss:contrast:f:f:student.weight'),
+      teacher: rowsOf('loss:contrast:f:f:teacher.weight'),
     };
     const normalizers = { student: 0, teacher: 0 };
     for (const batchIndices of [

@@ -284,18 +284,22 @@ describe('distillation/distil', () => {
         ? { inputs: { x: images }, targets: { label: few } }
         : { inputs: { tokens }, targets: { label: few } },
     );
-    const wanted = await fit(own, name === 'contrastive' ? contrastTable(table, { negatives: 4 }) : table, {
-      ...steps,
-      backend: context.backend,
-      optimizer: adamW(),
-      schedule: oneCycleSchedule(),
-      loss: distillation({
-        teacher: await teacherModel(teacher),
-        terms: pairs.map((pair) => ({ loss: make(pair), weight: weight / pairs.length, warmUp })),
-        task: crossEntropy({ logits: 'logits' }),
-      }),
-      seed: innerSeed(3),
-    });
+    const wanted = await fit(
+      own,
+      name === 'contrastive' ? contrastTable(table, { negatives: 4, labels: few.toFloat64Array() }) : table,
+      {
+        ...steps,
+        backend: context.backend,
+        optimizer: adamW(),
+        schedule: oneCycleSchedule(),
+        loss: distillation({
+          teacher: await teacherModel(teacher),
+          terms: pairs.map((pair) => ({ loss: make(pair), weight: weight / pairs.length, warmUp })),
+          task: crossEntropy({ logits: 'logits' }),
+        }),
+        seed: innerSeed(3),
+      },
+    );
     const without = await fit(own, table, {
       ...steps,
       backend: context.backend,

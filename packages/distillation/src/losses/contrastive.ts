@@ -1,5 +1,6 @@
 import { createRng, errors, Tensor, type Value } from '@lithe/core';
-import { type Emitter, kaimingUniform, type SampleTable } from '@lithe/training';
+import { type Emitter, kaimingUniform } from '@lithe/training';
+import { CONTRAST_INPUTS, NEGATIVES } from './contrast-table.ts';
 import {
   type DistillationContext,
   type DistillationLoss,
@@ -25,34 +26,38 @@ export interface ContrastiveOptions extends Tap {
   readonly seed?: number | undefined;
 }
 
-/** Negatives by default: a quarter of the paper's 16384, which would take four times the memory and time. */
-const NEGATIVES = 4096;
-
-/** Names of the inputs that {@link contrastTable} feeds. */
-export const CONTRAST_INPUTS = { index: 'sample_index', negatives: 'sample_negatives' } as const;
-
 /**
  * Contrastive distillation (Tian et al., "Contrastive Representation Distillation", 2020): the student's embedding of
  * a sample should be like the teacher's of the same sample and unlike those of others, told apart by noise-contrastive
  * estimation (equations 17 to 19 and appendix) against two memories with one row per sample. Features are flattened
- * and embedded by learned linear maps, which are left behind. Needs a table from {@link contrastTable}.
+ * and embedded by learned linear maps, which are left behind. Needs a table from {@link contrastTable} with the same number
+ * of negatives.
  *
  * Memory of a step: 4 N K width bytes for each of the two memories, N samples with K negatives.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when a number makes no sense
  */
 export function contrastiveDistillation(options: ContrastiveOptions): DistillationLoss {
   const { samples, width = 128, temperature = 0.07, momentum = 0.5, seed = 0 } = options;
   const { negatives: count = NEGATIVES } = options;
-  if (!(Number.isInteger(samples) && samples > 1) || !(temperature > 0) || !(momentum >= 0 && momentum < 1))
+  const whole = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
+  if (!whole(samples, 2) || !whole(count, 1) || !whole(width, 1))
     throw errors.optionsInvalid('contrastiveDistillation', [
-      '"samples" must be above 1, "temperature" above 0 and "momentum" in [0, 1).',
+      '"samples" must be a whole number above 1, "negatives" and "width" above 0.',
     ]);
+  if (!(temperature > 0 && Number.isFinite(temperature)) || !(momentum >= 0 && momentum < 1))
+    throw errors.optionsInvalid('contrastiveDistillation', [
+      '"temperature" must be above 0 and "momentum" in [0, 1).',
+    ]);
+  const taps = `${options.student}:${options.teacher ?? options.student}`;
   return {
     name: `contrast (${options.student})`,
     build: (context) => {
       const { emit } = context;
       const values = tapped(context, options);
       const rng = createRng(seed);
-      const embed = (value: Value, side: string): Value => embedding(context, value, { side, width, rng });
+      const embed = (value: Value, side: string): Value =>
+        embedding(context, value, { name: `contrast:${taps}:${side}`, width, rng });
       const [ours, theirs] = [embed(values.student, 'student'), embed(values.teacher, 'teacher')];
       const index = context.target(CONTRAST_INPUTS.index, 'int64', [values.student.shape?.[0] ?? null]);
       const negatives = context.target(CONTRAST_INPUTS.negatives, 'int64', [
@@ -90,10 +95,10 @@ function embedding(
   context: DistillationContext,
   value: Value,
   {
-    side,
+    name,
     width,
     rng,
-  }: { readonly side: string; readonly width: number; readonly rng: ReturnType<typeof createRng> },
+  }: { readonly name: string; readonly width: number; readonly rng: ReturnType<typeof createRng> },
 ): Value {
   const { emit } = context;
   const from = featureShape(value, 'contrastiveDistillation')
@@ -102,13 +107,10 @@ function embedding(
   const rows = rankOf(value) === 2 ? value : emit.op('Flatten', [value]);
   const draw = kaimingUniform({ slope: Math.sqrt(5) });
   const weight = context.parameter(
-    `contrast:${side}.weight`,
+    `${name}.weight`,
     draw({ shape: [from, width], fanIn: from, fanOut: width, rng }),
   );
-  const bias = context.parameter(
-    `contrast:${side}.bias`,
-    Tensor.from('float32', [width], new Float32Array(width)),
-  );
+  const bias = context.parameter(`${name}.bias`, Tensor.from('float32', [width], new Float32Array(width)));
   return unit(emit, emit.add(emit.matmul(rows, weight), bias));
 }
 
@@ -174,63 +176,4 @@ function remembered(
   const old = emit.op('GatherND', [memory, column]);
   const moved = unit(emit, emit.add(emit.scale(old, momentum), emit.scale(fresh, 1 - momentum)));
   return emit.op('ScatterND', [memory, column, moved]);
-}
-
-/** Options of {@link contrastTable}. */
-export interface ContrastTableOptions {
-  /** Class of each sample: negatives are then of other classes. Of any other sample by default. */
-  readonly labels?: ArrayLike<number> | undefined;
-  /** Negatives K for each sample; 4096 by default (16384 in the paper: four times the memory and time). */
-  readonly negatives?: number | undefined;
-  /** Seed of the draws; 0 by default. */
-  readonly seed?: number | undefined;
-}
-
-/**
- * A table whose batches also tell the number of each sample and of the negatives drawn for it, as
- * {@link contrastiveDistillation} needs them. The draw depends on seed and batch alone.
- *
- * @throws {LitheError} OPTIONS_INVALID when there is nothing to draw from
- */
-export function contrastTable(table: SampleTable, options: ContrastTableOptions = {}): SampleTable {
-  const { labels, negatives = NEGATIVES, seed = 0 } = options;
-  const { size } = table;
-  if (labels !== undefined && (labels.length !== size || new Set(Array.from(labels)).size < 2))
-    throw errors.optionsInvalid('contrastTable', [
-      '"labels" must have an entry per sample and more than one class.',
-    ]);
-  if (size < 2 || !(Number.isInteger(negatives) && negatives > 0))
-    throw errors.optionsInvalid('contrastTable', [
-      'There must be two samples or more, and "negatives" above 0.',
-    ]);
-  return {
-    size,
-    description: table.description,
-    gather: async (indices, signal) => {
-      const batch = await table.gather(indices, signal);
-      const rng = createRng(seed).fork(indices.join());
-      const drawn = new BigInt64Array(indices.length * negatives);
-      for (let row = 0; row < indices.length; row++) {
-        const own = indices[row]!;
-        for (let at = 0; at < negatives; at++) {
-          let other = rng.integer(size);
-          while (other === own || (labels !== undefined && labels[other] === labels[own]))
-            other = rng.integer(size);
-          drawn[row * negatives + at] = BigInt(other);
-        }
-      }
-      return {
-        ...batch,
-        targets: {
-          ...batch.targets,
-          [CONTRAST_INPUTS.index]: Tensor.from(
-            'int64',
-            [indices.length],
-            BigInt64Array.from(indices, BigInt),
-          ),
-          [CONTRAST_INPUTS.negatives]: Tensor.from('int64', [indices.length, negatives], drawn),
-        },
-      };
-    },
-  };
 }

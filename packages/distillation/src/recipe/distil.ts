@@ -1,7 +1,7 @@
 import { definePass, errors, type Pass, ReportBuilder } from '@lithe/core';
-import { fitDraft, trainingData, trainingResources } from '@lithe/training';
+import { fitDraft, type TrainingData, trainingData, trainingResources } from '@lithe/training';
 import { distillation } from '../distillation.ts';
-import { contrastTable } from '../losses/contrastive.ts';
+import { contrastTable } from '../losses/contrast-table.ts';
 import { buildTerms } from './build-terms.ts';
 import { type DistilOptions, type DistilSettings, distilSchema } from './distil-options.ts';
 import { reportDiagnosis } from './report-diagnosis.ts';
@@ -70,9 +70,20 @@ export const distil: Pass<DistilOptions, DistilSettings> = definePass({
     const { taskWeight } = settings;
     const task = taskWeight === 0 ? undefined : samples.task?.loss;
     const loss = distillation({ teacher: ready.teacher, terms, task, taskWeight });
-    const table = contrast[0] === undefined ? ready.table : contrastTable(ready.table, contrast[0]);
+    const table =
+      contrast[0] === undefined
+        ? ready.table
+        : contrastTable(ready.table, { ...contrast[0], labels: classesOf(samples) });
     await fitDraft(draft, settings, context, { data: { ...samples, table }, loss, backend, report });
     await reportDiagnosis(context, { student: draft, teachers, data: samples, settings, backend, report });
     return report.build();
   },
 });
+
+/** The class of each sample; `undefined` where there is none, or only one for all. */
+function classesOf({ task, arrays }: TrainingData): Float64Array | undefined {
+  const labels = task?.labels === true ? arrays.targets?.[task.target] : undefined;
+  if (labels === undefined || labels.size !== labels.shape[0]) return undefined;
+  const classes = labels.toFloat64Array();
+  return classes.some((label) => label !== classes[0]) ? classes : undefined;
+}
