@@ -116,6 +116,16 @@ describe('what prune selects', () => {
     expect(await widths(model, { ratio: 0.6, roundTo: 16 })).toEqual(['conv1 16', 'conv2 32', 'linear1 48']);
     expect(await widths(model, { ratio: 0.6, roundTo: 1 })).toEqual(['conv1 13', 'conv2 26', 'linear1 51']);
     expect(await widths(model, { ratio: 0.6, roundTo: 64 })).toEqual(['conv1 16', 'conv2 32', 'linear1 64']);
+    expect(await widths(model, { ratio: 0.9, roundTo: 16, minimumWidth: 20 })).toEqual([
+      'conv1 32',
+      'conv2 32',
+      'linear1 32',
+    ]);
+    expect(await widths(model, { ratio: 0.9, roundTo: 16, largestRatio: 0.7 })).toEqual([
+      'conv1 16',
+      'conv2 32',
+      'linear1 48',
+    ]);
     const target = { name: 'made-up', profile: { channelMultiple: 8 } } as unknown as Target;
     expect(await widths(model, { ratio: 0.6 }, { target })).toEqual(['conv1 16', 'conv2 24', 'linear1 48']);
     expect(await widths(model, { ratio: 0.6, roundTo: 1 }, { target })).toEqual([

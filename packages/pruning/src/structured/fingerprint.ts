@@ -1,4 +1,4 @@
-import { constantOf, type Model, type TensorSource, type Value } from '@lithe/core';
+import { type Attribute, constantOf, type Model, type TensorSource, type Value } from '@lithe/core';
 import type { Removal } from './pruning-group.ts';
 
 /** FNV-1a over bytes, 32 bits, started anywhere. */
@@ -15,15 +15,37 @@ export function hashText(text: string): string {
   return hashBytes(encoder.encode(text), 0x811c9dc5).toString(16).padStart(8, '0');
 }
 
-/** What tells a model from another: nodes, shapes and all weights, as 8 hexadecimal digits. Reads every weight once. */
+/** A number or a text of an attribute; what holds tensors and graphs is left to what they are made of. */
+function attributeText(name: string, value: Attribute): string {
+  switch (value.kind) {
+    case 'int':
+    case 'float':
+    case 'string':
+      return `${name}=${value.value}`;
+    case 'ints':
+    case 'floats':
+    case 'strings':
+      return `${name}=${value.value.join()}`;
+    default:
+      return name;
+  }
+}
+
+/**
+ * What tells a model from another: the nodes of its main graph with their numbers and texts, the shapes of inputs and
+ * constants, and all weights, as 8 hexadecimal digits. Reads every weight once.
+ */
 export async function fingerprint(model: Model, signal: AbortSignal): Promise<string> {
   const { graph } = model;
   const text: string[] = [];
   const sources: TensorSource[] = [];
   const add = (value: Value): void => {
     const source = constantOf(value);
-    if (source !== undefined) sources.push(source);
+    if (source === undefined) return;
+    text.push(`${source.dtype}[${source.shape.join()}]`);
+    sources.push(source);
   };
+  for (const { name, dtype, shape } of graph.inputs) text.push(`${name} ${dtype}[${shape?.join()}]`);
   for (const value of graph.initializers) {
     text.push(value.name);
     add(value);
@@ -33,6 +55,7 @@ export async function fingerprint(model: Model, signal: AbortSignal): Promise<st
       node.op,
       ...node.inputs.map((input) => input?.name ?? ''),
       ...node.outputs.map(({ name }) => name),
+      ...[...node.attributes].map(([name, value]) => attributeText(name, value)),
     );
     if (node.is('Constant')) add(node.output());
   }

@@ -1,6 +1,7 @@
 /**
  * Where a long search keeps what it has found, so that it goes on from there after it was stopped: JSON values by key.
- * What a key stands for is part of it (model, options, machine), so one journal serves any number of searches.
+ * What a key stands for is part of it (model, what is cut, what it is judged by; for latency the target, its version, the
+ * threads and the size of inputs), so one journal serves any number of searches. The machine is not: give each its own.
  */
 export interface SearchJournal {
   /** The value of a key; `undefined` when there is none. */

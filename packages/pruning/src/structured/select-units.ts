@@ -102,7 +102,7 @@ function compete(plans: readonly Plan[], ratio: number): void {
 }
 
 /**
- * Rounds what a group keeps to a multiple of `roundTo` channels: the nearest one that is not nothing. A layer of less
+ * Rounds what a group keeps to a multiple of `roundTo` channels: the nearest one that is no less than must stay. A layer of less
  * than twice `roundTo` channels is rounded to the largest power of two that is at most half of it.
  */
 function rounded(plan: Plan, roundTo: number): number {
@@ -112,7 +112,8 @@ function rounded(plan: Plan, roundTo: number): number {
   const width = group.units * per;
   let step = roundTo;
   while (step > 1 && step > width / 2) step = Math.floor(step / 2);
-  const multiple = Math.max(step, Math.round(((group.units - plan.wanted) * per) / step) * step);
+  const least = Math.ceil(((group.units - plan.limit) * per) / step) * step;
+  const multiple = Math.max(step, least, Math.round(((group.units - plan.wanted) * per) / step) * step);
   const kept = Math.min(group.units, Math.ceil(multiple / per));
   return Math.min(plan.limit, group.units - kept);
 }
