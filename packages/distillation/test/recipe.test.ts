@@ -400,6 +400,40 @@ describe('distillation/initialize-from', () => {
     expect(await weightOf(model, 'linear2.bias')).toEqual(await weightOf(deep, 'linear3.bias'));
     expect(report.steps[0]?.applied.length).toBe(6);
   });
+
+  it('refuses names that fit nothing, and patterns that say nothing', async () => {
+    const from = (weights: Readonly<Record<string, string>>): Promise<unknown> =>
+      student().then((model) =>
+        optimize(model, [initializeFromTeacher({ teacher: 'large', weights })], { models: { large } }),
+      );
+    await expect(from({ 'linear1.*': 'linear1.*', 'layer7.*': 'linear1.*' })).rejects.toMatchObject({
+      cause: { code: 'OPTIONS_INVALID', message: expect.stringContaining('"layer7.*" fits no weight') },
+    });
+    await expect(from({ 'lin*r1.*': 'linear1.weight' })).rejects.toThrow(/one \*/);
+    await expect(from({ 'linear1.weight': 'linear*' })).rejects.toThrow(/pattern has one/);
+  });
+
+  it('takes weights that the student holds in Constant nodes', async () => {
+    const b = new GraphBuilder('constants');
+    const input = b.input('x', 'float32', ['N', 2]);
+    const weight = b.op.Constant([], { value: floats([2, 3], [0, 0, 0, 0, 0, 0]) });
+    const half = b.op.Constant([], { value: floats([], [0.5]) });
+    b.output('logits', b.op.Mul([b.op.MatMul([input, weight]), half]));
+    const held = await b.build();
+    held.graph.rename(held.graph.nodes().next().value?.output() as never, 'w');
+    const t = new GraphBuilder('teacher');
+    t.output(
+      'logits',
+      t.op.MatMul([t.input('x', 'float32', ['N', 2]), t.constant('w', floats([2, 3], [1, 2, 3, 4, 5, 6]))]),
+    );
+    const teacher = await t.build();
+    const { model, report } = await optimize(held, [initializeFromTeacher({ teacher: 'teacher' })], {
+      models: { teacher },
+    });
+    expect(report.steps[0]?.applied.length).toBe(1);
+    expect(report.steps[0]?.skipped).toEqual([]);
+    expect(await weightOf(model, 'w')).toEqual([1, 2, 3, 4, 5, 6]);
+  });
 });
 
 describe('the plugin', () => {

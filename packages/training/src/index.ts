@@ -168,6 +168,7 @@ export { type ReadSamplesOptions, readSamples, subsetTable } from './recipe/trai
 export { standardGradients } from './rules/standard-gradients.ts';
 export type { ForwardContext, ForwardForm, StatisticState } from './step/forward-form.ts';
 export { Graft, type GraftRequest } from './step/graft.ts';
+export { promoteConstants } from './step/promote-constants.ts';
 export { sortNodes } from './step/sort-nodes.ts';
 export type { DropoutMask } from './step/training-form.ts';
 export {

@@ -1,4 +1,5 @@
 import { constantOf, elementsOf, errors, isFloat, type Model, Tensor } from '@lithe/core';
+import { findWeights, promoteConstants } from '@lithe/training';
 
 /** How a student's first weights are taken from its teacher. */
 export interface InitializeOptions {
@@ -23,7 +24,7 @@ export interface WeightLeft {
 
 /** A student with weights of its teacher. */
 export interface InitializedStudent {
-  /** The student: a copy. */
+  /** The student: a copy, in which weights that `Constant` nodes held are initializers. */
   readonly model: Model;
   /** Names of the student's weights that were taken over. */
   readonly taken: readonly string[];
@@ -55,11 +56,17 @@ export async function initializeFrom(
   { source = (name) => name, slices = 'spread' }: InitializeOptions = {},
 ): Promise<InitializedStudent> {
   const model = student.clone();
+  const { graph } = model;
+  const stored = new Set([...graph.initializers].map(({ name }) => name));
+  promoteConstants(graph);
+  // Of what was held in nodes, weights alone: not the numbers of arithmetic.
+  const weights = new Set(await findWeights(graph));
   const taken: string[] = [];
   const left: WeightLeft[] = [];
-  for (const value of model.graph.initializers) {
+  for (const value of graph.initializers) {
     const { name, initializer } = value;
     if (initializer === undefined || !isFloat(initializer.dtype)) continue;
+    if (!stored.has(name) && !weights.has(value)) continue;
     const from = source(name);
     const found = from === undefined ? undefined : constantOf(teacher.graph.value(from));
     if (found === undefined || found.dtype !== initializer.dtype) {
@@ -80,7 +87,7 @@ export async function initializeFrom(
       });
       continue;
     }
-    model.graph.setInitializer(value, sliced(await found.load(), shape, slices));
+    graph.setInitializer(value, sliced(await found.load(), shape, slices));
     taken.push(name);
   }
   if (taken.length === 0)

@@ -4,6 +4,7 @@ import {
   type Loss,
   matchesPattern,
   optimizerOf,
+  promoteConstants,
   scoresOf,
   type TrainingData,
   trainingData,
@@ -15,7 +16,6 @@ import {
   type AwareTrainingSettings,
   awareTrainingSchema,
 } from './pass-options.ts';
-import { copyForTraining } from './prepare.ts';
 import { prepareAware } from './quantization-aware.ts';
 import type { AwareTimes } from './settings.ts';
 import { softTargets } from './soft-targets.ts';
@@ -60,7 +60,7 @@ export const quantizationAwareTraining: Pass<AwareTrainingOptions, AwareTraining
     const samples = await trainingData(draft, whole, { data, context, labels });
     const loss = await taughtBy(draft, { settings, context, samples });
     // Constants become initializers, so that they may learn.
-    takeConstants(draft);
+    promoteConstants(draft.graph);
     const times = timesOf(settings, samples.table.size);
     const { training } = await prepareAware(draft, { settings, times, context, report, pass: name });
     const { trainable: patterns } = settings;
@@ -118,18 +118,4 @@ function timesOf(settings: AwareTrainingSettings, samples: number): AwareTimes {
     freezeRangesAt: at(settings.freezeRangesAt),
     freezeBatchNormAt: at(settings.freezeBatchNormAt),
   };
-}
-
-/** Turns float `Constant` nodes of a draft into initializers. */
-function takeConstants(draft: Model): void {
-  const copy = copyForTraining(draft);
-  for (const node of [...draft.graph.nodes()]) {
-    const value = node.constantSource() === undefined ? undefined : node.output();
-    const made = value === undefined ? undefined : copy.graph.value(value.name);
-    if (value === undefined || made?.initializer === undefined || value.isGraphOutput) continue;
-    const { name: own } = value;
-    draft.graph.rename(value, draft.graph.uniqueName(`${own}_constant`));
-    draft.graph.replaceAllUses(value, draft.graph.addInitializer(own, made.initializer));
-    draft.graph.remove(node);
-  }
 }
