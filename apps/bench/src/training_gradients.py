@@ -118,9 +118,20 @@ reductions = {
     "ReduceLogSum": lambda x, d, k: torch.sum(x, d, keepdim=k).log(),
     "ReduceLogSumExp": lambda x, d, k: torch.logsumexp(x, d, keepdim=k),
 }
+
+
+
+def reduction(function):
+    def run(a, x, axes=None):
+        if a.get("noop_with_empty_axes") and not ints(axes):
+            raise NoCounterpart("no axis at all")
+        return function(x, ints(axes) or list(range(x.dim())), bool(a.get("keepdims", 1)))
+
+    return run
+
+
 for name, function in reductions.items():
-    table[name] = lambda a, x, axes=None, function=function: function(
-        x, ints(axes) or list(range(x.dim())), bool(a.get("keepdims", 1)))
+    table[name] = reduction(function)
 
 
 @op("CumSum")
@@ -368,7 +379,10 @@ def resize(a, x, roi=None, scales=None, sizes=None):
         return F.interpolate(x, **by, mode="nearest")
     kind = {"linear": "bilinear", "cubic": "bicubic"}[mode]
     # By scales PyTorch looks at the scales themselves, as ONNX does, not at the ratio of the sizes.
-    return F.interpolate(x, **by, mode=kind, align_corners=corners == "align_corners")
+    y = F.interpolate(x, **by, mode=kind, align_corners=corners == "align_corners")
+    if y.shape == x.shape:
+        raise NoCounterpart("PyTorch copies what keeps its size, whatever the scale")
+    return y
 
 
 # Recurrent layers: torch.nn, with its order of gates; but for the GRU that resets the state before the product.
