@@ -229,6 +229,25 @@ describe('operators without a rule', () => {
     });
   });
 
+  it.each([
+    ['a loss of three numbers', 'y', 'x'],
+    ['a loss of open size', 'open', 'x'],
+    ['a loss that is a count', 'count', 'x'],
+    ['slopes by integers', 'loss', 'n'],
+    ['a loss that is not there', 'z', 'x'],
+  ])('refuses %s', async (_, of, wrt) => {
+    const b = new GraphBuilder();
+    const x = b.input('x', 'float32', [3]);
+    const n = b.input('n', 'int64', ['N']);
+    b.output('y', b.op.Exp([x]));
+    b.output('open', b.op.Cast([n], { to: 1 }));
+    b.output('count', b.op.Size([x]));
+    b.output('loss', b.op.ReduceSum([x], { keepdims: true }));
+    await expect(gradients(await b.build(), { of, wrt: [wrt] })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    });
+  });
+
   it('refuses subgraphs through which a gradient would flow', async () => {
     const b = new GraphBuilder();
     const x = b.input('x', 'float32', [3]);

@@ -1,6 +1,7 @@
 import {
   attributesOf,
   errors,
+  formatType,
   inferShapes,
   isFloat,
   type Model,
@@ -35,11 +36,13 @@ export interface GradientRequest {
  * inferred.
  *
  * @returns the gradient by each value of `wrt`, in order; a value that the loss does not depend on has none
- * @throws {LitheError} OP_UNSUPPORTED naming the node when an operator on the way has no gradient rule
+ * @throws {LitheError} OPTIONS_INVALID when the loss is not one float number, or a value to differentiate by holds no
+ *   floats; OP_UNSUPPORTED naming the node when an operator on the way has no gradient rule
  */
 export function addGradients(model: Model, request: GradientRequest): readonly (Value | undefined)[] {
   const { graph } = model;
   const { of, wrt, rules = standardGradients, opset = standardOps } = request;
+  checkRequest(request);
   const emit = new Emitter(graph, opset, 'grad/');
   const forward = [...graph.nodes()];
   const active = activeValues(forward, wrt, request.stop ?? new Set());
@@ -62,6 +65,21 @@ export function addGradients(model: Model, request: GradientRequest): readonly (
     differentiate(node, needed, { rules, emit, total, gradients });
   }
   return wrt.map(total);
+}
+
+/** A loss of many numbers would be taken for their sum, and integers have no slope. */
+function checkRequest({ of, wrt }: GradientRequest): void {
+  const problems = wrt.flatMap(({ name, dtype }) =>
+    dtype === undefined || isFloat(dtype) ? [] : [`"${name}" is ${dtype}: gradients are taken by floats.`],
+  );
+  if (of.dtype === undefined || !isFloat(of.dtype) || of.shape?.every((dim) => dim === 1) !== true)
+    problems.unshift(`"${of.name}" is ${formatType(of.type)}, and the loss must be one float number.`);
+  if (problems.length > 0)
+    throw errors.optionsInvalid(
+      'gradients',
+      problems,
+      'Reduce what many numbers say to one: ReduceMean, ReduceSum.',
+    );
 }
 
 interface Pass {
@@ -157,7 +175,8 @@ function contextOf(node: Node, needed: readonly boolean[], pass: Pass): Gradient
  * @param model the model; it is not changed
  * @param request names of the loss and of the inputs or weights to differentiate by
  * @returns a copy with one more output per name in `wrt`, called `grad:<name>`
- * @throws {LitheError} OPTIONS_INVALID when a name is unknown or the loss is not a float scalar; OP_UNSUPPORTED
+ * @throws {LitheError} OPTIONS_INVALID when a name is unknown, the loss is not one float number, or a value holds no
+ *   floats; OP_UNSUPPORTED when an operator on the way has no gradient rule
  */
 export async function gradients(
   model: Model,
