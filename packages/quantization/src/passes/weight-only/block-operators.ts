@@ -36,8 +36,9 @@ function removeWeight(weight: Value): void {
 export function toMatMulNBits(plan: WeightPlan, stored: StoredWeight, accuracyLevel: number): void {
   const { packed, scales, zeroPoints, form } = stored;
   for (const { node, product } of plan.products) {
-    // Not that of the plan: activations may have been scaled since.
+    // Not those of the plan: activations may have been scaled since, and the bias with them.
     const input = node.input(0) as Value;
+    const bias = product.bias === null ? null : node.input(2);
     replaceNode(node, (insert) => {
       const inputs = [input, packed, scales, ...(zeroPoints === null ? [] : [zeroPoints])];
       const [made] = insert.node('MatMulNBits', inputs, {
@@ -51,7 +52,7 @@ export function toMatMulNBits(plan: WeightPlan, stored: StoredWeight, accuracyLe
           ...(accuracyLevel === 0 ? {} : { accuracy_level: attribute.int(accuracyLevel) }),
         },
       }) as readonly [Value];
-      return product.bias === null ? made : (insert.node('Add', [made, product.bias])[0] as Value);
+      return bias === null ? made : (insert.node('Add', [made, bias])[0] as Value);
     });
   }
   removeWeight(plan.weight);
