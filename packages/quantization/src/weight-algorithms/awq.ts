@@ -41,17 +41,22 @@ async function errorWith(group: ProductGroup, factors: Float32Array, tools: Weig
   return total;
 }
 
-/** `magnitude^power`, brought around 1 as the paper's code has it: divided by the geometric mean of its extremes. */
+/**
+ * `magnitude^power`, brought around 1 as the paper's code has it: divided by the geometric mean of its extremes. A channel
+ * that was always zero keeps its weights as they are: its errors do not show in the data, so that nothing would stop the
+ * search from giving its precision to the others.
+ */
 function factorsOf(magnitudes: Float64Array, power: number): Float32Array {
   const raw = magnitudes.map((value) => Math.max(value ** power, 1e-4));
   let least = Number.POSITIVE_INFINITY;
   let most = 0;
-  for (const value of raw) {
-    least = Math.min(least, value);
-    most = Math.max(most, value);
+  for (let channel = 0; channel < raw.length; channel++) {
+    if (magnitudes[channel] === 0) continue;
+    least = Math.min(least, raw[channel]!);
+    most = Math.max(most, raw[channel]!);
   }
   const middle = Math.sqrt(least * most);
-  return Float32Array.from(raw, (value) => value / middle);
+  return Float32Array.from(raw, (value, channel) => (magnitudes[channel] === 0 ? 1 : value / middle));
 }
 
 /**
