@@ -133,6 +133,25 @@ describe('quantization/aware-training', () => {
     }
   });
 
+  it('counts shares of the run: at 1 activations are only quantized in what ships', async () => {
+    const lossAt = async (quantizeActivationsAt: number): Promise<number> => {
+      const { report } = await run({ epochs: 1, quantizeActivationsAt });
+      return report.steps[0]?.metrics['loss']?.value ?? Number.NaN;
+    };
+    const [never, almost, ever] = [await lossAt(1), await lossAt(0.999), await lossAt(0)];
+    expect(never).toBe(almost);
+    expect(Math.abs(never - ever)).toBeGreaterThan(1e-3);
+    const { model: late } = await run({ epochs: 1, quantizeActivationsAt: 1 });
+    expect([...late.graph.nodes()].some((node) => node.is('QuantizeLinear'))).toBe(true);
+  });
+
+  it('reports names that no node has', async () => {
+    const { report } = await run({ epochs: 1, eightBits: ['linear1', 'lost'], exclude: ['gone'] });
+    expect(
+      report.steps[0]?.skipped.filter(({ code }) => code === 'not-found').map(({ target }) => target),
+    ).toEqual(['gone', 'lost']);
+  });
+
   it('learns from a teacher without labels', async () => {
     const unlabelled = arrayDataset({ inputs: { x: seen.x } });
     const { model } = await run(

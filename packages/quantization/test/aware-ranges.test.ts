@@ -96,6 +96,14 @@ describe('ranges that follow the batches', () => {
     expect(Math.abs(weightsAlone.loss - exact.loss)).toBeLessThan(0.2);
   });
 
+  it('quantize nothing before what ships, where their time never comes', async () => {
+    const never = await prepared({ activationBits: 4, quantizeActivationsAt: Number.POSITIVE_INFINITY });
+    const weightsAlone = await run(await prepared({ activationBits: 'none' }), [{ x }, { x }], { rate: 0 });
+    expect((await run(never, [{ x }, { x }], { rate: 0 })).loss).toBeCloseTo(weightsAlone.loss, 5);
+    const shipped = [...(await never.finish(never.model)).graph.nodes()].map(({ opType }) => opType);
+    expect(shipped).toContain('QuantizeLinear');
+  });
+
   it('let no gradient into scales: weights get the one of the rounded product', async () => {
     const { state } = await run(await prepared({ activationBits: 'none', weightBits: 4 }), [{ x }], {
       rate: 0.01,

@@ -16,7 +16,7 @@ export interface TeacherChoice {
 export interface AwareTrainingOptions
   extends AwareQuantizationOptions,
     Omit<TrainingOptions, 'initialize' | 'mixedPrecision'> {
-  /** Share after which activations are quantized; 0 by default: ranges are known from the start. */
+  /** Share after which activations are quantized; 0 by default: ranges are known from the start. 1 for only in what ships. */
   readonly quantizeActivationsAt?: number | undefined;
   /** Share after which ranges stay; 0.75 by default, 1 for never. */
   readonly freezeRangesAt?: number | undefined;

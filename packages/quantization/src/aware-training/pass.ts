@@ -114,7 +114,7 @@ function timesOf(settings: AwareTrainingSettings, samples: number): AwareTimes {
   const updates = Math.floor((epochs * Math.floor((samples - held) / batchSize)) / accumulate);
   const at = (share: number): number | undefined => (share >= 1 ? undefined : Math.round(share * updates));
   return {
-    quantizeActivationsAt: at(settings.quantizeActivationsAt),
+    quantizeActivationsAt: at(settings.quantizeActivationsAt) ?? Number.POSITIVE_INFINITY,
     freezeRangesAt: at(settings.freezeRangesAt),
     freezeBatchNormAt: at(settings.freezeBatchNormAt),
   };

@@ -46,6 +46,7 @@ export async function prepare(model: Model, request: PrepareRequest): Promise<Pr
   const { settings, context, report } = request;
   const { graph } = model;
   const { opset, signal } = context;
+  reportUnknown(graph, settings, report);
   await inferShapes(model, { opset, signal, strict: false });
   const closed = prepareProductBiases(graph);
   await inferShapes(model, { opset, signal, strict: false });
@@ -64,6 +65,19 @@ export async function prepare(model: Model, request: PrepareRequest): Promise<Pr
   sortNodes(graph);
   await inferShapes(model, { opset, signal, strict: false });
   return work.prepared(weights);
+}
+
+/** Names in the options that no node has. */
+function reportUnknown(
+  graph: Graph,
+  { exclude, eightBits }: AwareQuantizationSettings,
+  report: ReportBuilder,
+): void {
+  const names = new Set([...graph.nodes()].map(({ name }) => name));
+  const asked = { exclude, eightBits: typeof eightBits === 'string' ? [] : eightBits };
+  for (const [option, wanted] of Object.entries(asked))
+    for (const name of wanted)
+      if (!names.has(name)) report.skip(name, 'not-found', `"${option}" names it, and no node has this name`);
 }
 
 class Preparation {

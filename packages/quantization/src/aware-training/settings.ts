@@ -116,7 +116,7 @@ export const awareSchema: z.ZodType<AwareQuantizationSettings, AwareQuantization
 
 /** When ranges and normalizations settle, in updates from the start. */
 export interface AwareTimes {
-  /** Activations are quantized from here on; from the start by default. */
+  /** Activations are quantized from here on; from the start by default, with `Infinity` only in what ships. */
   readonly quantizeActivationsAt?: number | undefined;
   /** Ranges follow the batches up to here; to the end by default. */
   readonly freezeRangesAt?: number | undefined;

@@ -179,15 +179,18 @@ async function follow(
   }
 }
 
-/** Until ranges have settled, activations go on as they are. */
-function delay(context: ForwardContext, { pairs }: FormParts, at: number | undefined): void {
-  const begun = at === undefined ? true : reached(context, at);
-  if (begun === true || begun === undefined) return;
+/** Until ranges have settled, activations go on as they are; without end they do so to the end of training. */
+function delay(context: ForwardContext, { pairs }: FormParts, at = 0): void {
+  const begun = reached(context, at);
+  if (begun === true) return;
   const { graph, emit, value } = context;
   for (const { input, output } of pairs) {
     const quantized = value(output);
     const { uses } = quantized;
-    const chosen = emit.op('Where', [begun, quantized, value(input)]);
+    const chosen =
+      begun === undefined
+        ? emit.op('Identity', [value(input)])
+        : emit.op('Where', [begun, quantized, value(input)]);
     for (const { node, index } of uses) graph.setInput(node, index, chosen);
     if (quantized.isGraphOutput) takeName(context, quantized, chosen);
   }
