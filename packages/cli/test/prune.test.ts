@@ -197,6 +197,10 @@ describe('lithe prune', () => {
       [['--refit'], 'real inputs: give them with --calibrate'],
       [['--ratio', '2'], 'between 0 and 1'],
       [['--ratio', '0.5', '--macs', '0.5x'], 'Give either --ratio or budgets'],
+      [['--journal', at('unused.jsonl')], 'for the search of --target-latency'],
+      [['--macs', '0.5x', '--batch-size', '4'], 'for the search of --target-latency'],
+      [['--logits', 'y'], 'the loss of taylor and fisher'],
+      [['--recovery-samples', '9'], 'for --refit'],
       [['--criterion', 'size'], 'Allowed choices'],
       [['--criterion', 'taylor'], 'labelled inputs with --calibrate'],
     ] as const) {
@@ -218,6 +222,7 @@ describe('fileJournal', () => {
     await next.set('three', [3]);
     const last = await fileJournal(path);
     expect([await last.get('one'), await last.get('three')]).toEqual([1.5, [3]]);
-    await expect(fileJournal(models.classifier)).rejects.toMatchObject({ code: 'FILE_INVALID' });
+    for (const other of [models.classifier, folder, at('no-folder/journal.jsonl')])
+      await expect(fileJournal(other)).rejects.toMatchObject({ code: 'FILE_INVALID' });
   });
 });

@@ -48,10 +48,19 @@ export function checkChannels(options: PruneArguments): void {
       'Give either --ratio or budgets (--target-latency, --macs, --parameters, --weight-bytes).',
     );
   const criterion = criterionOf(options);
-  if ((criterion === 'taylor' || criterion === 'fisher') && calibrate === undefined)
+  const looksAtLoss = criterion === 'taylor' || criterion === 'fisher';
+  if (looksAtLoss && calibrate === undefined)
     throw new UsageError(
       `Criterion "${criterion}" looks at gradients: give labelled inputs with --calibrate.`,
     );
+  if (!looksAtLoss && options.logits !== undefined)
+    throw new UsageError(`--logits is for the loss of taylor and fisher: "${criterion}" looks at none.`);
+  for (const [flag, given] of [
+    ['--journal', options.journal],
+    ['--batch-size', options.batchSize],
+  ] as const)
+    if (given !== undefined && targetLatency === undefined)
+      throw new UsageError(`${flag} is for the search of --target-latency, which is not given.`);
 }
 
 /** Cross-entropy of the scores with the labels, for criteria that look at gradients. */
@@ -65,7 +74,9 @@ function lossOf(options: PruneArguments, model: Model): NamedCriterionOptions['l
 function pruneOptions(options: PruneArguments, model: Model): PruneOptions {
   const { targetLatency: latency, macs, parameters, weightBytes: bytes, ratio } = options;
   const hasBudget = [latency, macs, parameters, bytes].some((one) => one !== undefined);
-  const { reduction, normalizer, samples, batchSize = 1, threads, rounds } = options;
+  const { reduction, normalizer, batchSize = 1, threads, rounds } = options;
+  // What matters is told from more samples than a drift is.
+  const samples = Math.max(256, options.samples);
   return {
     criterion: criterionOf(options),
     criterionOptions: { reduction, normalizer, samples, loss: lossOf(options, model) },

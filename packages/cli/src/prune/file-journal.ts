@@ -6,14 +6,16 @@ import type { SearchJournal } from '@lithe/pruning';
  * A journal in a file of one JSON line per entry. Lines are only added, so that a process that is killed loses at most
  * the one it was writing.
  *
- * @throws {LitheError} FILE_INVALID when the file is something else
+ * @throws {LitheError} FILE_INVALID when the file is something else, or cannot be written
  */
 export async function fileJournal(path: string): Promise<SearchJournal> {
   const entries = new Map<string, unknown>();
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
+  // Measurements take minutes: whether they can be kept is known before the first.
+  const text = await appendFile(path, '')
+    .then(() => readFile(path, 'utf8'))
+    .catch((error: NodeJS.ErrnoException) => {
+      throw errors.fileInvalid(path, `a journal cannot be kept there (${error.message}).`, error);
+    });
   const lines = text.split('\n');
   for (const [index, line] of lines.entries()) {
     if (line === '') continue;

@@ -92,6 +92,9 @@ export function methodOf(options: PruneArguments): PruneMethod {
     if (given === undefined || (methods as readonly PruneMethod[]).includes(method)) continue;
     throw new UsageError(`${flag(name)} means nothing to ${askedBy[method]}.${hintOf(name, method)}`);
   }
+  const { recoverySamples, refit, reestimateBatchNorm } = options;
+  if (recoverySamples !== undefined && method !== 'zeros' && refit !== true && reestimateBatchNorm !== true)
+    throw new UsageError('--recovery-samples is for --refit and --reestimate-batch-norm: give one of them.');
   checkChoices(options, method);
   checkData(options, method);
   return method;

@@ -111,7 +111,12 @@ export async function planBlocks(original: Model, run: PruneRun): Promise<Planne
   const { options, progress, dims } = run;
   const blocks = options.dropBlocks ?? 1;
   if (typeof blocks !== 'number') await checkNames(original, blocks, options);
-  const step = depthPruning({ blocks, samples: options.samples, protect: options.protect, dims });
+  const step = depthPruning({
+    blocks,
+    samples: Math.max(256, options.samples),
+    protect: options.protect,
+    dims,
+  });
   progress.phase('finding blocks');
   const { model, report } = await applied<DepthPruningReport>(original, step, run);
   return {
