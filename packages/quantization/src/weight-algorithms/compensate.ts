@@ -80,8 +80,8 @@ export function compensate(matrix: WeightMatrix, work: Compensation): Float64Arr
     work.scales === 'search'
       ? { low, high, importance: importanceOf(matrix), zeroMoves: scheme === 'asymmetric' }
       : undefined;
-  // Blocks start where the columns do, so that none is split between two runs.
-  const step = Math.max(COLUMNS, blockSize);
+  // A whole number of blocks: one that is split between two runs would get scales for weights that are yet to be moved.
+  const step = blockSize * Math.max(1, Math.floor(COLUMNS / blockSize));
   const weights = new Float64Array(ROWS * size);
   const errors = new Float64Array(ROWS * step);
   const damped = new Float64Array(outputs);

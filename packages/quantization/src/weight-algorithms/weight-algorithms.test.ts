@@ -148,7 +148,11 @@ describe('half-quadratic quantization', () => {
  * Optimal brain quantization with the paper's formulas, one weight at a time and the inverse updated by elimination:
  * `q = quant(w_i)`, `w -= (w_i - q) / [H^-1]_ii [H^-1]_i`, `H^-1 -= [H^-1]_:i [H^-1]_i: / [H^-1]_ii`.
  */
-function eliminate(row: Float64Array, damped: Float64Array, round: (value: number) => number): Float64Array {
+function eliminate(
+  row: Float64Array,
+  damped: Float64Array,
+  round: (value: number, at: number, weights: Float64Array) => number,
+): Float64Array {
   const size = row.length;
   // Inverse by Gauss-Jordan.
   const work = damped.slice();
@@ -173,7 +177,7 @@ function eliminate(row: Float64Array, damped: Float64Array, round: (value: numbe
   const out = new Float64Array(size);
   for (let i = 0; i < size; i++) {
     const diagonal = inverse[i * size + i]!;
-    out[i] = round(weights[i]!);
+    out[i] = round(weights[i]!, i, weights);
     const error = (weights[i]! - out[i]!) / diagonal;
     const line = inverse.slice(i * size, (i + 1) * size);
     for (let j = i; j < size; j++) weights[j]! -= error * line[j]!;
@@ -237,6 +241,32 @@ describe('GPTQ', () => {
     }
     // A row that rounding to nearest does better is rounded to nearest.
     expect(same).toBeGreaterThanOrEqual(4);
+  });
+
+  it('finds the scale of a block from weights as they are by then, also where blocks do not divide a run of columns', async () => {
+    const inputs = 192;
+    const data = activations(400, inputs, 8);
+    const moments = momentsOf(data, inputs);
+    const matrix = matrixOf(6, inputs, { blockSize: 96, moments, scheme: 'symmetric' });
+    const found = await gptq({ damping: 0.01, order: 'stored', scales: 'range' }).quantize(matrix, tools);
+    let mean = 0;
+    for (let at = 0; at < inputs; at++) mean += moments.hessian[at * (inputs + 1)]! / inputs;
+    const damped = moments.hessian.map((value, at) => value + (at % (inputs + 1) === 0 ? 0.01 * mean : 0));
+    for (let row = 0; row < 6; row++) {
+      const scales: number[] = [];
+      eliminate(
+        Float64Array.from(matrix.data.subarray(row * inputs, (row + 1) * inputs)),
+        damped,
+        (value, at, weights) => {
+          if (at % 96 === 0) scales.push(Math.max(...weights.slice(at, at + 96).map(Math.abs)) / 7.5);
+          const scale = scales.at(-1) ?? 1;
+          return Math.min(7, Math.max(-8, Math.round(value / scale))) * scale;
+        },
+      );
+      scales.forEach((scale, block) => {
+        expect(found.parameters.scales[2 * row + block]! / scale).toBeCloseTo(1, 4);
+      });
+    }
   });
 
   it('comes close to the best of all integers, found by trying all', async () => {
