@@ -203,6 +203,19 @@ describe('scaled activations', () => {
   });
 });
 
+it.each(['matmul-nbits', 'dequantize-linear'] as const)(
+  'what was stored is not reported as left out for its scales: %s',
+  async (format) => {
+    const n = net();
+    const table = n.weight([64, 512]);
+    const looked = n.add('Gather', [table, n.input('ids', ['rows'], 'int64')]);
+    const model = n.model(n.add('MatMul', [looked, n.weight([512, 128])]));
+    const { report } = await apply(model, weightOnly({ format, embeddings: 'int8' }));
+    expect(report.applied).toHaveLength(2);
+    expect(report.skipped).toEqual([]);
+  },
+);
+
 it('a weight that is an output of the model stays what it is there', async () => {
   const n = net();
   const weight = n.weight([64, 48]);

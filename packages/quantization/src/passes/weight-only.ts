@@ -105,7 +105,9 @@ class Run {
   }
 
   async run(): Promise<void> {
-    const { bits, blockSize, format, exclude, minimumElements } = this.#settings;
+    const { bits, blockSize, format, minimumElements } = this.#settings;
+    const weights = findWeights(this.#draft, minimumElements, new ReportBuilder());
+    const given = new Set(weights.map(({ value }) => value));
     const plans = this.#plans();
     const tables = chooseTables(this.#draft, plans, { settings: this.#settings, report: this.report });
     const request = (plan: WeightPlan) => requestOf(plan, bits, blockSize, this.#settings);
@@ -122,7 +124,7 @@ class Run {
     else this.#toDequantize(plans, tables, results);
     if (format === 'matmul-nbits' && this.report.appliedCount > 0)
       this.#draft.opsetImports.set('com.microsoft', 1);
-    this.#reportOthers(minimumElements, exclude);
+    this.#reportOthers(given);
   }
 
   #plans(): readonly WeightPlan[] {
@@ -217,8 +219,11 @@ class Run {
     this.report.apply(`store the weight of "${name}" in ${bits} bits, blocks of ${blockSize}`);
   }
 
-  #reportOthers(minimumElements: number, exclude: readonly string[]): void {
+  /** @param given weights of the model as it came: scales that this run added are not among them */
+  #reportOthers(given: ReadonlySet<Value>): void {
+    const { minimumElements, exclude } = this.#settings;
     for (const { value, uses, source } of findWeights(this.#draft, minimumElements, this.report)) {
+      if (!given.has(value)) continue;
       const reader = uses.find(({ node }) => !node.is('MatMul') && !node.is('Gemm'));
       if (reader === undefined || source.shape.length < 2 || exclude.includes(reader.node.name)) continue;
       const reason = reader.node.is('Gather')
