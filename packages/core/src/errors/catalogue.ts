@@ -238,7 +238,7 @@ export const errors = {
   /** The training loss is not a finite number any more. */
   trainingDiverged: (step: number, loss: number): LitheError =>
     new LitheError('TRAINING_DIVERGED', `The loss of training step ${step} is ${loss}.`, {
-      hint: 'Lower the learning rate, warm it up, or clip the gradients ("clipNorm").',
+      hint: 'Lower the learning rate, warm it up, or clip the gradients ("clipNorm"). In the first step: look for NaN in the data and for labels that are no class.',
       details: { step, loss: String(loss) },
     }),
   /** A number does not fit where it has to go. */

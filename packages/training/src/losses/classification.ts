@@ -16,18 +16,23 @@ export interface CrossEntropyOptions {
   readonly targets?: 'labels' | 'probabilities' | undefined;
   /** Share of probability spread evenly over all classes (Szegedy et al., 2016); 0 by default. */
   readonly labelSmoothing?: number | undefined;
-  /** Samples with this label count for nothing; none by default. */
+  /** Samples with this label count for nothing; none by default. Only with labels. */
   readonly ignoreIndex?: number | undefined;
 }
 
 /**
  * Cross-entropy of softmax scores with labels or probabilities, averaged over the samples (those that count):
- * -sum_c t_c log softmax(z)_c. With smoothing e, t = (1 - e) onehot + e / C.
+ * -sum_c t_c log softmax(z)_c. With smoothing e, t = (1 - e) onehot + e / C. A label that is neither a class nor ignored
+ * makes the loss NaN, at which `fit` stops.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when an option is out of range, or when probabilities are to be ignored by a label
  */
 export function crossEntropy(options: CrossEntropyOptions): Loss {
   const { labelSmoothing = 0, ignoreIndex, target = 'label', targets = 'labels' } = options;
   if (!(labelSmoothing >= 0 && labelSmoothing < 1))
     throw errors.optionsInvalid('crossEntropy', ['"labelSmoothing" must be in [0, 1).']);
+  if (ignoreIndex !== undefined && (targets === 'probabilities' || !Number.isInteger(ignoreIndex)))
+    throw errors.optionsInvalid('crossEntropy', ['"ignoreIndex" is a whole number, and needs labels.']);
   return {
     name: 'cross-entropy',
     build: (context) => {
@@ -50,16 +55,32 @@ export function crossEntropy(options: CrossEntropyOptions): Loss {
       }
       const labels = context.target(target, 'int64', [shape[0] ?? null, ...shape.slice(2)]);
       const wanted = smooth(emit, oneHot(emit, labels, logits), classes, labelSmoothing);
-      const each = emit.neg(emit.sum(emit.mul(wanted, logProbabilities), [1], false));
-      if (ignoreIndex === undefined) return emit.op('ReduceMean', [each], { keepdims: 0 });
-      const ignored = emit.op('Equal', [emit.cast(labels, 'int32'), emit.scalar(ignoreIndex, 'int32')]);
-      const counted = emit.mask(emit.op('Not', [ignored]), logits.dtype ?? 'float32');
+      const dtype = logits.dtype ?? 'float32';
+      const ignored =
+        ignoreIndex === undefined
+          ? undefined
+          : emit.op('Equal', [emit.cast(labels, 'int32'), emit.scalar(ignoreIndex, 'int32')]);
+      const known = isClass(emit, labels, classes);
+      const counts = ignored === undefined ? known : emit.op('Or', [known, ignored]);
+      const loss = emit.neg(emit.sum(emit.mul(wanted, logProbabilities), [1], false));
+      const each = emit.op('Where', [counts, loss, emit.scalar(Number.NaN, dtype)]);
+      if (ignored === undefined) return emit.op('ReduceMean', [each], { keepdims: 0 });
+      const counted = emit.mask(emit.op('Not', [ignored]), dtype);
       const total = emit.op('ReduceSum', [emit.mul(each, counted)], { keepdims: 0 });
       const count = emit.op('ReduceSum', [counted], { keepdims: 0 });
       // A batch in which nothing counts has loss 0, not 0 / 0.
-      return emit.div(total, emit.op('Max', [count, emit.scalar(1, logits.dtype ?? 'float32')]));
+      return emit.div(total, emit.op('Max', [count, emit.scalar(1, dtype)]));
     },
   };
+}
+
+/** Whether a label is a class. Compared as floats, which every runtime can; class numbers are exact in them. */
+function isClass(emit: Emitter, labels: Value, classes: number): Value {
+  const numbers = emit.cast(labels, 'float32');
+  return emit.op('And', [
+    emit.op('GreaterOrEqual', [numbers, emit.scalar(0)]),
+    emit.op('Less', [numbers, emit.scalar(classes)]),
+  ]);
 }
 
 function smooth(emit: Emitter, wanted: Value, classes: number, share: number): Value {

@@ -140,6 +140,20 @@ describe('losses', () => {
       expect(gradient[index]).toBeCloseTo((1 / (1 + Math.exp(-score)) - (wanted[index] ?? 0)) / 6, 6);
   });
 
+  it('cross-entropy is no number where a label is no class, and no gradient flows there', async () => {
+    const scores = floats([2, 3], [1, 2, 3, 4, 5, 6]);
+    for (const wrong of [3, -1]) {
+      const label = { label: labels([2], [wrong, 0]) };
+      const plain = await stepOf(crossEntropy({ logits: 'y' }), scores, label);
+      expect(plain.loss).toBeNaN();
+      expect(plain.gradient.slice(0, 3)).toEqual([0, 0, 0]);
+      expect(await lossOf(crossEntropy({ logits: 'y', ignoreIndex: -100 }), scores, label)).toBeNaN();
+      const ignored = crossEntropy({ logits: 'y', ignoreIndex: wrong });
+      // -log softmax([4, 5, 6])_0
+      expect(await lossOf(ignored, scores, label)).toBeCloseTo(Math.log(1 + Math.E + Math.E ** 2), 5);
+    }
+  });
+
   it('refuse what they cannot be computed from', async () => {
     const feeds = { label: labels([4], [0, 0, 0, 0]) };
     await expect(lossOf(crossEntropy({ logits: 'z' }), logits, feeds)).rejects.toMatchObject({
@@ -153,6 +167,10 @@ describe('losses', () => {
     expect(() => crossEntropy({ logits: 'y', labelSmoothing: 1 })).toThrow(
       expect.objectContaining({ code: 'OPTIONS_INVALID' }),
     );
+    for (const wrong of [{ ignoreIndex: 0.5 }, { ignoreIndex: 1, targets: 'probabilities' } as const])
+      expect(() => crossEntropy({ logits: 'y', ...wrong })).toThrow(
+        expect.objectContaining({ code: 'OPTIONS_INVALID' }),
+      );
     expect(() => huber({ output: 'y', delta: 0 })).toThrow(
       expect.objectContaining({ code: 'OPTIONS_INVALID' }),
     );
