@@ -4,6 +4,7 @@ import { addCompress } from './commands/compress.ts';
 import type { CommandContext } from './commands/context.ts';
 import { addExplain } from './commands/explain.ts';
 import { addInspect } from './commands/inspect.ts';
+import { addPasses } from './commands/passes.ts';
 import { addPrune } from './commands/prune.ts';
 import { addQuantize } from './commands/quantize.ts';
 import { addReport } from './commands/report.ts';
@@ -28,6 +29,7 @@ function createProgram(context: CommandContext): Command {
     addCompress,
     addRun,
     addReport,
+    addPasses,
     addInspect,
     addExplain,
     addSimplify,

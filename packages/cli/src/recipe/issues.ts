@@ -149,7 +149,7 @@ function keysAt(schema: JsonSchema, path: DocumentPath): readonly string[] {
 }
 
 /** A schema and what it refers to or chooses between. */
-function formsOf(schema: JsonSchema, root: JsonSchema, depth = 0): readonly JsonSchema[] {
+export function formsOf(schema: JsonSchema, root: JsonSchema, depth = 0): readonly JsonSchema[] {
   if (depth > 8) return [];
   const { $ref: reference, anyOf, oneOf, allOf } = schema;
   if (typeof reference === 'string') {

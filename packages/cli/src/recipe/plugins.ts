@@ -33,27 +33,44 @@ export async function loadPlugins(file: RecipeFile, cwd: string): Promise<Loaded
       fail(`Plugin "${name}" is listed twice.`);
       continue;
     }
-    const found = await importPlugin(name, [file.folder, cwd]);
+    const found = await pluginPasses(name, [file.folder, cwd]);
     if (found === undefined) {
       missing.push(name);
       fail(`Plugin "${name}" is not installed: npm install ${name}`);
       continue;
     }
-    const known = typeof found === 'string' ? found : passesOf(found);
-    if (typeof known === 'string') {
-      fail(`Plugin "${name}" cannot be used: ${known}`);
+    if (typeof found === 'string') {
+      fail(`Plugin "${name}" cannot be used: ${found}`);
       continue;
     }
-    const twice = known.filter(({ spec }) => passes.has(spec.name)).map(({ spec }) => `"${spec.name}"`);
+    const twice = found.filter(({ spec }) => passes.has(spec.name)).map(({ spec }) => `"${spec.name}"`);
     if (twice.length > 0) fail(`Plugin "${name}" has passes that another one has: ${twice.join(', ')}.`);
-    for (const pass of known) passes.set(pass.spec.name, pass);
+    for (const pass of found) passes.set(pass.spec.name, pass);
   }
   const hint =
     missing.length === 0 ? undefined : `Install it in "${file.folder}": npm install ${missing.join(' ')}`;
   return { passes, problems, hint };
 }
 
+/**
+ * Passes of a package as modules in one of the folders would import it.
+ *
+ * @returns a text says why it cannot be used, `undefined` that it is not there
+ */
+export async function pluginPasses(
+  name: string,
+  folders: readonly string[],
+): Promise<readonly AnyPass[] | string | undefined> {
+  const found = await importPlugin(name, folders);
+  return typeof found === 'object' ? passesOf(found) : found;
+}
+
 type PluginModule = Readonly<Record<string, unknown>>;
+
+/** Names of the plugins that come with this package. */
+export function ownPluginNames(): readonly string[] {
+  return Object.keys(ownPlugins);
+}
 
 /** Plugins that come with this package: by literal names, which tools that bundle or transform modules can follow. */
 const ownPlugins: Readonly<Record<string, (() => Promise<PluginModule>) | undefined>> = {
