@@ -1,4 +1,4 @@
-import { errors, inferShapes, type Model, type Value } from '@lithe/core';
+import { errors, inferShapes, type Model, type Node, type Value } from '@lithe/core';
 import { matchesPattern } from '@lithe/training';
 import type { Tap } from './losses/distillation-loss.ts';
 
@@ -35,67 +35,100 @@ export interface TapSuggestion extends Required<Tap> {
 
 /**
  * Pairs of features that could be compared: where both models come out of a stage, their last values of the same
- * height and width (`[N, C, H, W]`) or, for `[N, T, D]`, layers at the same relative depth.
+ * height and width (`[N, C, H, W]`, and so for volumes); for `[N, T, D]`, blocks at the same relative depth: what comes out
+ * of their residual additions, and of the normalization right behind, or out of activations and normalizations where there
+ * is no such addition.
  *
  * @param student not changed
  * @param teacher not changed
  */
 export async function suggestTaps(student: Model, teacher: Model): Promise<readonly TapSuggestion[]> {
   const [ours, theirs] = await Promise.all([featuresOf(student), featuresOf(teacher)]);
-  const suggestions: TapSuggestion[] = [];
-  const taken = new Set<string>();
-  for (const mine of ours) {
-    const fitting = theirs.filter((other) => other.place === mine.place && !taken.has(other.name));
-    // The one at the nearest relative depth.
-    const nearest = fitting.sort(
-      (a, b) => Math.abs(a.depth - mine.depth) - Math.abs(b.depth - mine.depth),
-    )[0];
-    if (nearest === undefined) continue;
-    taken.add(nearest.name);
-    suggestions.push({
-      student: mine.name,
-      teacher: nearest.name,
-      studentShape: mine.shape,
-      teacherShape: nearest.shape,
-      projector: mine.shape.join() !== nearest.shape.join(),
+  return [...ours].flatMap(([place, mine]) => {
+    const other = theirs.get(place) ?? [];
+    // Each takes the one at its relative depth; where the teacher has fewer, each of those is taken once.
+    const count = Math.min(mine.length, other.length);
+    return Array.from({ length: count }, (_, index) => {
+      const at = (all: readonly Feature[]): Feature =>
+        all[Math.round(((index + 1) * all.length) / count) - 1] as Feature;
+      const [own, their] = [at(mine), at(other)];
+      return {
+        student: own.name,
+        teacher: their.name,
+        studentShape: own.shape,
+        teacherShape: their.shape,
+        projector: own.shape.join() !== their.shape.join(),
+      };
     });
-  }
-  return suggestions;
+  });
 }
 
 interface Feature {
   readonly name: string;
   readonly shape: readonly number[];
-  /** What must be equal: rank and the sizes that are no channels. */
-  readonly place: string;
-  /** 0 at the input, 1 at the output. */
-  readonly depth: number;
 }
 
 /** Ends of residual blocks and activations: the values people compare. */
 const ends = new Set(['Relu', 'Clip', 'LeakyRelu', 'HardSwish', 'Add', 'LayerNormalization', 'Gelu']);
 
-async function featuresOf(model: Model): Promise<readonly Feature[]> {
+/** Features by what must be equal of two that are compared: their rank, and the sizes that are no channels. */
+async function featuresOf(model: Model): Promise<ReadonlyMap<string, readonly Feature[]>> {
   const copy = model.clone();
   await inferShapes(copy);
-  const values = computedValues(copy);
-  const features: Feature[] = [];
-  values.forEach((value, index) => {
+  const order = new Map([...copy.graph.nodes()].map((node, index) => [node, index]));
+  const pictures = new Map<string, readonly Feature[]>();
+  const layers = new Map<string, Feature[]>();
+  const blocks = new Map<string, Feature[]>();
+  const add = (to: Map<string, Feature[]>, place: string, feature: Feature): void =>
+    void to.set(place, [...(to.get(place) ?? []), feature]);
+  for (const value of computedValues(copy)) {
     const shape = value.shape?.slice(1);
     const { producer } = value;
-    if (producer === null || !ends.has(producer.opType) || value.isGraphOutput) return;
-    if (shape === undefined || shape.length < 2 || !shape.every((dim) => typeof dim === 'number')) return;
-    const sizes = shape as readonly number[];
-    const place =
-      sizes.length === 3
-        ? `image ${sizes[1]}x${sizes[2]}`
-        : `${sizes.length}: ${sizes.slice(0, -1).join('x')}`;
-    features.push({ name: value.name, shape: sizes, place, depth: index / Math.max(1, values.length - 1) });
-  });
-  // The last of each place is where a stage ends; sequences keep all their layers.
-  return features.filter(
-    (feature, index) =>
-      !feature.place.startsWith('image') ||
-      features.findLastIndex((other) => other.place === feature.place) === index,
-  );
+    if (producer === null || !ends.has(producer.opType) || value.isGraphOutput) continue;
+    if (shape === undefined || shape.length < 2 || !shape.every((dim) => typeof dim === 'number')) continue;
+    const feature = { name: value.name, shape: shape as readonly number[] };
+    // Scores of attention have the rank of a picture.
+    if (value.uses.some(({ node }) => node.is('Softmax'))) continue;
+    if (shape.length > 2) {
+      // The last of a place is where a stage ends.
+      pictures.set(`image ${shape.slice(1).join('x')}`, [feature]);
+      continue;
+    }
+    const place = `sequence ${shape[0]}`;
+    if (!isResidual(producer, order)) add(layers, place, feature);
+    else add(blocks, place, normalized(value) ?? feature);
+  }
+  return new Map([...pictures, ...layers, ...blocks]);
+}
+
+/** Whether a node adds to a value what was computed from it. */
+function isResidual(node: Node, order: ReadonlyMap<Node, number>): boolean {
+  const [left, right] = node.inputs;
+  if (!node.is('Add') || left == null || right == null) return false;
+  return leadsTo(left, right, order) || leadsTo(right, left, order);
+}
+
+/** Whether a value is computed from another. Looks at what lies between them alone. */
+function leadsTo(from: Value, to: Value, order: ReadonlyMap<Node, number>): boolean {
+  if (from.producer === null || from === to) return false;
+  const first = order.get(from.producer) ?? 0;
+  const seen = new Set<Node>();
+  const waiting: Value[] = [to];
+  for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
+    if (value === from) return true;
+    const { producer } = value;
+    if (producer === null || seen.has(producer) || (order.get(producer) ?? 0) <= first) continue;
+    seen.add(producer);
+    for (const input of producer.inputs) if (input !== null) waiting.push(input);
+  }
+  return false;
+}
+
+/** What a normalization makes of a value that nothing else reads. */
+function normalized({ uses }: Value): Feature | undefined {
+  const [only, another] = uses;
+  if (only === undefined || another !== undefined || !only.node.is('LayerNormalization')) return undefined;
+  const output = only.node.output();
+  if (output.isGraphOutput) return undefined;
+  return { name: output.name, shape: output.shape?.slice(1) as readonly number[] };
 }

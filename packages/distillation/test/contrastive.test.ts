@@ -84,7 +84,7 @@ describe('contrastive distillation', () => {
     expect(() => contrastiveDistillation({ student: 'f', samples: 5, ...options })).toThrow(name);
   });
 
-  it('follows the paper over two steps', async () => {
+  it('follows the paper over three steps', async () => {
     const samples = 5;
     const table = contrastTable(
       sampleTable({
@@ -112,6 +112,7 @@ describe('contrastive distillation', () => {
               negatives: 4,
               width: 4,
               temperature: 0.5,
+              momentum: 0.7,
             }),
           },
         ],
@@ -136,6 +137,7 @@ describe('contrastive distillation', () => {
     for (const batchIndices of [
       [0, 2],
       [2, 4],
+      [4, 0],
     ]) {
       const batch = await table.gather(Uint32Array.from(batchIndices));
       const features = (name: 's' | 't', side: 'student' | 'teacher'): number[][] => {
@@ -187,7 +189,7 @@ describe('contrastive distillation', () => {
         for (const side of ['student', 'teacher'] as const) {
           const old = memories[side][index] ?? [];
           memories[side][index] = unit(
-            old.map((value, at) => 0.5 * value + 0.5 * (embedded[side][n]?.[at] ?? 0)),
+            old.map((value, at) => 0.7 * value + 0.3 * (embedded[side][n]?.[at] ?? 0)),
           );
         }
       });

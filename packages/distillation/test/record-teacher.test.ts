@@ -17,7 +17,16 @@ import {
   teacherModel,
 } from '@lithe/distillation';
 import { fileRows } from '@lithe/distillation/node';
-import { fit, mlp, mobileNetV2, resnet20, type SampleTable, sampleTable, sgd } from '@lithe/training';
+import {
+  fit,
+  mlp,
+  mobileNetV2,
+  resnet20,
+  type SampleTable,
+  sampleTable,
+  sgd,
+  transformerEncoder,
+} from '@lithe/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { floats } from './support.ts';
 
@@ -220,5 +229,49 @@ describe('taps', () => {
       expect(studentShape.slice(1)).toEqual(teacherShape.slice(1));
       expect(projector).toBe(studentShape[0] !== teacherShape[0]);
     }
+  });
+
+  it('are suggested at the same relative depth of transformers, where blocks end', async () => {
+    const size = { vocabulary: 11, length: 6, heads: 2, classes: 4 };
+    const student = await transformerEncoder({ ...size, depth: 2, width: 8 });
+    const teacher = await transformerEncoder({ ...size, depth: 4, width: 16 });
+    const found = await suggestTaps(student, teacher);
+    // Two blocks in each layer, attention and the rest; the last goes through a normalization.
+    const residuals = (model: Model): readonly string[] =>
+      [...model.graph.nodes()]
+        .filter((node) => node.is('LayerNormalization'))
+        .flatMap((node) => {
+          const { producer, uses, name } = node.input(0) ?? { producer: null, uses: [], name: '' };
+          return producer?.is('Add') ? [uses.length === 1 ? node.output().name : name] : [];
+        })
+        .slice(1);
+    const [ours, theirs] = [residuals(student), residuals(teacher)];
+    expect([ours.length, theirs.length]).toEqual([4, 8]);
+    expect(found.map((pair) => pair.student)).toEqual(ours);
+    expect(found.map((pair) => pair.teacher)).toEqual([1, 3, 5, 7].map((at) => theirs[at]));
+    expect(
+      found.every(({ studentShape, teacherShape }) => studentShape[1] === 8 && teacherShape[1] === 16),
+    ).toBe(true);
+    // Turned round, the larger is asked at the depths that the smaller has.
+    const back = await suggestTaps(teacher, student);
+    expect(back.map((pair) => [pair.student, pair.teacher])).toEqual(
+      found.map((pair) => [pair.teacher, pair.student]),
+    );
+  });
+
+  it('are suggested for sequences without residual blocks, and never of scores of attention', async () => {
+    const sequences = async (depth: number): Promise<Model> => {
+      const b = new GraphBuilder('sequences');
+      let x = b.input('x', 'float32', ['N', 5, 4]);
+      for (let at = 0; at < depth; at++) x = b.op.Relu([x]);
+      const scores = b.op.Add([
+        b.op.MatMul([x, b.op.Transpose([x], { perm: [0, 2, 1] })]),
+        floats([5, 5], new Array(25).fill(1)),
+      ]);
+      b.output('y', b.op.MatMul([b.op.Softmax([scores]), x]));
+      return await b.build();
+    };
+    const found = await suggestTaps(await sequences(1), await sequences(3));
+    expect(found.map((pair) => [pair.student, pair.teacher])).toEqual([['Relu_0_output', 'Relu_2_output']]);
   });
 });

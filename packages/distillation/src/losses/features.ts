@@ -1,13 +1,6 @@
 import { errors, type Value } from '@lithe/core';
 import type { Emitter } from '@lithe/training';
-import {
-  type DistillationLoss,
-  featureShape,
-  rankOf,
-  type Tap,
-  type TappedValues,
-  tapped,
-} from './distillation-loss.ts';
+import { type DistillationLoss, rankOf, type Tap, type TappedValues, tapped } from './distillation-loss.ts';
 import { averaged } from './logits.ts';
 import { type ProjectorOptions, project } from './projector.ts';
 
@@ -75,8 +68,12 @@ function unitRows(emit: Emitter, value: Value): Value {
 }
 
 function images(values: TappedValues, what: string): TappedValues {
-  const [ours, theirs] = [featureShape(values.student, what), featureShape(values.teacher, what)];
-  const fits = ours.length === 4 && theirs.length === 4 && ours[2] === theirs[2] && ours[3] === theirs[3];
+  const [ours, theirs] = [values.student.shape ?? [], values.teacher.shape ?? []];
+  const alike = (axis: number): boolean => {
+    const [own, other] = [ours[axis], theirs[axis]];
+    return typeof own !== 'number' || typeof other !== 'number' || own === other;
+  };
+  const fits = ours.length === 4 && theirs.length === 4 && alike(2) && alike(3);
   if (fits) return values;
   throw errors.optionsInvalid(
     what,

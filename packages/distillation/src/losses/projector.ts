@@ -1,6 +1,6 @@
-import { createRng, errors, Tensor, type Value } from '@lithe/core';
+import { createRng, type Dim, errors, Tensor, type Value } from '@lithe/core';
 import { kaimingUniform } from '@lithe/training';
-import { type DistillationContext, featureShape } from './distillation-loss.ts';
+import type { DistillationContext } from './distillation-loss.ts';
 
 /** How a student's feature is brought to the teacher's number of channels. */
 export interface ProjectorOptions {
@@ -15,7 +15,8 @@ export interface ProjectorOptions {
  * `[N, C, D, H, W]`, behind a learned linear map of the last axis otherwise. The weights belong to the loss: they learn,
  * and are left behind at the end.
  *
- * @throws {LitheError} OPTIONS_INVALID when other sizes than that of the channels differ
+ * @throws {LitheError} OPTIONS_INVALID when other sizes than that of the channels differ, or numbers of channels are not
+ *   known
  */
 export function project(
   context: DistillationContext,
@@ -23,21 +24,27 @@ export function project(
   teacher: Value,
   { projector = 'auto', seed = 0 }: ProjectorOptions,
 ): Value {
-  const [ours, theirs] = [featureShape(student, 'hint'), featureShape(teacher, 'hint')];
+  const [ours, theirs] = [student.shape ?? [], teacher.shape ?? []];
   const axis = ours.length > 3 ? 1 : ours.length - 1;
-  const fits =
-    ours.length === theirs.length &&
-    ours.every((dim, index) => index === 0 || index === axis || dim === theirs[index]);
+  const [from, to] = [ours[axis], theirs[axis]];
+  // Sizes of a picture or the length of a text may be open: both come from what is fed.
+  const alike = (dim: Dim, index: number): boolean => {
+    const other = theirs[index];
+    return (
+      index === 0 || index === axis || typeof dim !== 'number' || typeof other !== 'number' || dim === other
+    );
+  };
+  const known = axis > 0 && typeof from === 'number' && typeof to === 'number';
+  const fits = known && ours.length === theirs.length && ours.every(alike);
   if (!fits) {
     throw errors.optionsInvalid(
       'the hint',
       [
-        `"${student.name}" is [${ours.join(', ')}] and the teacher's value [${theirs.join(', ')}]: only channels may differ.`,
+        `"${student.name}" is [${ours.join(', ')}] and the teacher's value [${theirs.join(', ')}]: only channels may differ, and their numbers must be known.`,
       ],
       'suggestTaps lists pairs that fit.',
     );
   }
-  const [from, to] = [ours[axis] as number, theirs[axis] as number];
   if (from === to && projector === 'auto') return student;
   const { emit } = context;
   const draw = kaimingUniform({ slope: Math.sqrt(5) });
