@@ -1,6 +1,6 @@
 import { errors, inferShapes, type Model, standardOps, type Tensor, type Value } from '@lithe/core';
-import { Graft, type Loss, type LossContext } from '@lithe/training';
-import { divergence } from './losses/logits.ts';
+import { findWeights, Graft, type Loss, promoteConstants } from '@lithe/training';
+import { checkTemperature, divergence } from './losses/logits.ts';
 
 /** Options of {@link mutualLearning}. */
 export interface MutualLearningOptions {
@@ -21,21 +21,29 @@ export interface MutualLearningOptions {
  *
  * @param peer not changed
  * @throws {LitheError} OPTIONS_INVALID when the peer has batch normalization or dropout, whose training form it could
- *   not be given, or local functions
+ *   not be given, or local functions; from `build`, when the scores of the two have different shapes
  */
 export async function mutualLearning(peer: Model, options: MutualLearningOptions): Promise<Loss> {
   const { logits = 'logits', task, temperature = 1, axis = 1 } = options;
+  checkTemperature('mutualLearning', temperature);
   const copy = peer.clone();
   const odd = [...copy.graph.nodesDeep()].find((node) => node.is('BatchNormalization') || node.is('Dropout'));
   if (odd !== undefined || copy.functions.length > 0)
-    throw errors.optionsInvalid('mutualLearning', [
+    throw errors.optionsInvalid(
+      'mutualLearning',
+      [
+        odd === undefined
+          ? 'The peer has local functions.'
+          : `The peer has ${odd.op} ("${odd.name}"), which behaves differently in training.`,
+      ],
       odd === undefined
-        ? 'The peer has local functions.'
-        : `The peer has ${odd.op} ("${odd.name}"), which behaves differently in training.`,
-    ]);
+        ? 'Inline them first.'
+        : 'Fold batch normalizations into the layers before them (simplify/simplify), and leave out dropout.',
+    );
+  promoteConstants(copy.graph);
   await inferShapes(copy, { opset: standardOps });
   const weights = new Map<string, Tensor>();
-  for (const value of copy.graph.initializers)
+  for (const value of await findWeights(copy.graph))
     if (value.initializer?.dtype === 'float32') weights.set(value.name, await value.initializer.load());
   return {
     name: 'mutual learning',
@@ -50,9 +58,17 @@ export async function mutualLearning(peer: Model, options: MutualLearningOptions
         prefix: 'peer/',
         opset: standardOps,
         input: (name) => context.value(name),
-        weight: (name) => learned(context, name, weights.get(name)),
+        weight: (name) => {
+          const tensor = weights.get(name);
+          return tensor === undefined ? undefined : context.parameter(`peer:${name}`, tensor);
+        },
       });
       const [ours, theirs] = [context.value(logits), graft.copy(output)];
+      const sizes = [ours, theirs].map(({ shape }) => shape?.slice(1).join(', '));
+      if (sizes[0] !== sizes[1])
+        throw errors.optionsInvalid('mutualLearning', [
+          `"${logits}" of the model is [N, ${sizes[0]}] and that of the peer [N, ${sizes[1]}]: they must have the same shape.`,
+        ]);
       const soft = (value: Value): Value => emit.scale(value, 1 / temperature);
       const between = (from: Value, to: Value): Value =>
         emit.scale(divergence(emit, soft(context.detach(from)), soft(to), axis), temperature ** 2);
@@ -65,11 +81,4 @@ export async function mutualLearning(peer: Model, options: MutualLearningOptions
       return parts.reduce((left, right) => emit.add(left, right));
     },
   };
-}
-
-/** Weights of at least one axis learn; numbers stay as they are. */
-function learned(context: LossContext, name: string, tensor: Tensor | undefined): Value | undefined {
-  return tensor === undefined || tensor.shape.length === 0
-    ? undefined
-    : context.parameter(`peer:${name}`, tensor);
 }

@@ -153,6 +153,33 @@ describe('what a recording is of', () => {
     expect([...(targets?.['teacher:logits']?.toFloat64Array() ?? [])]).toEqual(await rowOf(first, 3));
   });
 
+  it('goes on where one value is further than another', async () => {
+    const values = ['logits', 'Relu_0_output'];
+    const stores = new Map(values.map((value) => [value, memoryRows()]));
+    let left = 3;
+    const failing = (value: string): RowStore => {
+      const inner = stores.get(value) as RowStore;
+      // The disk is full when the second value is written the second time.
+      const append: RowStore['append'] = (bytes) =>
+        left-- > 0 ? inner.append(bytes) : Promise.reject(new Error('full'));
+      return { ...inner, append };
+    };
+    const options = { backend, values, batchSize: 20 };
+    await expect(recordTeacher(teacher, table, { ...options, store: failing })).rejects.toThrow('full');
+    expect([await stores.get('logits')?.rows(), await stores.get('Relu_0_output')?.rows()]).toEqual([40, 20]);
+    const whole = await recordTeacher(teacher, table, options);
+    const resumed = await recordTeacher(teacher, table, {
+      ...options,
+      store: (value) => stores.get(value) as RowStore,
+    });
+    const all = Uint32Array.from({ length: 50 }, (_, at) => at);
+    const [wanted, found] = [await whole.table.gather(all), await resumed.table.gather(all)];
+    for (const value of values) {
+      expect(await stores.get(value)?.rows()).toBe(50);
+      expect(found.targets?.[`teacher:${value}`]?.bytes).toEqual(wanted.targets?.[`teacher:${value}`]?.bytes);
+    }
+  });
+
   it.each([0, -1, 2.5, Number.NaN])('is not made in batches of %d', async (batchSize) => {
     await expect(recordTeacher(teacher, table, { backend, batchSize })).rejects.toMatchObject({
       code: 'OPTIONS_INVALID',

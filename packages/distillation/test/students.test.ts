@@ -41,54 +41,86 @@ describe('initializeFrom', () => {
 });
 
 describe('mutualLearning', () => {
-  it('adds both tasks and both divergences, and both networks learn', async () => {
-    const x = floats([2, 3], [1, 0, -1, 0.5, 2, 1]);
-    const label = Tensor.from('int64', [2], BigInt64Array.of(0n, 2n));
-    const [ours, theirs] = [
-      [1, 1, 1],
-      [2, 0.5, 1],
-    ];
-    const task = (logits: string): ReturnType<typeof crossEntropy> => crossEntropy({ logits });
-    const step = await trainingStep(await echo(ours), {
-      loss: await mutualLearning(await echo(theirs), { task }),
-      optimizer: sgd({ momentum: 0 }),
-    });
-    expect(step.lossParameters).toEqual(['loss:peer:w']);
-    await using executable = await referenceBackend().compile(step.model, { state: step.state });
-    const results = await executable.run({ x, label, learning_rate: floats([], [0.1]) });
-    const rows = [
-      [1, 0, -1],
-      [0.5, 2, 1],
-    ];
-    const probabilities = (factor: readonly number[]): number[][] =>
-      rows.map((row) => {
-        const exp = row.map((value, at) => Math.exp(value * (factor[at] ?? 0)));
-        return exp.map((value) => value / exp.reduce((sum, item) => sum + item, 0));
+  it.each([1, 3])(
+    'adds both tasks and both divergences at temperature %d, and both networks learn',
+    async (T) => {
+      const x = floats([2, 3], [1, 0, -1, 0.5, 2, 1]);
+      const label = Tensor.from('int64', [2], BigInt64Array.of(0n, 2n));
+      const [ours, theirs] = [
+        [1, 1, 1],
+        [2, 0.5, 1],
+      ];
+      const task = (logits: string): ReturnType<typeof crossEntropy> => crossEntropy({ logits });
+      const step = await trainingStep(await echo(ours), {
+        loss: await mutualLearning(await echo(theirs), { task, temperature: T }),
+        optimizer: sgd({ momentum: 0 }),
       });
-    const [p, q] = [probabilities(ours), probabilities(theirs)];
-    const entropy = (m: number[][]): number => -(Math.log(m[0]?.[0] ?? 0) + Math.log(m[1]?.[2] ?? 0)) / 2;
-    const kl = (a: number[][], b: number[][]): number =>
-      a
-        .flatMap((row, n) => row.map((value, at) => value * Math.log(value / (b[n]?.[at] ?? 0))))
-        .reduce((sum, value) => sum + value, 0) / 2;
-    expect(results[step.loss]?.toFloat64Array()[0]).toBeCloseTo(
-      entropy(p) + kl(q, p) + entropy(q) + kl(p, q),
-      5,
-    );
-    // The student's gradient: softmax - onehot from its task, p - q from the divergence, each times x, over the batch.
-    const after = await executable.readState();
-    const wanted = ours.map((value, at) => {
-      const gradient = rows.map((row, n) => {
-        const hot = (n === 0 ? 0 : 2) === at ? 1 : 0;
-        const [mine, other] = [p[n]?.[at] ?? 0, q[n]?.[at] ?? 0];
-        return (row[at] ?? 0) * (mine - hot + mine - other);
+      expect(step.lossParameters).toEqual(['loss:peer:w']);
+      await using executable = await referenceBackend().compile(step.model, { state: step.state });
+      const results = await executable.run({ x, label, learning_rate: floats([], [0.1]) });
+      const rows = [
+        [1, 0, -1],
+        [0.5, 2, 1],
+      ];
+      const probabilities = (factor: readonly number[], temperature: number): number[][] =>
+        rows.map((row) => {
+          const exp = row.map((value, at) => Math.exp((value * (factor[at] ?? 0)) / temperature));
+          return exp.map((value) => value / exp.reduce((sum, item) => sum + item, 0));
+        });
+      const [p, q] = [probabilities(ours, 1), probabilities(theirs, 1)];
+      const [soft, other] = [probabilities(ours, T), probabilities(theirs, T)];
+      const entropy = (m: number[][]): number => -(Math.log(m[0]?.[0] ?? 0) + Math.log(m[1]?.[2] ?? 0)) / 2;
+      const kl = (a: number[][], b: number[][]): number =>
+        a
+          .flatMap((row, n) => row.map((value, at) => value * Math.log(value / (b[n]?.[at] ?? 0))))
+          .reduce((sum, value) => sum + value, 0) / 2;
+      expect(results[step.loss]?.toFloat64Array()[0]).toBeCloseTo(
+        entropy(p) + T ** 2 * kl(other, soft) + entropy(q) + T ** 2 * kl(soft, other),
+        5,
+      );
+      // The student's gradient: softmax - onehot from its task, T (p - q) of softened ones from the divergence, each times x, over the batch.
+      const after = await executable.readState();
+      const wanted = ours.map((value, at) => {
+        const gradient = rows.map((row, n) => {
+          const hot = (n === 0 ? 0 : 2) === at ? 1 : 0;
+          const apart = (soft[n]?.[at] ?? 0) - (other[n]?.[at] ?? 0);
+          return (row[at] ?? 0) * ((p[n]?.[at] ?? 0) - hot + T * apart);
+        });
+        return value - (0.1 * gradient.reduce((sum, item) => sum + item, 0)) / 2;
       });
-      return value - (0.1 * gradient.reduce((sum, item) => sum + item, 0)) / 2;
+      after['w']?.toFloat64Array().forEach((value, at) => {
+        expect(value).toBeCloseTo(wanted[at] ?? 0, 5);
+      });
+      expect([...(after['loss:peer:w']?.toFloat64Array() ?? [])]).not.toEqual(theirs);
+    },
+  );
+
+  it('teaches a peer whose weights are held in nodes, and none of its other constants', async () => {
+    const b = new GraphBuilder('held');
+    const scores = b.op.MatMul([
+      b.input('x', 'float32', ['N', 3]),
+      b.op.Constant([], { value: floats([3, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9]) }),
+    ]);
+    b.output('logits', b.op.Pow([scores, b.constant('powers', floats([3], [1, 1, 3]))]));
+    const peer = await b.build();
+    const step = await trainingStep(await echo([1, 1, 1]), {
+      loss: await mutualLearning(peer, { task: (logits) => crossEntropy({ logits }) }),
+      optimizer: sgd(),
     });
-    after['w']?.toFloat64Array().forEach((value, at) => {
-      expect(value).toBeCloseTo(wanted[at] ?? 0, 5);
+    expect(step.lossParameters.length).toBe(1);
+  });
+
+  it('refuses a peer that gives other scores', async () => {
+    const b = new GraphBuilder('single');
+    const weight = b.constant('w', floats([3, 1], [1, 1, 1]));
+    b.output('logits', b.op.MatMul([b.input('x', 'float32', ['N', 3]), weight]));
+    const loss = await mutualLearning(await b.build(), { task: (logits) => crossEntropy({ logits }) });
+    await expect(trainingStep(await echo([1, 1, 1]), { loss, optimizer: sgd() })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
     });
-    expect([...(after['loss:peer:w']?.toFloat64Array() ?? [])]).not.toEqual(theirs);
+    await expect(
+      mutualLearning(await echo([1, 1, 1]), { task: (logits) => crossEntropy({ logits }), temperature: 0 }),
+    ).rejects.toThrow('above 0');
   });
 
   it('refuses a peer that behaves differently in training', async () => {
