@@ -1,9 +1,17 @@
 import Table from 'cli-table3';
-import prettyBytes from 'pretty-bytes';
 
-/** Bytes for people: `4.75 MB`. */
+/** Bytes for people, rounded to at most two decimals: `4.75 MB`, `94.3 kB`. */
 export function formatBytes(bytes: number): string {
-  return prettyBytes(bytes, { maximumFractionDigits: bytes < 1000 ? 0 : 2 });
+  for (const [size, unit] of [
+    [1e12, 'TB'],
+    [1e9, 'GB'],
+    [1e6, 'MB'],
+    [1e3, 'kB'],
+  ] as const) {
+    // What the unit below would round to 1000 is one of this unit.
+    if (bytes >= size * 0.999995) return `${Number((bytes / size).toFixed(2))} ${unit}`;
+  }
+  return `${Math.round(bytes)} B`;
 }
 
 /** Milliseconds with three significant digits: `0.612 ms`. */
