@@ -126,7 +126,7 @@ export function costList(report: RunReport, summary: RunSummary): Html {
   );
   if (findings.length === 0)
     return html`<p>Every step paid: none failed, and none lost in ${listed(measured)} against the step it came from.</p>`;
-  return html`<p class="note">Each step is compared with the one it came from; controls are not judged. A step is called slower when the whole 95 % interval of its speedup lies below 1; beside the original a median below 0.98 is enough.</p>
+  return html`<p class="note">Each step is compared with the one it came from; controls are not judged. A step is called slower when the whole 95 % interval of its speedup lies below 1.</p>
 <ul class="findings">${findings.map(
     ({ step, kind, text }) =>
       html`<li><span class="tag">${kinds[kind]}</span> <strong>${step}</strong> ${text}.</li>`,
