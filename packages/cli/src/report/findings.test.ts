@@ -103,6 +103,30 @@ describe('compareWithControls', () => {
   });
 });
 
+describe('compareWithControls, within the noise', () => {
+  it('does not call a difference real that the seeds spread over', () => {
+    const fixture = runReportFixture({ seeds: 3 });
+    // Differences of 1, -2 and 2 points: 0.33 in the mean, with a deviation of 2.08.
+    const metrics: Readonly<Record<string, readonly number[]>> = {
+      alone: [0.9, 0.92, 0.91],
+      distilled: [0.91, 0.9, 0.93],
+    };
+    const report = {
+      ...fixture,
+      seeds: fixture.seeds.map((seed, index) => ({
+        ...seed,
+        steps: seed.steps.map((step) => ({ ...step, metric: metrics[step.name]?.[index] ?? step.metric })),
+      })),
+    };
+    const pair = compareWithControls(report, summarizeRun(report)).find(({ control }) => control === 'alone');
+    expect(pair).toMatchObject({
+      step: 'distilled',
+      text: '+0.33 ± 2.08 points, better in 2 of 3 seeds',
+      beyondNoise: false,
+    });
+  });
+});
+
 describe('printRun', () => {
   it('has a line for each step, the limits, and what did not pay', () => {
     const text = printRun(runReportFixture({ seeds: 3 }));
