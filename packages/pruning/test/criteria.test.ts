@@ -171,6 +171,33 @@ describe('criteria over data, by hand', () => {
     for (const [index, value] of expected.entries()) expect(wanda[index]).toBeCloseTo(value, 5);
   });
 
+  it('averages over samples, however many a batch holds', async () => {
+    const model = await tiny();
+    // Hidden neurons for (1, 1): relu(4, 0, -1).
+    const three = arrayDataset({ inputs: { x: floats([3, 2], 1, 0, 0, 2, 1, 1) } });
+    for (const batchSize of [1, 2, 3]) {
+      const found = await scores(activationMean({ ...plain, batchSize }), model, { data: three });
+      for (const [index, value] of [(1 + 6 + 4) / 3, 1, 0].entries())
+        expect(found[index]).toBeCloseTo(value, 6);
+    }
+  });
+
+  it('weighs what each group of a convolution reads by its own weights', async () => {
+    // Six channels, x, 2x, ..., 6x, of which two groups of filters read three each.
+    const b = new GraphBuilder('grouped');
+    const x = b.input('x', 'float32', ['N', 1, 2, 2]);
+    const wide = b.op.Conv([x, floats([6, 1, 1, 1], 1, 2, 3, 4, 5, 6)]);
+    const kernel = floats([4, 3, 1, 1], 1, 0, 0, -1, 2, 0, 0, 0, 3, 0.5, 0, 0);
+    b.output('y', b.op.Conv([wide, kernel], { group: 2 }));
+    const model = await b.build();
+    const inputs = { x: floats([1, 1, 2, 2], 1, -1, 1, -1) };
+    const found = await scores(wandaScore(plain), model, { data: arrayDataset({ inputs }) });
+    // Of channels 1 and 4: |1| + |-1| by 1, and |0.5| by 4; of 2 and 5: |2| by 2; of 3 and 6: |3| by 6.
+    for (const [index, value] of [2 * 1 + 0.5 * 4, 2 * 2, 3 * 6].entries())
+      expect(found[index]).toBeCloseTo(value, 6);
+    expect(found.length).toBe(3);
+  });
+
   it('takes the gradients of a loss', async () => {
     const model = await tiny();
     const loss = crossEntropy({ logits: 'logits' });

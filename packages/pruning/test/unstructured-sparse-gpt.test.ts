@@ -104,6 +104,17 @@ function hessianOf(x: Tensor<'float32'>): number[][] {
 }
 
 describe('sparseGpt', () => {
+  it('chooses by what a weight costs on the data, not by its size', async () => {
+    // Independent inputs of squares 100 and 0.01: losing 2 costs 0.04, losing 1 costs 100.
+    const x = Tensor.from('float32', [4, 2], Float32Array.of(10, 0.1, -10, 0.1, 10, -0.1, -10, -0.1));
+    const { weights } = await run(
+      await product(Tensor.from('float32', [1, 2], Float32Array.of(1, 2))),
+      { criterion: 'sparse-gpt', ratio: 0.5 },
+      x,
+    );
+    expect([...weights]).toEqual([1, 0]);
+  });
+
   it('is the optimal brain surgeon column by column: brute force on a tiny matrix', async () => {
     // With blocks of one column, zeros are chosen among rows alone, and each removal moves the columns behind to the
     // minimum of the damped error with all that went before held: a linear system each, solved by elimination.

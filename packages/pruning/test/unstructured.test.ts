@@ -123,6 +123,11 @@ describe('sparsify by magnitude', () => {
 });
 
 describe('patterns', () => {
+  it('keeps the first of equal neighbours', async () => {
+    const { model } = await run(await product(floats([4, 1], 1, -1, 1, -1)), { pattern: '2:4' });
+    expect(await weights(model, 'W')).toEqual([1, -1, 0, 0]);
+  });
+
   it('keeps two of four neighbours along the inputs', async () => {
     const { model } = await run(await product(floats([4, 2], 1, 40, 2, 30, 3, 20, 4, 10)), {
       pattern: '2:4',

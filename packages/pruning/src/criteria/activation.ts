@@ -167,15 +167,24 @@ async function weighed(
   const { roots, unitOf, units } = read;
   const values = await valuesOf(weight.tensor, signal);
   const length = weight.tensor.shape[weight.axis] as number;
-  // Index by index where both sides count alike, else by unit: groups of a convolution share columns.
-  if (length === roots.length) {
+  // Groups of a convolution each read channels of their own by the same columns.
+  const rows = weight.tensor.shape[0] as number;
+  const groups = weight.op === 'Conv' && weight.axis === 1 ? roots.length / length : 1;
+  if (groups * length === roots.length && Number.isInteger(rows / groups)) {
     const every = Int32Array.from({ length }, (_, index) => index);
-    const columns = sumByUnit({ ...weight, units: every }, values, { units: length, power: 1 });
-    return gatherByUnit(
-      columns.map((column, index) => column * roots[index]!),
-      unitOf,
-      units,
-    );
+    const part = values.length / groups;
+    const shape = weight.tensor.shape.map((size, axis) => (axis === 0 ? size / groups : size));
+    const products = new Float64Array(roots.length);
+    for (let group = 0; group < groups; group++) {
+      const own = values.subarray(group * part, (group + 1) * part);
+      const columns = sumByUnit({ axis: weight.axis, units: every, tensor: { shape } }, own, {
+        units: length,
+        power: 1,
+      });
+      for (let index = 0; index < length; index++)
+        products[group * length + index] = columns[index]! * roots[group * length + index]!;
+    }
+    return gatherByUnit(products, unitOf, units);
   }
   const columns = sumByUnit(weight, values, { units, power: 1 });
   const norms = gatherByUnit(roots, unitOf, units);

@@ -1,15 +1,14 @@
-import { elementsOf } from '@lithe/core';
+import { elementsOf, type TensorSource } from '@lithe/core';
 import type { GroupWeight } from '../structured/pruning-group.ts';
 
 /**
  * Adds a function of each element of a weight to the unit that the element belongs to.
  *
  * @param values the elements, row-major
- * @param units number of units
- * @param kind what is added: |w| or w²
+ * @param options the number of units, and what is added: |w| (`power: 1`) or w² (`power: 2`)
  */
 export function sumByUnit(
-  weight: Pick<GroupWeight, 'axis' | 'units' | 'tensor'>,
+  weight: Pick<GroupWeight, 'axis' | 'units'> & { readonly tensor: Pick<TensorSource, 'shape'> },
   values: Float64Array,
   options: { readonly units: number; readonly power: 1 | 2 },
 ): Float64Array {
