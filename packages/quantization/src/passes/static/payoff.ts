@@ -69,7 +69,11 @@ function elements(value: Value | null): number | undefined {
  * What a group of connected integer nodes gains as a whole: the sums it saves, less conversions at its edge. Each of
  * them may pay for itself beside integer neighbours and all together lose. `undefined` when sizes are not known.
  */
-function gainOf(island: ReadonlySet<Node>, plan: StaticPlan, costs: IntegerCosts): number | undefined {
+function gainOf(
+  island: ReadonlySet<Node>,
+  plan: StaticPlan,
+  { costs, pairs }: { readonly costs: IntegerCosts; readonly pairs: ReadonlySet<Value> },
+): number | undefined {
   let gain = 0;
   for (const node of island) {
     const weight = plan.nodes.get(node) === 'anchor' ? constantOf(node.input(1)) : undefined;
@@ -83,7 +87,7 @@ function gainOf(island: ReadonlySet<Node>, plan: StaticPlan, costs: IntegerCosts
     }
     const values = [...node.inputs, ...(plan.results.get(node) ?? [])];
     for (const value of values) {
-      if (value === null || constantOf(value) !== undefined || !plan.values.includes(value)) continue;
+      if (value === null || constantOf(value) !== undefined || !pairs.has(value)) continue;
       const made = plan.outputs.has(value);
       const isInput = node.inputs.includes(value);
       if (isInput ? made : !value.isGraphOutput && value.uses.every((use) => plan.nodes.has(use.node)))
@@ -97,7 +101,7 @@ function gainOf(island: ReadonlySet<Node>, plan: StaticPlan, costs: IntegerCosts
 }
 
 /** Groups of integer nodes that integers connect. */
-function islandsOf(plan: StaticPlan): readonly ReadonlySet<Node>[] {
+export function islandsOf(plan: StaticPlan): readonly ReadonlySet<Node>[] {
   const of = new Map<Node, Set<Node>>();
   const islands = new Set<Set<Node>>();
   for (const [node] of plan.nodes) {
@@ -111,11 +115,12 @@ function islandsOf(plan: StaticPlan): readonly ReadonlySet<Node>[] {
       const other = of.get(maker);
       const own = of.get(node) as Set<Node>;
       if (other === undefined || other === own) continue;
-      for (const one of other) {
-        own.add(one);
-        of.set(one, own);
+      const [small, large] = own.size < other.size ? [own, other] : [other, own];
+      for (const one of small) {
+        large.add(one);
+        of.set(one, large);
       }
-      islands.delete(other);
+      islands.delete(small);
     }
   }
   return [...islands];
@@ -123,7 +128,8 @@ function islandsOf(plan: StaticPlan): readonly ReadonlySet<Node>[] {
 
 /** Anchors of the groups that lose as a whole. */
 export function losingIslands(plan: StaticPlan, costs: IntegerCosts): readonly Node[] {
+  const pairs = new Set(plan.values);
   return islandsOf(plan)
-    .filter((island) => (gainOf(island, plan, costs) ?? 0) < 0)
+    .filter((island) => (gainOf(island, plan, { costs, pairs }) ?? 0) < 0)
     .flatMap((island) => [...island].filter((node) => plan.nodes.get(node) === 'anchor'));
 }

@@ -1,8 +1,8 @@
 import { constantOf, type Graph, type IntegerCosts, type Node, ReportBuilder, type Value } from '@lithe/core';
-import type { CalibrationStats } from '../../calibration/statistics.ts';
+import { type CalibrationStats, statisticsOf } from '../../calibration/statistics.ts';
 import { type EligibilityOptions, ineligible } from './eligible.ts';
 import { dataInputs, type OperatorKind, operatorKind } from './operator-kinds.ts';
-import { isDepthwise, losingIslands, payoff } from './payoff.ts';
+import { isDepthwise, islandsOf, losingIslands, payoff } from './payoff.ts';
 
 /** Which nodes and values of a graph are quantized. */
 export interface StaticPlan {
@@ -48,13 +48,14 @@ interface Candidates {
   readonly absorbing: Map<Node, Node>;
 }
 
-function candidatesOf(graph: Graph, options: EligibilityOptions, report: ReportBuilder): Candidates {
+function candidatesOf(graph: Graph, options: PlanOptions, losing: ReadonlySet<Node>): Candidates {
+  const { report } = options;
   const kinds = new Map<Node, OperatorKind>();
   const absorbing = new Map<Node, Node>();
   const taken = new Set<Node>();
   for (const node of graph.nodes()) {
     const kind = operatorKind(node);
-    if (kind === undefined || taken.has(node)) continue;
+    if (kind === undefined || taken.has(node) || losing.has(node)) continue;
     const why = ineligible(node, options);
     if (why !== undefined) {
       if (kind === 'anchor') report.skip(node.name, why.code, why.reason);
@@ -74,7 +75,7 @@ function measured(node: Node, results: readonly Value[], stats: CalibrationStats
   const read = dataInputs(node).map((index) => node.input(index));
   for (const value of [...read, ...results]) {
     if (value === null || constantOf(value) !== undefined) continue;
-    const seen = stats.tensors[value.name];
+    const seen = statisticsOf(stats, value.name);
     if (seen === undefined) return `value "${value.name}" was not observed`;
     if (!seen.finite) return `value "${value.name}" was not finite`;
   }
@@ -91,50 +92,49 @@ export interface PlanOptions extends EligibilityOptions {
   readonly report: ReportBuilder;
 }
 
+/** The anchors that lose most, one of each group that integers connect: groups do not change what others gain. */
+function worstAnchors(plan: StaticPlan, options: PlanOptions): readonly Node[] {
+  const worst: Node[] = [];
+  for (const island of islandsOf(plan)) {
+    let least = 0;
+    let found: Node | undefined;
+    for (const node of island) {
+      if (plan.nodes.get(node) !== 'anchor' || !isWeighed(node, options)) continue;
+      const gain = payoff(node, plan, options.costs);
+      if (gain >= least) continue;
+      found = node;
+      least = gain;
+    }
+    if (found !== undefined) worst.push(found);
+  }
+  return worst;
+}
+
 /**
  * Decides what runs in integers. Anchors do where the sums they save outweigh conversions at their edges; followers
  * and pass-through operators only on the way from one integer node to another.
  */
 export function planStatic(graph: Graph, stats: CalibrationStats, options: PlanOptions): StaticPlan {
-  const losing = new Set<string>();
-  const exclude = new Set(options.exclude);
+  const losing = new Set<Node>();
   for (;;) {
-    // One at a time, the worst first: a neighbour that becomes float changes what the others gain.
-    const plan = planOnce(graph, stats, { ...options, exclude: [...exclude], report: new ReportBuilder() });
-    let worst: Node | undefined;
-    let least = 0;
-    for (const [node, kind] of plan.nodes) {
-      const gain =
-        kind === 'anchor' && !exclude.has(node.name) && isWeighed(node, options)
-          ? payoff(node, plan, options.costs)
-          : 0;
-      if (gain >= least) continue;
-      worst = node;
-      least = gain;
-    }
+    // The worst first: a neighbour that becomes float changes what the others gain.
+    const plan = planOnce(graph, stats, { ...options, report: new ReportBuilder() }, losing);
+    const worst = worstAnchors(plan, options);
     const dropped =
-      worst !== undefined
-        ? [worst]
+      worst.length > 0
+        ? worst
         : losingIslands(plan, options.costs).filter((node) => isWeighed(node, options));
     if (dropped.length === 0) break;
-    for (const { name } of dropped) {
-      exclude.add(name);
-      losing.add(name);
-    }
+    for (const node of dropped) losing.add(node);
   }
-  for (const name of losing) {
+  for (const { name } of losing) {
     options.report.skip(
       name,
       'conversions',
       'converting its input and output would cost more than integers save',
     );
   }
-  const report = new ReportBuilder();
-  const plan = planOnce(graph, stats, { ...options, exclude: [...exclude], report });
-  for (const { target, code, reason } of report.build().skipped) {
-    if (!losing.has(target)) options.report.skip(target, code, reason);
-  }
-  return plan;
+  return planOnce(graph, stats, options, losing);
 }
 
 /** Whether a node may be left in float for its costs: where conversions cost something, and it was not asked for. */
@@ -142,9 +142,15 @@ function isWeighed(node: Node, options: PlanOptions): boolean {
   return options.costs.conversion > 0 && (options.depthwise !== true || !isDepthwise(node));
 }
 
-function planOnce(graph: Graph, stats: CalibrationStats, options: PlanOptions): StaticPlan {
+/** @param losing nodes that stay float */
+function planOnce(
+  graph: Graph,
+  stats: CalibrationStats,
+  options: PlanOptions,
+  losing: ReadonlySet<Node>,
+): StaticPlan {
   const { report } = options;
-  const { kinds, absorbing } = candidatesOf(graph, options, report);
+  const { kinds, absorbing } = candidatesOf(graph, options, losing);
 
   // Forwards: which values may come as integers.
   const arriving = new Set<Value>();
