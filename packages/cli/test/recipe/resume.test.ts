@@ -55,6 +55,14 @@ describe('what an earlier run left', () => {
     expect(resumedAt(await run(text(4, 8), 'middle'), 1)).toBe(3);
   });
 
+  it('is of one number of threads, which sum in orders of their own', async () => {
+    const text = (threads: number): string =>
+      `${head.replace('rounds: 0', `rounds: 0, threads: ${threads}`)}steps:\n  - use: x/scale\n`;
+    const taken: unknown[] = [];
+    for (const threads of [1, 2, 2]) taken.push(resumed(await run(text(threads), 'threads')));
+    expect(taken).toEqual([[false], [false], [true]]);
+  });
+
   it('is of one seed, though it lies in the folder of another', async () => {
     await run(`${head}steps:\n  - { use: x/scale }\n`, 'file');
     place.write('given.onnx', readFileSync(place.at('file', 'seed-0/01-scale.onnx')));
