@@ -60,12 +60,22 @@ export function flip(options: ImageInput = {}): Augmentation {
   };
 }
 
-/** Moves each image by up to `pad` pixels in each direction; what comes in from outside is `fill`, 0 by default. */
+/** Options of augmentations are looked at when these are made, not in the middle of a run. */
+function check(augmentation: string, option: string, holds: boolean, wanted: string): void {
+  if (!holds) throw errors.optionsInvalid(augmentation, [`"${option}" must be ${wanted}.`]);
+}
+
+/**
+ * Moves each image by up to `pad` pixels in each direction; what comes in from outside is `fill`, 0 by default.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when `pad` is no whole number, or below 0
+ */
 export function randomCrop(
   pad: number,
   options: ImageInput & { readonly fill?: number | undefined } = {},
 ): Augmentation {
   const { fill = 0 } = options;
+  check('randomCrop', 'pad', Number.isInteger(pad) && pad >= 0, 'a whole number of pixels');
   return (batch, rng) => {
     const images = imagesOf(batch, options);
     const { data, count, channels, height, width } = images;
@@ -81,7 +91,8 @@ export function randomCrop(
           const from = start + (row + down) * width;
           const first = Math.max(0, -right);
           const last = Math.min(width, width - right);
-          moved.set(data.subarray(from + first + right, from + last + right), row * width + first);
+          if (first < last)
+            moved.set(data.subarray(from + first + right, from + last + right), row * width + first);
         }
         data.set(moved, start);
       }
@@ -90,12 +101,18 @@ export function randomCrop(
   };
 }
 
-/** Blanks a square of `size` pixels in each image (DeVries and Taylor, "Cutout", 2017). */
+/**
+ * Blanks a square of `size` pixels in each image, its middle anywhere in it (DeVries and Taylor, "Improved Regularization
+ * of Convolutional Neural Networks with Cutout", 2017).
+ *
+ * @throws {LitheError} OPTIONS_INVALID when `size` is no whole number above 0
+ */
 export function cutout(
   size: number,
   options: ImageInput & { readonly fill?: number | undefined } = {},
 ): Augmentation {
   const { fill = 0 } = options;
+  check('cutout', 'size', Number.isInteger(size) && size > 0, 'a whole number of pixels above 0');
   return (batch, rng) => {
     const images = imagesOf(batch, options);
     const { data, count, channels, height, width } = images;
@@ -125,10 +142,15 @@ export interface MixupOptions extends ImageInput {
 
 /**
  * Blends each image with another of the batch, and their labels alike (Zhang et al., "mixup", 2018). The label target
- * becomes probabilities `[N, classes]`: the loss must take them.
+ * becomes probabilities `[N, classes]`: the loss must take them. One share holds for a batch, as in the authors' code.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when `alpha` is not above 0 or `classes` no whole number above 0; when it is used,
+ *   OPTIONS_INVALID where the batch has no such labels, DATA_INVALID where a label is no class
  */
 export function mixup(options: MixupOptions): Augmentation {
   const { alpha = 0.2, classes, target = 'label' } = options;
+  check('mixup', 'alpha', alpha > 0 && Number.isFinite(alpha), 'above 0');
+  check('mixup', 'classes', Number.isInteger(classes) && classes > 0, 'a whole number above 0');
   return (batch, rng) => {
     const images = imagesOf(batch, options);
     const labels = batch.targets?.[target];
@@ -141,6 +163,12 @@ export function mixup(options: MixupOptions): Augmentation {
     const before = Float32Array.from(images.data);
     const probabilities = new Float32Array(images.count * classes);
     const numbers = (labels as Tensor<'int64'>).data;
+    const wrong = numbers.findIndex((number) => number < 0n || number >= BigInt(classes));
+    if (wrong >= 0)
+      throw errors.dataInvalid(
+        'batch',
+        `label ${numbers[wrong]} in "${target}" is no class: mixup blends the classes 0 to ${classes - 1}.`,
+      );
     for (let image = 0; image < images.count; image++) {
       const other = order[image]!;
       for (let pixel = 0; pixel < size; pixel++) {
@@ -160,11 +188,29 @@ export function mixup(options: MixupOptions): Augmentation {
   };
 }
 
-/** A draw from Beta(a, a), by Joehnk's method, which suits a below 1. */
+/** A draw from Beta(a, a): two draws from Gamma(a), and what share of both the first is. */
 function beta(a: number, rng: Rng): number {
+  if (a > 1) {
+    const left = gamma(a, rng);
+    return left / (left + gamma(a, rng));
+  }
+  // Joehnk's method: u^(1/a) and v^(1/a) whose sum is at most 1, at least one pair in two. As logarithms, for a large
+  // power is too small for a number.
   for (;;) {
-    const left = rng.next() ** (1 / a);
-    const right = rng.next() ** (1 / a);
-    if (left + right > 0 && left + right <= 1) return left / (left + right);
+    const left = Math.log(1 - rng.next());
+    const right = Math.log(1 - rng.next());
+    const apart = (right - left) / a;
+    if (Math.max(left, right) / a + Math.log1p(Math.exp(-Math.abs(apart))) <= 0)
+      return 1 / (1 + Math.exp(apart));
+  }
+}
+
+/** A draw from Gamma(a) for a of 1 and above (Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables", 2000). */
+function gamma(a: number, rng: Rng): number {
+  const d = a - 1 / 3;
+  for (;;) {
+    const x = rng.normal();
+    const v = (1 + x / Math.sqrt(9 * d)) ** 3;
+    if (v > 0 && Math.log(1 - rng.next()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
   }
 }

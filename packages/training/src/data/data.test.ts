@@ -81,19 +81,89 @@ describe('augmentations', () => {
     }
   });
 
-  it('mixup blends two images and their labels by one share', () => {
-    const mixed = mixup({ classes: 3 })(batch, createRng(4));
+  it('randomCrop leaves only the filling of images that move out of themselves', () => {
+    const small: Batch = {
+      inputs: { x: Tensor.from('float32', [512, 1, 1, 2], new Float32Array(1024).fill(1)) },
+      size: 512,
+    };
+    const { data } = randomCrop(5, { fill: -1 })(small, createRng(3)).inputs['x'] as Tensor<'float32'>;
+    expect(new Set(data)).toEqual(new Set([1, -1]));
+  });
+
+  it('cutout blanks the whole square where it lies inside', () => {
+    const blanks = images(cutout(2)).map((image) => image.filter((value) => value === 0).length);
+    // Of the 4 x 5 places of its middle, those of the first row and column cut it.
+    const whole = blanks.filter((count) => count === 8).length;
+    expect(whole / COUNT).toBeGreaterThan(0.5);
+    expect(whole / COUNT).toBeLessThan(0.7);
+  });
+
+  it('mixup blends each image with its partner, and their labels, by one share', () => {
+    const mixed = mixup({ classes: 3, alpha: 2 })(batch, createRng(4));
     const x = (mixed.inputs['x'] as Tensor<'float32'>).data;
     const label = mixed.targets?.['label'] as Tensor<'float32'>;
     expect(label.shape).toEqual([COUNT, 3]);
+    const own = (image: number): number => label.data[image * 3 + (image % 3)] ?? 0;
+    const share = Math.min(...Array.from({ length: COUNT }, (_, image) => own(image)));
+    expect(share).toBeGreaterThan(0);
+    expect(share).toBeLessThan(1);
+    const partners = new Set<number>();
     for (let image = 0; image < COUNT; image++) {
-      const row = label.data.subarray(image * 3, image * 3 + 3);
-      expect(row[0]! + row[1]! + row[2]!).toBeCloseTo(1, 6);
-      // Pixels of image i lie between those of i and of its partner: the first one tells the partner's share.
-      const blend = (x[image * 40]! - 1) / 1000;
-      expect(blend).toBeGreaterThanOrEqual(0);
-      expect(blend).toBeLessThanOrEqual(COUNT - 1);
+      // Pixel p of image i is 1000 i + p + 1: the first one tells the partner.
+      const blend = ((x[image * 40] ?? 0) - 1) / 1000;
+      const partner = Math.round((blend - share * image) / (1 - share));
+      partners.add(partner);
+      for (let at = 0; at < 40; at++) {
+        const wanted = share * (1000 * image + at + 1) + (1 - share) * (1000 * partner + at + 1);
+        expect(Math.abs((x[image * 40 + at] ?? 0) - wanted)).toBeLessThan(0.1);
+      }
+      const row = [0, 0, 0];
+      row[image % 3]! += share;
+      row[partner % 3]! += 1 - share;
+      for (const [at, value] of row.entries()) expect(label.data[image * 3 + at]).toBeCloseTo(value, 5);
     }
+    expect(partners.size).toBe(COUNT);
+  });
+
+  it.each([0.2, 1, 2, 8, 100])('mixup draws shares from Beta(%d, itself)', (alpha) => {
+    const pair: Batch = {
+      inputs: { x: Tensor.from('float32', [2, 1, 1, 1], Float32Array.of(0, 1)) },
+      targets: { label: Tensor.from('int64', [2], BigInt64Array.of(0n, 1n)) },
+      size: 2,
+    };
+    const rng = createRng(9);
+    const shares: number[] = [];
+    while (shares.length < 4000) {
+      const { data } = mixup({ classes: 2, alpha })(pair, rng).inputs['x'] as Tensor<'float32'>;
+      // Where each image is its own partner, the share does not show.
+      if (data[0] !== 0) shares.push(data[0] ?? Number.NaN);
+    }
+    const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
+    const variance = shares.reduce((sum, share) => sum + (share - mean) ** 2, 0) / shares.length;
+    const wanted = 1 / (4 * (2 * alpha + 1));
+    // Four standard errors of the mean; those of a variance are at most sqrt(2 / 4000) of it.
+    expect(Math.abs(mean - 0.5)).toBeLessThan(4 * Math.sqrt(wanted / 4000));
+    expect(Math.abs(variance / wanted - 1)).toBeLessThan(0.1);
+  });
+
+  it('mixup ends with the smallest of shares, and refuses what it cannot blend by', () => {
+    for (const alpha of [1e-3, 1e-12, Number.MIN_VALUE]) {
+      const { targets } = mixup({ classes: 3, alpha })(batch, createRng(1));
+      const values = targets?.['label']?.toFloat64Array();
+      expect(values?.every((value) => value >= 0 && value <= 1)).toBe(true);
+    }
+    const invalid = expect.objectContaining({ code: 'OPTIONS_INVALID' });
+    for (const alpha of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
+      expect(() => mixup({ classes: 3, alpha })).toThrow(invalid);
+    expect(() => mixup({ classes: 0 })).toThrow(invalid);
+    for (const pixels of [-1, 0.5, Number.NaN]) {
+      expect(() => randomCrop(pixels)).toThrow(invalid);
+      expect(() => cutout(pixels)).toThrow(invalid);
+    }
+    // The classes are 0, 1 and 2.
+    expect(() => mixup({ classes: 2 })(batch, createRng(1))).toThrow(
+      expect.objectContaining({ code: 'DATA_INVALID', message: expect.stringContaining('label 2') }),
+    );
     expect(() => mixup({ classes: 3, target: 'other' })(batch, createRng(1))).toThrow(
       expect.objectContaining({ code: 'OPTIONS_INVALID' }),
     );
