@@ -28,6 +28,18 @@ describe('initializeFrom', () => {
     expect(await weightOf(student, 'linear2.weight')).not.toEqual(narrow);
   });
 
+  it('takes the first slices where that is asked for', async () => {
+    const teacher = await mlp({ inputs: 2, hidden: [6], classes: 3, seed: 1 });
+    const student = await mlp({ inputs: 2, hidden: [3], classes: 3, seed: 2 });
+    const { model } = await initializeFrom(student, teacher, { slices: 'first' });
+    expect(await weightOf(model, 'linear1.bias')).toEqual(
+      (await weightOf(teacher, 'linear1.bias')).slice(0, 3),
+    );
+    expect(await weightOf(model, 'linear1.weight')).toEqual(
+      (await weightOf(teacher, 'linear1.weight')).slice(0, 6),
+    );
+  });
+
   it('says what it left, and refuses when nothing fits', async () => {
     const teacher = await mlp({ inputs: 2, hidden: [2], classes: 3, seed: 1 });
     const student = await mlp({ inputs: 2, hidden: [4], classes: 3, seed: 2 });

@@ -1,12 +1,14 @@
 import {
   type ArtifactStore,
   arrayDataset,
+  attribute,
   createRng,
   type Dataset,
   GraphBuilder,
   type Model,
   optimize,
   Tensor,
+  tensorType,
 } from '@lithe/core';
 import { evaluateModel, referenceBackend } from '@lithe/core/reference';
 import { writeOnnx } from '@lithe/onnx';
@@ -143,6 +145,45 @@ describe('quantization/aware-training', () => {
     expect(Math.abs(never - ever)).toBeGreaterThan(1e-3);
     const { model: late } = await run({ epochs: 1, quantizeActivationsAt: 1 });
     expect([...late.graph.nodes()].some((node) => node.is('QuantizeLinear'))).toBe(true);
+  });
+
+  it('takes a teacher whose only input has another name, and scores in float16', async () => {
+    const other = float.clone();
+    other.graph.rename(other.graph.inputs[0] as never, 'points');
+    const teacher = { model: 'other', temperature: 3, weight: 1 };
+    const [same, named] = [
+      await run({ epochs: 1, teacher: { ...teacher, model: 'original' } }),
+      await run({ epochs: 1, teacher }, { models: { other } }),
+    ];
+    const lossOf = ({ report }: typeof same): number => report.steps[0]?.metrics['loss']?.value ?? Number.NaN;
+    expect(lossOf(named)).toBe(lossOf(same));
+    const { graph } = other;
+    const [scores] = graph.outputs;
+    const cast = graph.addNode(
+      { opType: 'Cast', inputs: [scores as never], attributes: new Map([['to', attribute.int(10)]]) },
+      [{ name: 'half', type: tensorType('float16', ['N', 3]) }],
+    );
+    graph.setOutputs([cast.output()]);
+    const half = await run({ epochs: 1, teacher }, { models: { other } });
+    expect(lossOf(half)).toBeCloseTo(lossOf(same), 2);
+  });
+
+  it('gives what ships the names that static quantization gives', async () => {
+    for (const ranges of ['ema', 'lsq'] as const) {
+      const { model } = await run({ epochs: 1, ranges });
+      const names = new Set([...model.graph.initializers].map(({ name }) => name));
+      for (const end of [
+        'quantized',
+        'scale',
+        'zero_point',
+        'bias_quantized',
+        'bias_scale',
+        'bias_zero_point',
+      ])
+        expect(names).toContain(`linear1.weight_${end}`);
+      expect(names).toContain('x_scales');
+      expect([...names].filter((name) => name.startsWith('aware/'))).toEqual([]);
+    }
   });
 
   it('reports names that no node has', async () => {

@@ -4,7 +4,7 @@ import type { AffineParameters } from '../parameters/affine.ts';
 import type { IntegerRange } from '../parameters/integer-range.ts';
 import { insertPairs, type ScaleValues } from '../passes/static/pairs.ts';
 import type { StaticPlan } from '../passes/static/plan.ts';
-import type { ActivationScale } from './emit-scales.ts';
+import { type ActivationScale, called } from './emit-scales.ts';
 import type { Prepared } from './prepared.ts';
 import { type AwareRanges, fewBitChannels } from './range-groups.ts';
 
@@ -32,13 +32,14 @@ export function emitPairs(emit: Emitter, request: AwarePairs): Prepared['pairs']
   const groups = new Map(ranges.groups.map((group) => [group.key, group]));
   const scaleOf = (parameters: AffineParameters): ActivationScale =>
     scales.get(parameters) as ActivationScale;
-  const spread = (parameters: AffineParameters, count: number): ScaleValues => {
+  const spread = (name: string, parameters: AffineParameters, count: number): ScaleValues => {
     const { scale, zeroPoint } = scaleOf(parameters);
     const zeros = emit.floats([count], new Float32Array(count));
+    // `Expand` takes no 4-bit integers: 0 is quantized anew in each place.
+    const repeated = emit.op('QuantizeLinear', [zeros, scale, zeroPoint]);
     return {
-      scale: emit.op('Expand', [scale, emit.ints([count])]),
-      // `Expand` takes no 4-bit integers: 0 is quantized anew in each place.
-      zeroPoint: emit.op('QuantizeLinear', [zeros, scale, zeroPoint]),
+      scale: called(emit.graph, emit.op('Expand', [scale, emit.ints([count])]), `${name}_scales`),
+      zeroPoint: called(emit.graph, repeated, `${name}_zero_points`),
     };
   };
   insertPairs(emit.graph, {
@@ -49,13 +50,13 @@ export function emitPairs(emit: Emitter, request: AwarePairs): Prepared['pairs']
       profile === undefined ? ['Conv', 'ConvTranspose', 'Gemm'] : (profile.integers?.quantizesWeights ?? []),
     readersOnly,
     scales: {
-      of: (_name, parameters) => {
+      of: (name, parameters) => {
         const group = groups.get(parameters);
         const found = group === undefined ? undefined : fewBitChannels(group);
         if (found === undefined) return scaleOf(parameters);
-        return { ...spread(parameters, found.count), axis: found.axis };
+        return { ...spread(name, parameters, found.count), axis: found.axis };
       },
-      repeated: (_name, parameters, count) => spread(parameters, count),
+      repeated: (name, parameters, count) => spread(name, parameters, count),
     },
   });
   const pairs: { readonly input: Value; readonly output: Value }[] = [];

@@ -27,6 +27,9 @@ export interface ActivationScale extends ScaleValues {
   readonly step?: Step | undefined;
 }
 
+/** Begins the names of what is computed in the graph. */
+export const EMITTED = 'aware/';
+
 const scalar = (value: number): Tensor => Tensor.from('float32', [], Float32Array.of(value));
 
 /** A step may shrink to this share of what it started from: at 0 nothing could be divided by it. */
@@ -35,6 +38,12 @@ const LEAST_SHARE = 2 ** -10;
 /** Adds a constant under a name of its own. */
 export function named(graph: Graph, name: string, tensor: Tensor): Value {
   return graph.addInitializer(graph.uniqueName(name), tensor);
+}
+
+/** Names a value that was computed, for what it is in the model that ships; it keeps a name that it was given before. */
+export function called(graph: Graph, value: Value, name: string): Value {
+  if (value.producer !== null && value.name.startsWith(EMITTED)) graph.rename(value, graph.uniqueName(name));
+  return value;
 }
 
 /** A scale that is 1 where a range of nothing gave none. */
@@ -69,8 +78,12 @@ export function movingScale(emit: Emitter, group: RangeGroup): ActivationScale {
     minimum: named(graph, `${group.name}_minimum`, scalar(group.minimum)),
     maximum: named(graph, `${group.name}_maximum`, scalar(group.maximum)),
   };
-  const found = rangeScale(emit, range, group.integers);
-  return { ...found, scale: withinBound(emit, found.scale, group), range };
+  const { scale, zeroPoint } = rangeScale(emit, range, group.integers);
+  return {
+    scale: called(graph, withinBound(emit, scale, group), `${group.name}_scale`),
+    zeroPoint: called(graph, zeroPoint, `${group.name}_zero_point`),
+    range,
+  };
 }
 
 /** Lowers a scale by a rounding step where rounding put the largest integer above the bound of a `Clip`. */
@@ -91,7 +104,7 @@ export function learnedScale(emit: Emitter, group: RangeGroup): ActivationScale 
   const most = bound === undefined ? undefined : (bound / (integers.high - zeroPoint)) * (1 - 2 ** -22);
   const held = most === undefined ? above : emit.op('Min', [above, emit.scalar(Math.fround(most))]);
   return {
-    scale: held,
+    scale: called(graph, held, `${name}_scale`),
     zeroPoint: named(graph, `${name}_zero_point`, integersOf(integers, [], [zeroPoint])),
     step: { raw, held, elements: group.elements, levels: integers.high - zeroPoint, first: scale },
   };

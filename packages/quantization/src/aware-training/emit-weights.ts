@@ -3,7 +3,7 @@ import type { Emitter } from '@lithe/training';
 import { INT32_ROOM } from '../parameters/bias.ts';
 import type { IntegerRange } from '../parameters/integer-range.ts';
 import { integersOf } from '../passes/static/pairs.ts';
-import { named, rangeScale, type Step, safeScale } from './emit-scales.ts';
+import { called, named, rangeScale, type Step, safeScale } from './emit-scales.ts';
 
 /** What the weights of a layer are quantized by. */
 export interface WeightRequest {
@@ -63,6 +63,8 @@ export function emitWeights(emit: Emitter, request: WeightRequest): QuantizedLay
   const clipped = step === undefined ? weight : clamped(emit, weight, { scale, axis, range });
   const attributes = { axis: axis ?? 0 };
   const quantized = emit.op('QuantizeLinear', [clipped, scale, zeros], attributes);
+  called(emit.graph, scale, `${name}_scale`);
+  called(emit.graph, quantized, `${name}_quantized`);
   const dequantized = emit.op('DequantizeLinear', [quantized, scale, zeros], attributes);
   const bias = integerBias === undefined ? undefined : emitBias(emit, { ...integerBias, name, scale, dims });
   return { weight: dequantized, scale, bias, constants };
@@ -139,7 +141,9 @@ function emitBias(
     `${name}_bias_zero_point`,
     Tensor.from('int32', dims, new Int32Array(dims[0] ?? 1)),
   );
-  return emit.op('DequantizeLinear', [emit.cast(steps, 'int32'), own, zeros], { axis: 0 });
+  called(emit.graph, own, `${name}_bias_scale`);
+  const quantized = called(emit.graph, emit.cast(steps, 'int32'), `${name}_bias_quantized`);
+  return emit.op('DequantizeLinear', [quantized, own, zeros], { axis: 0 });
 }
 
 /** Puts a pair behind a constant operand of an operator between integers: the range of its elements. */

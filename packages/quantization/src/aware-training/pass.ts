@@ -98,6 +98,7 @@ async function taughtBy(
     ]);
   }
   return await softTargets({
+    student: student.clone(),
     teacher: model,
     teacherScores: theirs.name,
     scores: own.name,

@@ -17,7 +17,14 @@ import { prepareProductBiases } from '../passes/static/product-bias.ts';
 import { float32Data } from '../weights/lazy-parts.ts';
 import { emitFolded } from './emit-folded.ts';
 import { emitPairs } from './emit-pairs.ts';
-import { type ActivationScale, learnedScale, learnedSteps, movingScale, type Step } from './emit-scales.ts';
+import {
+  type ActivationScale,
+  EMITTED,
+  learnedScale,
+  learnedSteps,
+  movingScale,
+  type Step,
+} from './emit-scales.ts';
 import { channelAxis, emitOperand, emitWeights } from './emit-weights.ts';
 import { channelLayout, type FoldedNorm, foldNorms } from './folded-norm.ts';
 import { type AwarePlan, planAware } from './plan-aware.ts';
@@ -106,7 +113,7 @@ class Preparation {
     },
   ) {
     this.#graph = model.graph;
-    this.#emit = new Emitter(model.graph, parts.request.context.opset, 'aware/');
+    this.#emit = new Emitter(model.graph, parts.request.context.opset, EMITTED);
     this.#plan = parts.plan;
     this.#ranges = parts.ranges;
     this.#norms = parts.norms;
