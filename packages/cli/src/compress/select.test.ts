@@ -57,6 +57,11 @@ describe('refusal of candidates', () => {
     );
   });
 
+  it('takes nothing whose accuracy is not known', () => {
+    const result = candidate('a', { accuracy: [Number.NaN, Number.NaN] });
+    expect(refusalOf(result, 'size', limits)).toContain('is not known');
+  });
+
   it('lets three times the share of predictions change, and one of few', () => {
     expect(refusalOf(candidate('a', { agreement: [0.971, 1000] }), 'size', limits)).toBeUndefined();
     expect(refusalOf(candidate('a', { agreement: [0.969, 1000] }), 'size', limits)).toContain('96.90 %');

@@ -14,6 +14,7 @@ export function refusalOf(result: CandidateResult, objective: Objective, limits:
   if (drift === undefined || latency === undefined) return 'it was not measured';
   if (accuracy !== undefined) {
     const drop = accuracy.before - accuracy.after;
+    if (Number.isNaN(drop)) return `${accuracy.metric} is not known: the data held no labels`;
     if (drop > limits.maxDrop)
       return `${accuracy.metric} falls by ${drop.toFixed(4)}, more than ${limits.maxDrop}`;
   } else {
