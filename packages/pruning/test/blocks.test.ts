@@ -37,6 +37,38 @@ describe('residualBlocks', () => {
   });
 });
 
+describe('residual blocks beside what a model gives', () => {
+  it('keep the sum that is an output, and what an output needs of a branch', async () => {
+    const build = async (output: 'sum' | 'inner' | 'none'): Promise<Model> => {
+      const b = new GraphBuilder('outputs');
+      const x = b.op.Relu([b.input('x', 'float32', ['N', 4])]);
+      const inner = b.op.Relu(
+        [b.op.MatMul([x, normal([4, 8], 1)], {}, { name: 'up' })],
+        {},
+        { name: 'relu' },
+      );
+      const sum = b.op.Add(
+        [x, b.op.MatMul([inner, normal([8, 4], 2)], {}, { name: 'down' })],
+        {},
+        { name: 'sum' },
+      );
+      b.output('y', b.op.MatMul([sum, normal([4, 2], 3)]));
+      if (output === 'sum') b.output('sum', sum);
+      if (output === 'inner') b.output('inner', inner);
+      return b.build();
+    };
+    expect(await residualBlocks(await build('sum'))).toEqual([]);
+    const [whole] = await residualBlocks(await build('none'));
+    expect(whole?.nodes).toEqual(['up', 'relu', 'down', 'sum']);
+    const model = await build('inner');
+    const [part] = await residualBlocks(model);
+    expect(part?.nodes).toEqual(['down', 'sum']);
+    await dropBlocks(model, [part as never]);
+    const outputs = await runModel(model, { x: normal([2, 4], 5) });
+    expect(outputs['inner']?.shape).toEqual([2, 8]);
+  });
+});
+
 describe('dropBlocks', () => {
   it('changes nothing where a block added zero', async () => {
     const model = await transformerEncoder({ vocabulary: 20, length: 6, depth: 3, width: 16, heads: 2 });

@@ -137,6 +137,17 @@ describe('low rank', () => {
     expect(report.steps[0]?.skipped).toEqual([]);
   });
 
+  it('counts that the first of two convolutions does not stride along rows', async () => {
+    const model = await convolution(normal([16, 16, 3, 3], 1), { strides: [1, 2] });
+    const { model: thin, report } = await optimize(model, [lowRank({ budget: { macs: 0.5 } })]);
+    const dims = { dims: { N: 1 } };
+    const share = modelCost(thin, dims).macs / modelCost(model, dims).macs;
+    expect(ofOps(thin)).toBe('Conv,Conv');
+    expect(share).toBeLessThanOrEqual(0.5);
+    expect(share).toBeGreaterThan(0.43);
+    expect(report.steps[0]?.skipped).toEqual([]);
+  });
+
   it('counts all images of a fixed batch', async () => {
     const b = new GraphBuilder('images');
     const x = b.input('x', 'float32', [4, 16, 8, 8]);

@@ -264,8 +264,11 @@ describe('prune on a backend', () => {
   });
   afterAll(() => backend.dispose());
 
-  /** A backend whose clock counts multiplications instead of time. */
-  function counting(of: Backend): { readonly backend: Backend; readonly compiled: { count: number } } {
+  /** A backend whose clock counts multiplications instead of time, and some more that every run takes. */
+  function counting(
+    of: Backend,
+    fixed = 0,
+  ): { readonly backend: Backend; readonly compiled: { count: number } } {
     const compiled = { count: 0 };
     const made: Backend = {
       ...of,
@@ -280,7 +283,7 @@ describe('prune on a backend', () => {
           run: executable.run.bind(executable),
           dispose: executable.dispose.bind(executable),
           time: (_: unknown, { runs }: { runs: number }) =>
-            Promise.resolve(new Float64Array(runs).fill(macs)),
+            Promise.resolve(new Float64Array(runs).fill(macs + fixed)),
         });
       },
       supports: of.supports.bind(of),
@@ -311,6 +314,26 @@ describe('prune on a backend', () => {
       contextOf({ backend: clock }),
     );
     expect(hopeless.met).toBe(false);
+  });
+
+  it('closes in on a latency that falls less than the multiplications do, in as many trials as it may', async () => {
+    const model = await cnn({ image: [1, 12, 12] });
+    const { macs } = modelCost(model, { dims: { N: 1 } });
+    // A third of the time passes whatever is left: 0.7 of it is 0.55 of the multiplications.
+    const context = contextOf({ backend: counting(backend, macs / 2).backend });
+    const options: PruneOptions = { budget: { latency: 0.7 }, dims: { N: 1 } };
+    const found = await planPruning(model, options, context);
+    expect(found.met).toBe(true);
+    const share = found.plan.after.macs / macs;
+    expect(found.latencyShare).toBeCloseTo((share + 0.5) / 1.5, 10);
+    expect(share).toBeLessThanOrEqual(0.55);
+    expect(share).toBeGreaterThan(0.5);
+    // Of all that were measured and are fast enough, the one that lost least.
+    const met = found.trials.filter((trial) => trial.share <= 0.7).map(({ ratio }) => ratio);
+    expect(found.ratio).toBe(Math.min(...met));
+    expect(found.trials.length).toBeLessThanOrEqual(8);
+    const few = await planPruning(model, { ...options, latency: { trials: 2 } }, context);
+    expect(few.trials).toEqual(found.trials.slice(0, 2));
   });
 
   it('prunes by gradients on real inputs', async () => {

@@ -150,6 +150,26 @@ describe('least-squares refit', () => {
     });
   });
 
+  it('draws positions from all of a sample', async () => {
+    const model = await dependentNet();
+    const pruned = await withoutUnit(model, 'w1', [3]);
+    // The upper four of seven rows are black: the first row of outputs says nothing.
+    const x = imagesOf(64);
+    const data = x.data.map((value, index) => (Math.floor(index / 7) % 7 < 4 ? 0 : value));
+    const inputs = { x: Tensor.from('float32', x.shape, data) };
+    const options = { data: arrayDataset({ inputs }), backend, positions: 5, ridge: 1e-6 };
+    const { model: fitted, report } = await refit(pruned, model, options);
+    const [second] = report.layers;
+    expect(second?.before).toBeGreaterThan(0.01);
+    expect(second?.after).toBeLessThan(1e-3 * (second?.before ?? 0));
+    expect(second?.positions).toBe(64 * 5);
+    const other = { x: imagesOf(16, 8) };
+    const expected = await runModel(model, other);
+    expect(drift(expected, await runModel(fitted, other))).toBeLessThan(
+      0.05 * drift(expected, await runModel(pruned, other)),
+    );
+  });
+
   it('keeps to the weights, and says so, where there are fewer positions than inputs', async () => {
     const original = await dependentNet();
     const pruned = await withoutUnit(original, 'w1', [0]);

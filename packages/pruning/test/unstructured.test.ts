@@ -200,6 +200,17 @@ describe('wanda', () => {
     expect(await weights(model, 'W')).toEqual([1, 2, 3, 0, 0, 2]);
   });
 
+  it('reads the columns of what a Gemm turns around', async () => {
+    // Squares of 3 inputs over 2 rows are 50, 2 and 8; Gemm gets them as [inputs, rows].
+    const b = new GraphBuilder('turned');
+    const x = b.op.Transpose([b.input('x', 'float32', ['N', 3])], { perm: [1, 0] });
+    b.output('y', b.op.Gemm([x, b.constant('W', floats([3, 1], 1, 4, 3))], { transA: true }));
+    const inputs = { x: floats([2, 3], 5, 1, 2, -5, 1, -2) };
+    const { model } = await run(await b.build(), { criterion: 'wanda', ratio: 0.34 }, inputs);
+    // 1 by 7.1, 4 by 1.4, 3 by 2.8.
+    expect(await weights(model, 'W')).toEqual([1, 0, 3]);
+  });
+
   it('sees what each weight of a convolution multiplies, with groups, strides and padding', async () => {
     const b = new GraphBuilder('conv');
     const x = b.input('x', 'float32', ['N', 4, 5, 6]);
