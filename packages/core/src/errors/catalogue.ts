@@ -244,6 +244,12 @@ export const errors = {
   /** A number does not fit where it has to go. */
   valueOutOfRange: (what: string, value: number | bigint, range: string): LitheError =>
     new LitheError('VALUE_OUT_OF_RANGE', `${what} is ${String(value)}, outside ${range}.`),
+  /** A trained weight is not finite, though the losses were. */
+  weightsDiverged: (name: string): LitheError =>
+    new LitheError('TRAINING_DIVERGED', `Weight "${name}" is not finite at the end of training.`, {
+      hint: 'Lower the learning rate, warm it up, or clip the gradients ("clipNorm").',
+      details: { weight: name },
+    }),
 } as const;
 
 /**

@@ -29,6 +29,12 @@ export interface KeptRun {
 
 const FORMAT = 'lithe-fit-1';
 
+/** A number as JSON holds it: those that are not finite, as metrics may be, have names. */
+const number = z.union([z.number(), z.enum(['NaN', 'Infinity', '-Infinity']).transform(Number)]);
+
+const named = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+
 const runSchema = z.object({
   identity: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   step: z.int().nonnegative(),
@@ -38,11 +44,11 @@ const runSchema = z.object({
       epoch: z.int().positive(),
       loss: z.number(),
       learningRate: z.number(),
-      metric: z.number().optional(),
+      metric: number.optional(),
       milliseconds: z.number(),
     }),
   ),
-  best: z.object({ epoch: z.int().positive(), metric: z.number() }).nullable(),
+  best: z.object({ epoch: z.int().positive(), metric: number }).nullable(),
 });
 
 /** A run as one safetensors file: state under `state/`, the best weights under `best/`, the rest as metadata. */
@@ -51,7 +57,7 @@ export function packCheckpoint({ state, progressed }: KeptRun, identity: RunIden
   const tensors: Record<string, Tensor> = {};
   for (const [name, tensor] of Object.entries(state)) tensors[`state/${name}`] = tensor;
   for (const [name, tensor] of Object.entries(bestState ?? {})) tensors[`best/${name}`] = tensor;
-  const run = JSON.stringify({ identity, step, epochLoss, history, best: best ?? null });
+  const run = JSON.stringify({ identity, step, epochLoss, history, best: best ?? null }, named);
   return writeSafetensors({ tensors, metadata: { format: FORMAT, run } });
 }
 

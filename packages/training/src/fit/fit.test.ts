@@ -1,10 +1,12 @@
 import { onnxruntimeNode, onnxruntimeWeb } from '@lithe/backend-onnxruntime';
-import { type Backend, isLitheError, Tensor } from '@lithe/core';
+import { type Backend, GraphBuilder, isLitheError, type Model, Tensor } from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyData, tinyModel, tinyOptions, weightBytes } from '../../test/data.ts';
 import { type CheckpointStore, memoryCheckpoints } from '../checkpoint/store.ts';
 import { flip } from '../data/augment.ts';
+import { filledWith } from '../layers/initializer.ts';
+import { layers } from '../layers/layers.ts';
 import { sgd } from '../optimizers/standard.ts';
 import { fit } from './fit.ts';
 import { type EpochRecord, metricLines, type StepRecord } from './fit-options.ts';
@@ -130,6 +132,62 @@ describe('fit', () => {
     const text = new TextDecoder('latin1').decode(bytes).replace('\\"step\\":6', '\\"step\\":-');
     const damaged = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
     expect(await refusal({ checkpoint: kept(damaged) })).toEqual(['FILE_INVALID', undefined]);
+  });
+
+  it('refuses the checkpoint of a model that differs only in what does not learn', async () => {
+    const model = async (ratio: number, fixed: number): Promise<Model> => {
+      const b = new GraphBuilder('fixed');
+      const net = layers(b, 1);
+      const first = net.linear(net.flatten(b.input('x', 'float32', ['N', 1, 8, 8])), 4, {
+        name: 'fixed',
+        initializer: filledWith(fixed),
+      });
+      b.output('logits', net.linear(net.dropout(net.relu(first), ratio), 4, { name: 'head' }));
+      return await b.build();
+    };
+    const checkpoint = memoryCheckpoints();
+    const options = { ...tinyOptions(), epochs: 1, backend: node, checkpoint, trainable: ['head.weight'] };
+    await fit(await model(0.5, 0.1), data, options);
+    const differing = async (ratio: number, fixed: number): Promise<unknown> =>
+      await fit(await model(ratio, fixed), data, options).then(
+        () => [],
+        (error: unknown) => (isLitheError(error) ? error.details?.['differences'] : error),
+      );
+    expect(await differing(0.5, 0.1)).toEqual([]);
+    expect(await differing(0.5, 0.2)).toEqual(['fixed weights']);
+    expect(await differing(0.25, 0.1)).toEqual(['training graph']);
+  });
+
+  it('keeps metrics that are no numbers in its checkpoints', async () => {
+    const metrics = [Number.NEGATIVE_INFINITY, Number.NaN, 0.5];
+    const checkpoint = memoryCheckpoints();
+    let epochs = 0;
+    const options = {
+      ...tinyOptions(),
+      epochs: 3,
+      backend: node,
+      checkpoint,
+      evaluate: () => Promise.resolve(metrics[epochs++] ?? 1),
+    };
+    const stop = new AbortController();
+    const onEpoch = ({ epoch }: EpochRecord): void => {
+      if (epoch === 2) stop.abort(new Error('enough'));
+    };
+    await expect(fit(await tinyModel(), data, { ...options, onEpoch, signal: stop.signal })).rejects.toThrow(
+      'enough',
+    );
+    const { history, epoch } = await fit(await tinyModel(), data, options);
+    expect(history.map(({ metric }) => metric)).toEqual(metrics);
+    expect(epoch).toBe(3);
+  });
+
+  it('gives back no weights that are not finite, though no loss told of them', async () => {
+    const wild = { ...tinyOptions(), optimizer: sgd(), clipNorm: undefined, schedule: undefined };
+    const once = { ...wild, epochs: 1, batchSize: 96, learningRate: 1e39, backend: node };
+    await expect(fit(await tinyModel(), data, once)).rejects.toMatchObject({
+      code: 'TRAINING_DIVERGED',
+      message: expect.stringContaining('Weight'),
+    });
   });
 
   it('tells progress, time left, and metrics as JSON lines', async () => {

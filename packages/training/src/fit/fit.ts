@@ -18,7 +18,8 @@ import { trainedModel } from './trained-model.ts';
  * @param model the model; it is not changed
  * @param data what it is trained on
  * @throws {LitheError} OPTIONS_INVALID; OP_UNSUPPORTED when the model cannot be differentiated; FILE_INVALID when the
- *   checkpoint is damaged; CHECKPOINT_MISMATCH when it is of another run; TRAINING_DIVERGED when the loss is not finite
+ *   checkpoint is damaged; CHECKPOINT_MISMATCH when it is of another run; TRAINING_DIVERGED when the loss or a
+ *   weight of the result is not finite
  */
 export async function fit(model: Model, data: SampleTable, options: FitOptions): Promise<FitResult> {
   checkOptions(options);
@@ -31,7 +32,8 @@ export async function fit(model: Model, data: SampleTable, options: FitOptions):
   }
   if ((options.mixedPrecision ?? false) !== false) await checkFloat16(backend, context.signal);
   const step = await trainingStep(model, options);
-  const identity = runIdentity(step, options, { samples: data.size, stepsPerEpoch });
+  const identity =
+    checkpoint === undefined ? {} : await runIdentity(step, options, { samples: data.size, stepsPerEpoch });
   const run: Run = { model, data, options, context, step, identity, stepsPerEpoch };
   const bytes = await checkpoint?.read(context.signal);
   const kept = bytes === undefined ? undefined : unpackCheckpoint(bytes, step, identity);
@@ -227,8 +229,22 @@ function inferenceModel({ model, step }: Run, state: Feeds): Model {
 
 function result(run: Run, { state, progressed }: KeptRun): FitResult {
   const { best, bestState, history } = progressed;
-  if (best !== undefined && bestState !== undefined) {
-    return { model: inferenceModel(run, bestState), history, epoch: best.epoch };
+  const isBest = best !== undefined && bestState !== undefined;
+  const weights = isBest ? bestState : state;
+  // The loss of a step is that of the weights before it: of the last ones there is none.
+  for (const name of weightNames(run.step)) {
+    const tensor = weights[name];
+    if (tensor !== undefined && !allFinite(tensor)) throw errors.weightsDiverged(name);
   }
-  return { model: inferenceModel(run, state), history, epoch: history.length };
+  return { model: inferenceModel(run, weights), history, epoch: isBest ? best.epoch : history.length };
+}
+
+/** Whether a float tensor holds no infinite number and no NaN: either times 0 is NaN. */
+function allFinite(tensor: Tensor): boolean {
+  const { data } = tensor;
+  const numbers =
+    data instanceof Float32Array || data instanceof Float64Array ? data : tensor.toFloat64Array();
+  let sum = 0;
+  for (let index = 0; index < numbers.length; index++) sum += numbers[index]! * 0;
+  return sum === 0;
 }

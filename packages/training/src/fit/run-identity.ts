@@ -17,12 +17,15 @@ export function differences(left: RunIdentity, right: RunIdentity): readonly str
 /** Points at which a schedule is looked at: it is a function, and two are taken for one where they agree there. */
 const SCHEDULE_POINTS = 32;
 
-/** The identity of a run. Loss, optimizer, groups and clipping are in its graph; the first weights are in its state. */
-export function runIdentity(
+/**
+ * The identity of a run. Loss, optimizer, groups and clipping are in its graph; the first weights are in its state, and
+ * those that do not learn, such as a teacher's, are constants of the graph.
+ */
+export async function runIdentity(
   step: TrainingStep,
   options: FitOptions,
   data: { readonly samples: number; readonly stepsPerEpoch: number },
-): RunIdentity {
+): Promise<RunIdentity> {
   const { epochs, batchSize, learningRate, schedule = constantSchedule(), seed = 0 } = options;
   const steps = epochs * data.stepsPerEpoch;
   const rates = Array.from({ length: SCHEDULE_POINTS }, (_, index) => {
@@ -30,7 +33,8 @@ export function runIdentity(
     return learningRate * schedule({ step: at, steps, epoch: Math.floor(at / data.stepsPerEpoch) });
   });
   return {
-    'training graph': hashText(graphText(step.model)),
+    'training graph': hashText(graphText(step)),
+    'fixed weights': await hashConstants(step.model),
     'first weights': hashState(step),
     samples: data.samples,
     batchSize,
@@ -45,15 +49,17 @@ export function runIdentity(
   };
 }
 
-/** A graph as text: nodes with attributes and the shape of their inputs, small constants by value. */
-function graphText({ graph }: Model): string {
-  const lines: string[] = [];
+/** Constants of up to this many bytes are settings of the step, such as bounds; larger ones are weights. */
+const SMALL_BYTES = 64;
+
+/** A graph as text: nodes with attributes, shapes of inputs, small constants by value, and the shares that Dropout drops. */
+function graphText({ model: { graph }, masks }: TrainingStep): string {
+  const lines: string[] = masks.map(({ name, ratio }) => `${name}*${ratio}`);
   const shown = (value: Value | null): string => value?.name ?? '';
   for (const { name, initializer } of graph.initializers) {
-    const small =
-      initializer instanceof Tensor && initializer.byteLength <= 64 && initializer.dtype !== 'string';
+    const small = initializer instanceof Tensor && initializer.byteLength <= SMALL_BYTES;
     lines.push(
-      `${name}:${initializer?.dtype}[${initializer?.shape.join()}]${small ? (initializer as Tensor).bytes.join() : ''}`,
+      `${name}:${initializer?.dtype}[${initializer?.shape.join()}]${small ? textOf(initializer) : ''}`,
     );
   }
   for (const value of graph.inputs) lines.push(`${value.name}:${value.dtype}[${value.shape?.join()}]`);
@@ -76,9 +82,27 @@ function attributeText(attribute: Attribute): string {
     case 'floats':
     case 'strings':
       return attribute.value.join();
+    case 'tensor':
+      return attribute.value instanceof Tensor ? textOf(attribute.value) : attribute.kind;
     default:
       return attribute.kind;
   }
+}
+
+const textOf = (tensor: Tensor): string =>
+  tensor.dtype === 'string' ? tensor.data.join('\u0000') : tensor.bytes.join();
+
+/** Large constants by what they hold, one in memory at a time where they lie in a file. */
+async function hashConstants({ graph }: Model): Promise<string> {
+  const hash = contentHash();
+  const encoder = new TextEncoder();
+  for (const { name, initializer } of graph.initializers) {
+    if (initializer === undefined || initializer.byteLength <= SMALL_BYTES) continue;
+    hash.add(encoder.encode(name));
+    const tensor = await initializer.load();
+    hash.add(tensor.dtype === 'string' ? encoder.encode(textOf(tensor)) : tensor.bytes);
+  }
+  return hash.text();
 }
 
 function hashState(step: TrainingStep): string {
