@@ -114,6 +114,29 @@ describe('optimizers', () => {
   });
 });
 
+describe('options of optimizers', () => {
+  it.each<readonly [string, () => Optimizer]>([
+    ['momentum that is no number', () => sgd({ momentum: Number.NaN })],
+    ['momentum of 1', () => sgd({ momentum: 1 })],
+    ["Nesterov's form without momentum", () => sgd({ nesterov: true })],
+    ['a mean that never forgets', () => adam({ beta1: 1 })],
+    ['a negative decay of squares', () => adamW({ beta2: -0.1 })],
+    ['an epsilon of 0', () => adam({ epsilon: 0 })],
+    ['negative weight decay', () => adamW({ weightDecay: -0.01 })],
+    ['infinite weight decay', () => lion({ weightDecay: Number.POSITIVE_INFINITY })],
+    ['a share above 1', () => rmsprop({ alpha: 1.5 })],
+    ['a weight of the mean above 1', () => lion({ beta1: 2 })],
+  ])('%s is refused', (_, make) => {
+    expect(make).toThrow(expect.objectContaining({ code: 'OPTIONS_INVALID' }));
+  });
+
+  it('0 for the decays of Adam leaves only the sign of the gradient', async () => {
+    const [first] = await trace({ optimizer: adam({ beta1: 0, beta2: 0 }) }, { steps: 1 });
+    const wanted = gradientAt(start).map((value, index) => (start[index] ?? 0) - 0.05 * Math.sign(value));
+    expectClose([first ?? []], [wanted]);
+  });
+});
+
 describe('a training step', () => {
   it('with accumulated gradients moves as one large batch does, and not in between', async () => {
     const optimizers: readonly Optimizer[] = [sgd({ momentum: 0.9 }), adamW(), rmsprop(), lion()];

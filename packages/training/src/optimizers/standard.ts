@@ -1,5 +1,25 @@
-import type { Value } from '@lithe/core';
+import { errors, type Value } from '@lithe/core';
 import type { Optimizer, UpdateContext } from './optimizer.ts';
+
+/** Options by what they may be. */
+interface Bounds {
+  /** At least 0 and below 1: decays of running means, momentum. */
+  readonly shares?: Readonly<Record<string, number>>;
+  /** Above 0: what keeps a division finite. */
+  readonly positive?: Readonly<Record<string, number>>;
+  /** At least 0. */
+  readonly weightDecay: number;
+}
+
+function check(optimizer: string, { shares = {}, positive = {}, weightDecay }: Bounds): void {
+  const problems = Object.entries(shares)
+    .filter(([, value]) => !(value >= 0 && value < 1))
+    .map(([name]) => `"${name}" must be in [0, 1).`);
+  for (const [name, value] of Object.entries(positive))
+    if (!(value > 0 && Number.isFinite(value))) problems.push(`"${name}" must be above 0.`);
+  if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) problems.push('"weightDecay" must be 0 or more.');
+  if (problems.length > 0) throw errors.optionsInvalid(optimizer, problems);
+}
 
 /** Weight decay as a gradient (L2 regularization): g + lambda w. */
 function decayed({ emit, gradient, parameter, weightDecay }: UpdateContext): Value {
@@ -41,9 +61,16 @@ export interface SgdOptions {
   readonly weightDecay?: number | undefined;
 }
 
-/** Stochastic gradient descent: v = mu v + g; w - lr v, or w - lr (g + mu v) in Nesterov's form (Sutskever et al., 2013). */
+/**
+ * Stochastic gradient descent: v = mu v + g; w - lr v, or w - lr (g + mu v) in Nesterov's form (Sutskever et al., 2013).
+ *
+ * @throws {LitheError} OPTIONS_INVALID when an option is out of range, or Nesterov's form has no momentum
+ */
 export function sgd(options: SgdOptions = {}): Optimizer {
   const { momentum = 0, nesterov = false, weightDecay = 0 } = options;
+  check('sgd', { shares: { momentum }, weightDecay });
+  if (nesterov && momentum === 0)
+    throw errors.optionsInvalid('sgd', ['"nesterov" is a form of momentum: it needs "momentum".']);
   return {
     name: momentum === 0 ? 'SGD' : nesterov ? 'SGD, Nesterov momentum' : 'SGD, momentum',
     weightDecay,
@@ -71,6 +98,11 @@ export interface AdamOptions {
   readonly weightDecay?: number | undefined;
 }
 
+function checkAdam(optimizer: string, options: AdamOptions): void {
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
+  check(optimizer, { shares: { beta1, beta2 }, positive: { epsilon }, weightDecay });
+}
+
 /** Adam's step from a gradient: lr m^ / (sqrt(v^) + eps) with bias-corrected means (Kingma and Ba, 2015, algorithm 1). */
 function adamStep(context: UpdateContext, gradient: Value, options: AdamOptions): Value {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
@@ -92,8 +124,13 @@ function adamStep(context: UpdateContext, gradient: Value, options: AdamOptions)
   return emit.div(emit.mul(sum, rate), deviation);
 }
 
-/** Adam (Kingma and Ba, 2015), with weight decay as a gradient. */
+/**
+ * Adam (Kingma and Ba, 2015), with weight decay as a gradient.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when an option is out of range
+ */
 export function adam(options: AdamOptions = {}): Optimizer {
+  checkAdam('adam', options);
   return {
     name: 'Adam',
     scaleInvariant: true,
@@ -102,8 +139,13 @@ export function adam(options: AdamOptions = {}): Optimizer {
   };
 }
 
-/** AdamW: Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2019). */
+/**
+ * AdamW: Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2019).
+ *
+ * @throws {LitheError} OPTIONS_INVALID when an option is out of range
+ */
 export function adamW(options: AdamOptions = {}): Optimizer {
+  checkAdam('adamW', options);
   return {
     name: 'AdamW',
     scaleInvariant: true,
@@ -124,13 +166,18 @@ export interface RmspropOptions {
   readonly weightDecay?: number | undefined;
 }
 
-/** RMSprop (Tieleman and Hinton, 2012, lecture 6.5): w - lr g / (sqrt(v) + eps). */
+/**
+ * RMSprop (Tieleman and Hinton, 2012, lecture 6.5): w - lr g / (sqrt(v) + eps).
+ *
+ * @throws {LitheError} OPTIONS_INVALID when an option is out of range
+ */
 export function rmsprop(options: RmspropOptions = {}): Optimizer {
-  const { alpha = 0.99, epsilon = 1e-8, momentum = 0 } = options;
+  const { alpha = 0.99, epsilon = 1e-8, momentum = 0, weightDecay = 0 } = options;
+  check('rmsprop', { shares: { alpha, momentum }, positive: { epsilon }, weightDecay });
   return {
     name: 'RMSprop',
     scaleInvariant: true,
-    weightDecay: options.weightDecay ?? 0,
+    weightDecay,
     update: (context) => {
       const { emit, parameter, learningRate } = context;
       const gradient = decayed(context);
@@ -155,13 +202,18 @@ export interface LionOptions {
   readonly weightDecay?: number | undefined;
 }
 
-/** Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023, program 1): w - lr sign(b1 m + (1 - b1) g). */
+/**
+ * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023, program 1): w - lr sign(b1 m + (1 - b1) g).
+ *
+ * @throws {LitheError} OPTIONS_INVALID when an option is out of range
+ */
 export function lion(options: LionOptions = {}): Optimizer {
-  const { beta1 = 0.9, beta2 = 0.99 } = options;
+  const { beta1 = 0.9, beta2 = 0.99, weightDecay = 0 } = options;
+  check('lion', { shares: { beta1, beta2 }, weightDecay });
   return {
     name: 'Lion',
     scaleInvariant: true,
-    weightDecay: options.weightDecay ?? 0,
+    weightDecay,
     update: (context) => {
       const { emit, gradient, learningRate } = context;
       const direction = emit.op('Sign', [
