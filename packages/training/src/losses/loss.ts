@@ -18,7 +18,8 @@ export interface LossContext {
   /**
    * An input for what the model should say. Asking twice for one name gives the same input.
    *
-   * @throws {LitheError} OPTIONS_INVALID when the name is taken by a value of another dtype or rank
+   * @throws {LitheError} OPTIONS_INVALID when the name is taken by an input of another dtype or rank, or by a value that is
+   *   no input
    */
   target(name: string, dtype: DType, shape: readonly Dim[]): Value;
   /**
@@ -129,6 +130,12 @@ export function lossContext({
     target: (name, dtype, shape) => {
       const known = graph.value(name);
       if (known === undefined) return graph.addInput(name, tensorType(dtype, shape));
+      if (!known.isGraphInput)
+        throw errors.optionsInvalid(
+          'the loss',
+          [`The model itself makes or holds "${name}": what it should say cannot be fed under this name.`],
+          'Give the target of the loss, and that of the data, another name.',
+        );
       if (known.dtype === dtype && known.shape?.length === shape.length) return known;
       throw errors.optionsInvalid('the loss', [
         `"${name}" is ${known.dtype} of rank ${known.shape?.length} already, where ${dtype} of rank ${shape.length} is wanted.`,

@@ -159,6 +159,13 @@ describe('losses', () => {
     await expect(lossOf(crossEntropy({ logits: 'z' }), logits, feeds)).rejects.toMatchObject({
       code: 'OPTIONS_INVALID',
     });
+    // A name that the model uses for a value of its own: its output would be its own target.
+    for (const taken of [meanSquaredError({ output: 'y', target: 'y' }), huber({ output: 'y', target: 'w' })])
+      await expect(lossOf(taken, logits, {})).rejects.toMatchObject({ code: 'OPTIONS_INVALID' });
+    const dense = floats([2, 3, 4], given('dense'));
+    await expect(lossOf(klDivergence({ logits: 'y' }), dense, { target: dense })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    });
     const clash = weightedSum([
       { loss: crossEntropy({ logits: 'y' }), weight: 1 },
       { loss: crossEntropy({ logits: 'y', targets: 'probabilities' }), weight: 1 },

@@ -61,13 +61,19 @@ export interface KlOptions {
   readonly target?: string | undefined;
 }
 
-/** Kullback-Leibler divergence from softmax scores to target probabilities, summed over classes, averaged over the batch: sum t (log t - log p), with 0 log 0 = 0. */
+/**
+ * Kullback-Leibler divergence from softmax scores to target probabilities, summed over classes, averaged over the batch: sum t (log t - log p), with 0 log 0 = 0.
+ *
+ * @throws {LitheError} OPTIONS_INVALID when it is built on scores of another rank
+ */
 export function klDivergence(options: KlOptions): Loss {
   return {
     name: 'KL divergence',
     build: (context) => {
       const { emit } = context;
       const { output: logits, wanted } = pair(context, { output: options.logits, target: options.target });
+      if (logits.shape?.length !== 2)
+        throw errors.optionsInvalid('klDivergence', [`"${logits.name}" must be of shape [N, C].`]);
       const dtype = logits.dtype ?? 'float32';
       const safe = emit.op('Max', [wanted, emit.scalar(1e-30, dtype)]);
       const difference = emit.sub(emit.op('Log', [safe]), emit.op('LogSoftmax', [logits], { axis: -1 }));
