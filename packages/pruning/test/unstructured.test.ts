@@ -339,6 +339,23 @@ describe('weights that are not in memory', () => {
   });
 });
 
+describe('a model that has all zeros that are asked for', () => {
+  it('stays as it is, and the report says so', async () => {
+    const weight = floats([2, 3], 1, -5, 0.5, -0.1, 3, -2);
+    const once = await run(await product(weight), { ratio: 0.5 });
+    for (const options of [{ ratio: 0.5 }, { ratio: 0 }, { ratio: 0.3, scope: 'global' }] as const) {
+      const { model, report } = await run(once.model, options);
+      expect(model).toBe(once.model);
+      expect(report).toMatchObject({ changed: false, applied: [] });
+      expect(report.skipped.map(({ target, code }) => [target, code])).toEqual([['W', 'nothing-to-remove']]);
+      expect(report.layers[0]?.zeros).toBe(3);
+    }
+    // Groups of one input have nothing that could go.
+    const single = await product(floats([1, 2], 1, 2));
+    expect((await run(single, { pattern: '2:4' })).model).toBe(single);
+  });
+});
+
 describe('the report', () => {
   it('tells the compressed size and that nothing is faster', async () => {
     const { report } = await run(await product(normal([128, 64], 1)), { ratio: 0.9, compressedSize: true });

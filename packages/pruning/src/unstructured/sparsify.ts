@@ -154,9 +154,9 @@ async function* solved(work: Work): AsyncIterable<Changed> {
   }
 }
 
-/** Criteria that score: one bit a weight is held, and weights are masked as they are read. */
+/** Criteria that score: one bit a weight is held, and weights are masked as they are read. The draft stays as it is. */
 async function* masked(work: Work): AsyncIterable<Changed> {
-  const { draft, layers, criterion, pattern, settings, context } = work;
+  const { layers, criterion, pattern, settings, context } = work;
   const { signal } = context;
   const collected = new Map<SparseLayer, InputStatistics>();
   if (criterion.needs !== 'weights')
@@ -175,9 +175,7 @@ async function* masked(work: Work): AsyncIterable<Changed> {
   for await (const [layer, mask] of masks) {
     context.progress({ task: criterion.name, done: done++, total: layers.length, label: layer.name });
     const bits = packMask(toStored(layer, mask, new Uint8Array(mask.length)));
-    const source = maskedSource(layer.source, bits);
-    setWeight(draft.graph, layer, source);
-    yield [layer, source, undefined];
+    yield [layer, maskedSource(layer.source, bits), undefined];
   }
 }
 
@@ -229,6 +227,7 @@ async function run(draft: Model, settings: SparsifySettings, context: PassContex
     const errorShare = magnitude > 0 ? own / magnitude : undefined;
     treated.push({ weight: layer.name, op: layer.op, elements: after.size, zeros, errorShare });
     const added = zeros - zerosIn(before.data as Float32Array);
+    if (added > 0 && result === undefined) setWeight(draft.graph, layer, source);
     if (added > 0 || result !== undefined)
       report.apply(`set ${added} of ${after.size} weights of "${layer.name}" to zero`);
     else report.skip(layer.name, 'nothing-to-remove', 'the pattern and the ratio leave every weight');
