@@ -12,6 +12,7 @@ import {
   type Model,
   modelCost,
   type RunContext,
+  tensorType,
 } from '@lithe/core';
 import { loadOnnx } from '@lithe/onnx/node';
 import { driftFigures, evaluateTop1, latencyChange } from '../compress/bench.ts';
@@ -69,7 +70,10 @@ async function feedsOf(data: Dataset, size: number, signal: AbortSignal): Promis
     }
     if (rows === before) throw errors.dataInvalid(data.description, 'it holds no samples.');
   }
-  const names = Object.keys(parts[0] ?? {});
+  const [only, another] = parts;
+  // Not every input has samples along its first axis: a scalar has none.
+  if (only !== undefined && another === undefined) return only;
+  const names = Object.keys(only ?? {});
   return Object.fromEntries(
     names.map((name) => [name, concatRows(parts.flatMap((part) => part[name] ?? []))]),
   );
@@ -165,11 +169,18 @@ async function staticFigures(
   return { ...cost, weights: await weightHistograms(model, context.signal) };
 }
 
-/** Weights and multiplications for one sample; `feeds` say how large the other symbolic dims are. */
+/** Weights and multiplications for one sample; `feeds` say how large the dims are that the model leaves open. */
 export async function costOf(
   model: Model,
   feeds: Feeds | undefined,
 ): Promise<Pick<Figures, 'parameters' | 'macs' | 'uncounted'>> {
+  for (const input of model.graph.inputs) {
+    const { shape } = input;
+    const fed = feeds?.[input.name]?.shape;
+    if (fed === undefined || shape?.includes(null) !== true || fed.length !== shape.length) continue;
+    const known = shape.map((dim, axis) => dim ?? (axis === 0 ? 1 : (fed[axis] ?? null)));
+    input.type = tensorType(input.dtype, known);
+  }
   await inferShapes(model, { strict: false });
   const dims: Record<string, number> = {};
   for (const input of model.graph.inputs) {

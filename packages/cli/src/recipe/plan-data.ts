@@ -3,7 +3,7 @@ import { errors } from '@lithe/core';
 import type { InputSpec } from '@lithe/data';
 import { UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
-import type { Shapes } from '../options.ts';
+import type { Shapes, Values } from '../options.ts';
 import { isLabelled, openData, type RecipeData, someOf } from './data-source.ts';
 import { identityOf } from './identity.ts';
 import { locate, type RecipeFile } from './read-recipe.ts';
@@ -85,6 +85,14 @@ export function shapesOf({ recipe: { model } }: RecipeFile): Shapes {
   return typeof model === 'object' && 'path' in model ? (model.shapes ?? {}) : {};
 }
 
+/** Contents that the recipe gives inputs of the model. */
+export function valuesOf({ recipe: { model } }: RecipeFile): Values {
+  const values = typeof model === 'object' && 'path' in model ? (model.values ?? {}) : {};
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [name, typeof value === 'number' ? [value] : value]),
+  );
+}
+
 /** Part of the samples to train on. */
 function partOf(train: RecipeData, samples: number): RecipeData {
   return {
@@ -96,9 +104,22 @@ function partOf(train: RecipeData, samples: number): RecipeData {
 
 async function randomInputs(file: RecipeFile, model: Model): Promise<Dataset> {
   try {
-    return (await openInputs(model, undefined, { seed: 0, shape: shapesOf(file) })).data;
+    const given = { seed: 0, shape: shapesOf(file), value: valuesOf(file) };
+    return (await openInputs(model, undefined, given)).data;
   } catch (cause) {
     if (!(cause instanceof UsageError)) throw cause;
+    if (cause.message.startsWith('--value '))
+      throw errors.recipeInvalid(
+        file.path,
+        [
+          {
+            ...file.document.placeOf(['model', 'values']),
+            message: cause.message.replace('--value', 'The recipe'),
+          },
+        ],
+        undefined,
+        cause,
+      );
     throw errors.recipeInvalid(
       file.path,
       [

@@ -5,7 +5,7 @@ import { createTarget } from '../targets.ts';
 import type { RecipeProblem } from './document.ts';
 import { unknownText } from './issues.ts';
 import { type ModelSource, modelSource } from './model-source.ts';
-import { calibrationSource, type PlannedData, planData, shapesOf } from './plan-data.ts';
+import { calibrationSource, type PlannedData, planData, shapesOf, valuesOf } from './plan-data.ts';
 import { ORIGINAL, type PlannedStep, planSteps } from './plan-steps.ts';
 import { loadPlugins } from './plugins.ts';
 import { locate, type RecipeFile } from './read-recipe.ts';
@@ -189,16 +189,26 @@ function limitProblems({ recipe, document }: RecipeFile): RecipeProblem[] {
   return problems;
 }
 
-/** Shapes of inputs that are not there, and batch sizes that the model does not take. */
-function inputProblems({ recipe, document }: RecipeFile, model: Model, shapes: Shapes): RecipeProblem[] {
+/** Shapes and contents of inputs that are not there, and batch sizes that the model does not take. */
+function inputProblems(file: RecipeFile, model: Model, shapes: Shapes): RecipeProblem[] {
+  const { recipe, document } = file;
   const inputs = model.graph.inputs.filter((value) => value.initializer === undefined);
   const names = inputs.map(({ name }) => name);
-  const problems = Object.keys(shapes)
-    .filter((name) => !names.includes(name))
-    .map((name) => ({
-      ...document.keyPlaceOf(['model', 'shapes', name]),
-      message: unknownText('input', name, names),
-    }));
+  const values = valuesOf(file);
+  const problems = Object.entries({ shapes, values }).flatMap(([key, given]) =>
+    Object.keys(given)
+      .filter((name) => !names.includes(name))
+      .map((name) => ({
+        ...document.keyPlaceOf(['model', key, name]),
+        message: unknownText('input', name, names),
+      })),
+  );
+  const { test, train, calibration } = recipe.data;
+  if (Object.keys(values).length > 0 && [test, train, calibration].some((one) => one !== undefined))
+    problems.push({
+      ...document.keyPlaceOf(['model', 'values']),
+      message: 'Contents of inputs come from the data that is given; values stand beside random ones alone.',
+    });
   const fixed = inputs.length === 1 ? inputs[0]?.shape?.[0] : undefined;
   if (typeof fixed !== 'number' || recipe.target.batches.every((batch) => batch === fixed)) return problems;
   const message = `The model takes ${fixed} samples at a time: latency can be measured at that batch size alone.`;

@@ -26,6 +26,8 @@ export type RecipeModel =
       readonly path: string;
       /** Whole shapes of inputs whose sizes the file leaves open, by name. */
       readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
+      /** Contents of inputs that must not be random, by name, where no data is given: a sampling rate, a mask. */
+      readonly values?: Readonly<Record<string, number | readonly number[]>> | undefined;
     }
   | {
       /** Ready network of `@lithe/training`, by name. */

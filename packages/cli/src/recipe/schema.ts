@@ -57,6 +57,12 @@ const modelFile = z.strictObject({
     .record(z.string(), z.array(count.max(2 ** 31 - 1)).max(16))
     .optional()
     .describe('Whole shapes of inputs whose sizes the file leaves open, by name.'),
+  values: z
+    .record(z.string(), z.union([z.number(), z.array(z.number()).min(1).max(10_000)]))
+    .optional()
+    .describe(
+      'Contents of inputs that must not be random, by name, where no data is given: a sampling rate.',
+    ),
 });
 
 /** How a target is measured unless the recipe says otherwise. */

@@ -1,7 +1,7 @@
 import { cpus, release, type as systemType } from 'node:os';
-import type { Shapes } from '../options.ts';
+import type { Shapes, Values } from '../options.ts';
 import type { RecipePlan } from './plan.ts';
-import { shapesOf } from './plan-data.ts';
+import { shapesOf, valuesOf } from './plan-data.ts';
 
 /** What tells the samples of a recipe from others; `undefined` where there are none. */
 export interface DataIdentities {
@@ -13,6 +13,8 @@ export interface DataIdentities {
   readonly calibration: string | undefined;
   /** Shapes that the recipe gives inputs: samples are read in them. */
   readonly shapes: Shapes | undefined;
+  /** Contents that it gives inputs. */
+  readonly values: Values | undefined;
 }
 
 /** Reads all samples of a recipe and takes their hashes. */
@@ -20,12 +22,13 @@ export async function dataIdentities(
   { data, file }: RecipePlan,
   signal: AbortSignal,
 ): Promise<DataIdentities> {
-  const shapes = shapesOf(file);
+  const [shapes, values] = [shapesOf(file), valuesOf(file)];
   return {
     train: await data.train?.identity(signal),
     test: await data.test?.identity(signal),
     calibration: await data.calibration?.identity(signal),
     shapes: Object.keys(shapes).length === 0 ? undefined : shapes,
+    values: Object.keys(values).length === 0 ? undefined : values,
   };
 }
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { parseRecipe, type RunReport, runRecipe } from '@lithe/cli';
-import { GraphBuilder, Tensor } from '@lithe/core';
+import { parseRecipe, planRecipe, type RecipePlan, type RunReport, runRecipe } from '@lithe/cli';
+import { type Dim, GraphBuilder, Tensor } from '@lithe/core';
 import { saveOnnx } from '@lithe/onnx/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { lithe } from '../lithe.ts';
+import { lithe, models } from '../lithe.ts';
 import { recipeHead as head, makeWorkplace } from './fixtures.ts';
 
 const place = makeWorkplace();
@@ -15,13 +15,18 @@ const pixel = Buffer.from(
   'base64',
 );
 
-beforeAll(async () => {
+async function writeConvolution(name: string, shape: readonly Dim[]): Promise<void> {
   const b = new GraphBuilder('convolution');
-  const x = b.input('x', 'float32', ['n', 3, 'height', 'width']);
+  const x = b.input('x', 'float32', shape);
   const weights = Float32Array.from({ length: 108 }, (_, index) => Math.sin(index));
   const w = b.constant('w', Tensor.from('float32', [4, 3, 3, 3], weights));
   b.output('y', b.op.Conv([x, w], { pads: [1, 1, 1, 1] }));
-  await saveOnnx(await b.build(), place.at('open.onnx'));
+  await saveOnnx(await b.build(), place.at(name));
+}
+
+beforeAll(async () => {
+  await writeConvolution('open.onnx', ['n', 3, 'height', 'width']);
+  await writeConvolution('unnamed.onnx', [null, 3, null, null]);
   place.write('images/one.png', pixel);
 });
 
@@ -53,12 +58,83 @@ describe('samples that are read in other shapes', () => {
     expect((await run(sized(16, data), 'images.run')).seeds[0]?.steps[0]?.resumed).toBe(true);
   });
 
+  it('tell what a sample costs where the model does not even name its sizes', async () => {
+    const [seed] = (await run(sized(8).replace('open.onnx', 'unnamed.onnx'), 'unnamed.run')).seeds;
+    expect([seed?.original.macs, seed?.steps[0]?.macs]).toEqual([macs(8), macs(8)]);
+  });
+
   it('change what is measured on random inputs, and no model', async () => {
     for (const size of [8, 16]) {
       const [seed] = (await run(sized(size), 'random.run')).seeds;
       expect(seed?.original.macs).toBe(macs(size));
       expect(seed?.steps[0]).toMatchObject({ macs: macs(size), resumed: size === 16 });
     }
+  });
+});
+
+describe('preprocessing', () => {
+  it('makes other samples of the same images, given in the recipe or in a file beside it', async () => {
+    const taken = async (preprocess: string): Promise<unknown> => {
+      const data = `data: { calibration: { path: images, preprocess: ${preprocess} } }\n`;
+      return (await run(sized(8, data), 'preprocessed.run')).seeds[0]?.steps[0]?.resumed;
+    };
+    const file = (mean: number): string => place.write('pre.json', JSON.stringify({ mean }));
+    expect([await taken('{ mean: 0.5 }'), await taken('{ mean: 0.5 }')]).toEqual([false, true]);
+    expect(await taken('{ mean: 0.25 }')).toBe(false);
+    file(0.5);
+    expect([await taken('pre.json'), await taken('pre.json')]).toEqual([false, true]);
+    file(0.25);
+    expect(await taken('pre.json')).toBe(false);
+  });
+});
+
+describe('samples for calibration', () => {
+  it('are some of those that are trained on, no others', async () => {
+    const path = place.write(
+      'some.yaml',
+      `${head.replace('train: train.npz', 'train: { path: train.npz, samples: 40 }')}steps:\n  - use: x/hungry\n`,
+    );
+    const { out } = await lithe('run', path, '--dry-run', '--json');
+    expect(JSON.parse(out)).toMatchObject({
+      data: { train: { samples: 40 }, calibration: { samples: 40 } },
+    });
+  });
+});
+
+describe('inputs that must not be random', () => {
+  const voice = (more: string): string => `recipe: 1
+plugins: ["@lithe/quantization"]
+model: { path: ${models.voice}, shapes: { input: [1, 512], state: [2, 1, 128] }${more} }
+target: { name: node-cpu, rounds: 0 }
+steps:
+  - use: quantization/foldable-weights
+`;
+  const plan = (text: string): Promise<unknown> =>
+    planRecipe(parseRecipe(text, place.at('voice.yaml')), { cwd: place.folder });
+
+  it('have the contents that the recipe gives: a scalar among inputs of other sizes', async () => {
+    const feeds = async (more: string): Promise<unknown> => {
+      const { data } = (await plan(voice(more))) as RecipePlan;
+      for await (const { inputs } of data.measured.data.batches({ limit: 1 })) return inputs['sr']?.data[0];
+      return undefined;
+    };
+    expect(await feeds(', values: { sr: 16000 }')).toBe(16000n);
+    expect(await feeds(', values: { sr: [8000] }')).toBe(8000n);
+    const report = await run(voice(', values: { sr: 16000 }'), 'voice.run');
+    const [step] = report.seeds[0]?.steps ?? [];
+    expect([step?.failure, (step?.bytes ?? 0) < (report.seeds[0]?.original.bytes ?? 0) / 2]).toEqual([
+      undefined,
+      true,
+    ]);
+  });
+
+  it('are errors with their place where they fit nothing', async () => {
+    await expect(plan(voice(', values: { rs: 1 }'))).rejects.toThrow('There is no input "rs" here.');
+    await expect(plan(voice(', values: { sr: [1, 2] }'))).rejects.toThrow(
+      'The recipe gives "sr" 2 numbers; its shape [] takes 1.',
+    );
+    const both = `${voice(', values: { sr: 1 }')}data: { calibration: images }\n`;
+    await expect(plan(both)).rejects.toThrow('Contents of inputs come from the data that is given');
   });
 });
 
