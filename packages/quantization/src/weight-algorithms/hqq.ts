@@ -89,9 +89,10 @@ class BlockSolver {
     return sum * Math.abs(scale);
   }
 
-  #keep(scale: number, zero: number, found: Found): boolean {
+  /** Rounds the block as {@link #round} does, and takes the parameters where they lower its error. */
+  #keep(scale: number, zero: number, found: Found, beta: number): boolean {
     if (!(Math.abs(scale) >= SMALLEST_SCALE)) return false;
-    const error = this.#round(scale, zero, this.#settings.beta);
+    const error = this.#round(scale, zero, beta);
     if (!(error < found.error)) return false;
     found.scale = scale;
     found.zero = zero;
@@ -118,7 +119,7 @@ class BlockSolver {
     const below = Math.floor(zero);
     for (const whole of [below, Math.min(this.#high, below + 1)]) {
       const tried = { scale, zero: whole, error: Number.POSITIVE_INFINITY };
-      this.#keep(scale, whole, tried);
+      this.#keep(scale, whole, tried, this.#settings.beta);
       this.#searchScale(tried);
       if (tried.error < found.error) Object.assign(found, tried);
     }
@@ -129,7 +130,7 @@ class BlockSolver {
     const { iterations, kappa } = this.#settings;
     let { beta } = this.#settings;
     this.#round(found.scale, found.zero, beta);
-    for (let iteration = 0; iteration < iterations; iteration++, beta *= kappa) {
+    for (let iteration = 0; iteration < iterations; iteration++) {
       let product = 0;
       let square = 0;
       for (let index = 0; index < this.#block.length; index++) {
@@ -138,7 +139,8 @@ class BlockSolver {
         square += offset * offset;
       }
       if (square === 0) return;
-      if (!this.#keep(Math.fround((found.scale * product) / square), found.zero, found)) return;
+      beta *= kappa;
+      if (!this.#keep(Math.fround((found.scale * product) / square), found.zero, found, beta)) return;
     }
   }
 
@@ -147,7 +149,7 @@ class BlockSolver {
     this.#block = block;
     const { scale, zero } = found;
     found.error = Number.POSITIVE_INFINITY;
-    this.#keep(scale, zero, found);
+    this.#keep(scale, zero, found, this.#settings.beta);
     if (zeroMoves) this.#searchZero(found);
     else this.#searchScale(found);
   }
