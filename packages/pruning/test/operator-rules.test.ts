@@ -64,6 +64,23 @@ const exact: readonly Case[] = [
     },
   },
   {
+    name: 'GroupQueryAttention, of which groups of heads go',
+    shape: [1, 5, 6],
+    size: [1, 5, 6],
+    units: [2],
+    build: (b, x) => {
+      const last = Tensor.from('int32', [1], Int32Array.of(4));
+      const total = Tensor.from('int32', [], Int32Array.of(5));
+      const [q, k, v] = [dense(b, x, 6, 32), dense(b, x, 6, 16), dense(b, x, 6, 16)] as const;
+      const [y] = b.microsoft.GroupQueryAttention(
+        [q, k, v, null, null, last, total],
+        { num_heads: 4, kv_num_heads: 2 },
+        { outputs: 1 },
+      );
+      return dense(b, y as Value, 32, 5);
+    },
+  },
+  {
     name: 'weights and activations that are quantized for each channel',
     shape: pixels,
     size: pixels,
@@ -258,13 +275,21 @@ describe('what cannot be cut', () => {
     expect(group?.obstacles[0]?.reason).toContain('MatMul');
   });
 
-  it('are channels under a Resize to sizes that are all computed', async () => {
-    const b = new GraphBuilder('resize');
-    const x = b.input('x', 'float32', ['N', 3, 'H', 'W']);
-    const sizes = b.input('sizes', 'int64', [4]);
-    const y = b.op.Resize([b.op.Conv([x, weight(6, 3, 1, 1)], {}, { name: 'first' }), null, null, sizes]);
-    b.output('y', conv(b, y, 6, 2));
-    const group = (await pruningGroups(await b.build())).find(({ name }) => name === 'first');
-    expect(group?.prunable).toBe(false);
-  });
+  it.each(['all computed', 'computed beside them'])(
+    'are channels under a Resize to sizes %s',
+    async (which) => {
+      const b = new GraphBuilder('resize');
+      const x = b.input('x', 'float32', [1, 3, 'H', 'W']);
+      const sizes =
+        which === 'all computed'
+          ? b.input('sizes', 'int64', [4])
+          : b.op.Concat([ints(1, 6), b.op.Mul([b.op.Shape([x], { start: 2, end: 4 }), ints(2, 2)])], {
+              axis: 0,
+            });
+      const y = b.op.Resize([b.op.Conv([x, weight(6, 3, 1, 1)], {}, { name: 'first' }), null, null, sizes]);
+      b.output('y', conv(b, y, 6, 2));
+      const group = (await pruningGroups(await b.build())).find(({ name }) => name === 'first');
+      expect(group?.prunable).toBe(false);
+    },
+  );
 });

@@ -206,7 +206,7 @@ describe('wanda', () => {
     const x = b.op.Transpose([b.input('x', 'float32', ['N', 3])], { perm: [1, 0] });
     b.output('y', b.op.Gemm([x, b.constant('W', floats([3, 1], 1, 4, 3))], { transA: true }));
     const inputs = { x: floats([2, 3], 5, 1, 2, -5, 1, -2) };
-    const { model } = await run(await b.build(), { criterion: 'wanda', ratio: 0.34 }, inputs);
+    const { model } = await run(await b.build(), { criterion: 'wanda', ratio: 0.34, batchSize: 2 }, inputs);
     // 1 by 7.1, 4 by 1.4, 3 by 2.8.
     expect(await weights(model, 'W')).toEqual([1, 0, 3]);
   });
