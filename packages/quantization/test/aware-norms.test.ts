@@ -1,4 +1,4 @@
-import { attribute, type Model, type Tensor, Tensor as Tensors } from '@lithe/core';
+import { attribute, type Model, type Tensor, Tensor as Tensors, type Value } from '@lithe/core';
 import { evaluateModel, referenceBackend } from '@lithe/core/reference';
 import { type QuantizationAwareOptions, quantizationAware } from '@lithe/quantization';
 import {
@@ -13,7 +13,7 @@ import {
 } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
 import { awareNets, dataFor, norm, samplesFor } from './aware-nets.ts';
-import { net } from './net.ts';
+import { type Net, net } from './net.ts';
 import { normal, sqnr } from './support.ts';
 
 const backend = referenceBackend();
@@ -110,6 +110,37 @@ describe('batch normalization while training', () => {
     expect(Math.abs((frozen as number) - wanted)).toBeLessThan(Math.abs((batch as number) - wanted));
   });
 
+  it.each([
+    ['floats', {}],
+    ['8 bits', { conversionCost: 0, minimumElements: 1 }],
+    ['weights of 4 bits', { activationBits: 'none', minimumElements: 1, weightBits: 4 }],
+  ] as const)('computes what is shipped from the update on at which it is frozen: %s', async (_, options) => {
+    const model = single([1.2, 0.7]);
+    const [mean] = [...model.graph.nodes()].flatMap((node) =>
+      node.is('BatchNormalization') ? [node.input(3)?.name ?? ''] : [],
+    );
+    const kind = 'minimumElements' in options ? options : floats(model);
+    const aware = await quantizationAware(model, {
+      ...kind,
+      data: dataFor([2, 3]),
+      backend,
+      freezeBatchNormAt: 1,
+      freezeRangesAt: 0,
+    });
+    const { model: trained, history } = await fit(aware.model, table([2, 3], 2), {
+      ...settings,
+      ...aware.training(sgd()),
+      epochs: 2,
+      batchSize: 16,
+      learningRate: 1e-30,
+    });
+    expect(await constant(trained, mean as string)).not.toEqual(await constant(model, mean as string));
+    const { y } = await evaluateModel(await aware.finish(trained), samplesFor([2, 3], 16));
+    const target = normal([16, 2], 3).data;
+    const errors = (y as Tensor).toFloat64Array().map((value, at) => (value - (target[at] as number)) ** 2);
+    expect(history[1]?.loss).toBeCloseTo(errors.reduce((sum, value) => sum + value, 0) / errors.length, 5);
+  });
+
   it('keeps the names of values, for losses that look inside', async () => {
     const model = single([1.2, 0.7]);
     const inside =
@@ -142,6 +173,63 @@ describe('batch normalization while training', () => {
       'DequantizeLinear',
       'Conv',
     ]);
+  });
+
+  it.each<readonly [string, (n: Net) => Value, number]>([
+    [
+      'a Gemm with factors',
+      (n) =>
+        norm(
+          n,
+          n.add('Gemm', [n.input('x', ['N', 3]), n.weight([3, 4]), n.weight([4])], {
+            alpha: attribute.float(2),
+            beta: attribute.float(0.5),
+          }),
+          4,
+          320,
+        ),
+      1,
+    ],
+    [
+      'a Gemm that turns its input',
+      (n) =>
+        norm(
+          n,
+          n.add('Gemm', [n.input('x', [3, 3]), n.weight([3, 4])], { transA: attribute.int(1) }),
+          4,
+          330,
+        ),
+      1,
+    ],
+    [
+      'a layer that something else reads',
+      (n) => {
+        const layer = n.add('Gemm', [n.input('x', ['N', 3]), n.weight([3, 4])]);
+        return n.add('Add', [norm(n, layer, 4, 340), layer]);
+      },
+      1,
+    ],
+    [
+      'running statistics of two normalizations',
+      (n) => {
+        const first = norm(n, n.add('Gemm', [n.input('x', ['N', 3]), n.weight([3, 4])]), 4, 350);
+        const parameters = first.producer?.inputs.slice(1) as Value[];
+        const second = n.add('Gemm', [first, n.weight([4, 4])]);
+        return n.add('BatchNormalization', [second, ...parameters]);
+      },
+      2,
+    ],
+  ])('stays behind %s, and gives what it gave', async (_, build, left) => {
+    const n = net();
+    const y = build(n);
+    n.graph.rename(y, 'y');
+    const model = n.model(y);
+    const aware = await quantizationAware(model, floats(model));
+    const shipped = await aware.finish(aware.model);
+    expect([...shipped.graph.nodes()].filter((node) => node.is('BatchNormalization')).length).toBe(left);
+    expect(aware.report.skipped.filter(({ code }) => code === 'not-folded').length).toBe(left);
+    const feeds = { x: normal([3, 3], 41) };
+    expect(sqnr(await evaluateModel(model, feeds), await evaluateModel(shipped, feeds))).toBeGreaterThan(100);
   });
 
   it('goes on where a channel has lost its factor', async () => {

@@ -20,6 +20,7 @@ import {
 } from '@lithe/quantization';
 import { adamW, crossEntropy, fit, mlp, sampleTable } from '@lithe/training';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { normal } from './support.ts';
 
 const backend = referenceBackend();
 
@@ -145,6 +146,82 @@ describe('quantization/aware-training', () => {
     expect(Math.abs(never - ever)).toBeGreaterThan(1e-3);
     const { model: late } = await run({ epochs: 1, quantizeActivationsAt: 1 });
     expect([...late.graph.nodes()].some((node) => node.is('QuantizeLinear'))).toBe(true);
+  });
+
+  it('keeps the first and the last layer at 8 bits, or those that are named, or none', async () => {
+    const bitsOf = async (eightBits: AwareTrainingOptions['eightBits']): Promise<readonly unknown[]> => {
+      const { model } = await run({ epochs: 1, activationBits: 'none', eightBits });
+      return ['linear1', 'linear2', 'linear3', 'classifier'].map(
+        (name) => model.graph.value(`${name}.weight_quantized`)?.dtype,
+      );
+    };
+    expect(await bitsOf('ends')).toEqual(['int8', 'int4', 'int4', 'int8']);
+    expect(await bitsOf(['linear2'])).toEqual(['int4', 'int8', 'int4', 'int4']);
+    expect(await bitsOf('none')).toEqual(['int4', 'int4', 'int4', 'int4']);
+  });
+
+  it('adds soft targets as the paper has them: w T^2 KL(teacher || student) + (1 - w) of the labels', async () => {
+    const other = await mlp({ inputs: 2, hidden: [8], classes: 3, seed: 9 });
+    const [temperature, weight] = [3, 0.7];
+    const { report } = await run(
+      {
+        epochs: 1,
+        batchSize: 192,
+        learningRate: 1e-9,
+        minimumElements: 1e6,
+        teacher: { model: 'other', temperature, weight },
+      },
+      { models: { other } },
+    );
+    const scoresOf = async (model: Model): Promise<readonly number[][]> => {
+      const values = ((await evaluateModel(model, { x: seen.x }))['logits'] as Tensor).toFloat64Array();
+      return Array.from({ length: 192 }, (_, at) => [...values.subarray(3 * at, 3 * at + 3)]);
+    };
+    const softmax = (row: readonly number[], divisor: number): readonly number[] => {
+      const exp = row.map((value) => Math.exp(value / divisor));
+      return exp.map((value) => value / exp.reduce((sum, item) => sum + item, 0));
+    };
+    const [ours, theirs] = [await scoresOf(float), await scoresOf(other)];
+    const labels = seen.label.toFloat64Array();
+    let wanted = 0;
+    for (const [at, row] of ours.entries()) {
+      const [p, q] = [softmax(theirs[at] ?? [], temperature), softmax(row, temperature)];
+      const divergence = p.reduce((sum, value, c) => sum + value * Math.log(value / (q[c] ?? 0)), 0);
+      const task = -Math.log(softmax(row, 1)[labels[at] as number] ?? 0);
+      wanted += (weight * temperature ** 2 * divergence + (1 - weight) * task) / 192;
+    }
+    expect(report.steps[0]?.metrics['loss']?.value).toBeCloseTo(wanted, 4);
+  });
+
+  it('freezes batch normalization after a share of the run', async () => {
+    const b = new GraphBuilder('normed');
+    const hidden = b.op.MatMul([b.input('x', 'float32', ['N', 2]), b.constant('w', normal([2, 3], 61))]);
+    const vector = (values: readonly number[]): Tensor =>
+      Tensor.from('float32', [3], Float32Array.from(values));
+    const [scale, shift] = [b.constant('scale', vector([1, 2, 1])), b.constant('shift', vector([0, 1, 0]))];
+    const statistics = [b.constant('mean', vector([1, 0, -1])), b.constant('variance', vector([2, 1, 3]))];
+    b.output('logits', b.op.BatchNormalization([hidden, scale, shift, ...statistics] as never));
+    const net = await b.build();
+    const lossAt = async (freezeBatchNormAt: number): Promise<number> => {
+      const pass = quantizationAwareTraining({
+        epochs: 1,
+        batchSize: 192,
+        learningRate: 1e-9,
+        freezeBatchNormAt,
+        activationBits: 'none',
+        minimumElements: 1e6,
+      });
+      const { report } = await optimize(net, [pass], { backend, trainingData: samples, check: 'off' });
+      return report.steps[0]?.metrics['loss']?.value ?? Number.NaN;
+    };
+    const scores = ((await evaluateModel(net, { x: seen.x }))['logits'] as Tensor).toFloat64Array();
+    let wanted = 0;
+    seen.label.toFloat64Array().forEach((label, at) => {
+      const exp = [...scores.subarray(3 * at, 3 * at + 3)].map(Math.exp);
+      wanted -= Math.log((exp[label] ?? 0) / exp.reduce((sum, value) => sum + value, 0)) / 192;
+    });
+    expect(await lossAt(0)).toBeCloseTo(wanted, 5);
+    expect(Math.abs((await lossAt(1)) - wanted)).toBeGreaterThan(1e-2);
   });
 
   it('takes a teacher whose only input has another name, and scores in float16', async () => {

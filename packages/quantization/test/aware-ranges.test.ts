@@ -233,6 +233,31 @@ describe('learned steps', () => {
       expect(Math.abs(value - (start[at] as number))).toBeCloseTo((0.01 * mean) / size, 5);
   });
 
+  it('of activations do not grow over the bound of a Clip that the layer before takes in', async () => {
+    const b = new GraphBuilder('clipped');
+    const first = b.op.MatMul([b.input('x', 'float32', ['N', 4]), b.constant('w', normal([4, 4], 54))]);
+    const clipped = b.op.Clip([first, floats([], [0]), floats([], [6])]);
+    b.output('y', b.op.MatMul([clipped, b.constant('v', normal([4, 3], 55))]));
+    const aware = await quantizationAware(await b.build(), {
+      data: arrayDataset({ inputs: { x } }),
+      backend: referenceBackend(),
+      minimumElements: 1,
+      conversionCost: 0,
+      ranges: 'lsq',
+    });
+    const { graph } = aware.model;
+    const step = [...graph.initializers].find(
+      ({ name }) => name.startsWith('Clip') && name.endsWith('_step'),
+    );
+    expect(step).toBeDefined();
+    if (step !== undefined) graph.setInitializer(step, floats([], [1]));
+    const shipped = (await aware.finish(aware.model)).graph;
+    const scale = shipped.value(`${step?.name.replace(/_step$/, '')}_scale`)?.initializer;
+    const [held = Number.NaN] = numbers((await scale?.load()) as Tensor);
+    expect(255 * held).toBeLessThanOrEqual(6);
+    expect(255 * held).toBeCloseTo(6, 4);
+  });
+
   it('find back from their least', async () => {
     const aware = await prepared({
       activationBits: 'none',
