@@ -61,6 +61,9 @@ describe('samples that are read in other shapes', () => {
   it('tell what a sample costs where the model does not even name its sizes', async () => {
     const [seed] = (await run(sized(8).replace('open.onnx', 'unnamed.onnx'), 'unnamed.run')).seeds;
     expect([seed?.original.macs, seed?.steps[0]?.macs]).toEqual([macs(8), macs(8)]);
+    // One sample, whatever the batch is that latency is measured at.
+    const batch = sized(8).replace('rounds: 0', 'rounds: 0, batches: [4]');
+    expect((await run(batch, 'batch.run')).seeds[0]?.original.macs).toBe(macs(8));
   });
 
   it('change what is measured on random inputs, and no model', async () => {

@@ -83,7 +83,7 @@ describe('a recipe that cannot be run', () => {
     [
       'a key that none of several forms has',
       `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: { paht: a.onnx }\n${step}`,
-      '3:10 There is no key "paht" here. Known are "path", "shapes", "network", "with".',
+      '3:10 There is no key "paht" here. Known are "path", "shapes", "values", "network", "with".',
     ],
     [
       'a value of none of several forms',
