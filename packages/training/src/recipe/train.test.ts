@@ -173,6 +173,36 @@ describe('training/train', () => {
     for (const value of metrics) expect(Number.isInteger(value * 16)).toBe(true);
   });
 
+  it('takes the epoch of the smallest loss where there is no accuracy', async () => {
+    const { report } = await run(
+      {
+        ...basic,
+        epochs: 6,
+        learningRate: 0.3,
+        validation: 0.25,
+        loss: { name: 'binary-cross-entropy', logits: 'logits', target: 'share' },
+      },
+      {
+        trainingData: arrayDataset({
+          inputs: { x },
+          targets: {
+            share: Tensor.from(
+              'float32',
+              [SAMPLES, 2],
+              Float32Array.from(points, (value) => (value > 0 ? 1 : 0)),
+            ),
+          },
+        }),
+      },
+    );
+    const [step] = report.steps;
+    const losses = (step?.tables?.['epochs']?.rows ?? []).map((row) => -Number(row[3]));
+    const least = Math.min(...losses);
+    expect(least).toBeGreaterThan(0);
+    expect(losses[0]).not.toBe(least);
+    expect(step?.metrics['epoch taken']?.value).toBe(losses.indexOf(least) + 1);
+  });
+
   it('goes on from a checkpoint to the same weights, and drops one of other options', async () => {
     const kept = new Map<string, ArtifactStore>();
     const store = (name: string): ArtifactStore => {

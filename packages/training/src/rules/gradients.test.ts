@@ -47,6 +47,17 @@ describe('gradients by hand', () => {
     ]);
   });
 
+  it('of Relu in float32, which has a form of its own, is 1 above 0 and else 0', async () => {
+    const b = new GraphBuilder('relu');
+    const x = b.input('x', 'float32', [6]);
+    const weights = Tensor.from('float32', [6], Float32Array.of(2, 3, 4, 5, 6, 7));
+    b.output('loss', b.op.ReduceSum([b.op.Mul([b.op.Relu([x]), weights])], { keepdims: false }));
+    const model = await gradients(await b.build(), { of: 'loss', wrt: ['x'] });
+    const at = Float32Array.of(-1, 0, 1e-20, 0.25, 3e38, -1e-20);
+    const { 'grad:x': found } = await evaluateModel(model, { x: Tensor.from('float32', [6], at) });
+    expect([...(found as Tensor<'float32'>).data]).toEqual([0, 0, 4, 5, 6, 0]);
+  });
+
   it.each([
     ['ReduceL2', [1, 2], {}],
     ['ReduceL1', [1, 2], {}],
