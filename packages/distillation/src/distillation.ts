@@ -62,7 +62,7 @@ export function distillation(options: DistillationOptions): Loss {
       for (const term of terms) {
         const { loss, weight = 1, warmUp } = term;
         const from = term.teacher ?? teacher;
-        // A copy by prototype keeps what the context offers, whatever more that will be.
+        // The same context, whatever more it offers, with a teacher.
         const own: DistillationContext = { ...context, teacher: (name) => from.value(name, context) };
         const value = emit.scale(loss.build(own), weight);
         parts.push(warmUp === undefined ? value : emit.mul(value, grown(own, warmUp)));
