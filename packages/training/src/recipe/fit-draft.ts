@@ -43,7 +43,8 @@ export interface FitDraftRequest {
  * report. A checkpoint of another run, such as one with other options, and one that is damaged, is dropped with a warning.
  * The same seed gives the same weights.
  *
- * @throws {LitheError} as `fit` does; DATA_INVALID when a share of a single sample is to be kept aside
+ * @throws {LitheError} as `fit` does; DATA_INVALID when a share of a single sample is to be kept aside; OPTIONS_INVALID
+ *   when a pattern of `trainable` matches no constant of the model
  */
 export async function fitDraft(
   draft: Model,
@@ -57,6 +58,7 @@ export async function fitDraft(
   const loss = request.loss ?? data.task?.loss;
   if (loss === undefined) throw errors.internal('there is nothing to minimize');
   const { trainable } = settings;
+  if (trainable !== undefined) checkPatterns(draft, trainable);
   const options: FitOptions = {
     epochs: settings.epochs,
     batchSize: settings.batchSize,
@@ -91,6 +93,22 @@ export async function fitDraft(
   takeWeights(draft, result.model);
   describe(report, result, { train, held, settings });
   return result;
+}
+
+/** A pattern that matches nothing is a slip: what it should have named would stay as it is without a word. */
+function checkPatterns({ graph }: Model, patterns: readonly string[]): void {
+  const names = Array.from(graph.initializers, ({ name }) => name);
+  for (const node of graph.nodes()) if (node.constantSource() !== undefined) names.push(node.output().name);
+  const idle = patterns.filter((pattern) => !names.some((name) => matchesPattern(name, [pattern])));
+  if (idle.length > 0)
+    throw errors.optionsInvalid(
+      'trainable',
+      idle.map((pattern) => `No weight of the model is called "${pattern}".`),
+      `Weights of the model are ${names
+        .slice(0, 5)
+        .map((name) => `"${name}"`)
+        .join(', ')}${names.length > 5 ? ' and others' : ''}.`,
+    );
 }
 
 async function drawAnew(draft: Model, context: PassContext, report: ReportBuilder): Promise<void> {

@@ -279,6 +279,9 @@ describe('training/train', () => {
     expect(await weightOf(model, 'classifier.weight')).not.toEqual(
       await weightOf(before, 'classifier.weight'),
     );
+    await expect(run({ ...basic, trainable: ['classifier.*', 'linear9.*'] })).rejects.toMatchObject({
+      cause: { code: 'OPTIONS_INVALID', message: expect.stringContaining('linear9.*') },
+    });
   });
 
   it.each<readonly [string, object, RegExp]>([
