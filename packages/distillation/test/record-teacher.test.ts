@@ -286,6 +286,13 @@ describe('taps', () => {
     );
   });
 
+  it('are suggested of what lies inside: outputs have losses of their own', async () => {
+    const b = new GraphBuilder('pictures');
+    b.output('y', b.op.Relu([b.op.Relu([b.op.Neg([b.input('x', 'float32', ['N', 2, 4, 4])])])]));
+    const model = await b.build();
+    expect((await suggestTaps(model, model)).map(({ student }) => student)).toEqual(['Relu_0_output']);
+  });
+
   it('are suggested for sequences without residual blocks, and never of scores of attention', async () => {
     const sequences = async (depth: number): Promise<Model> => {
       const b = new GraphBuilder('sequences');
