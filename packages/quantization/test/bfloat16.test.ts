@@ -34,6 +34,14 @@ describe('bfloat16 storage', () => {
       expect(sqnr(expected, await runModel(small, feeds, engine))).toBeGreaterThan(48);
   });
 
+  it('rounds what lies in the middle to the even one', async () => {
+    const bits = Uint32Array.from({ length: 512 }, (_, index) => 0x3f808000 + index * 0x10000);
+    const weight = Tensor.from('float32', [32, 16], new Float32Array(bits.buffer));
+    const { model: small } = await apply(product(weight), bfloat16Storage());
+    const tensor = (await [...small.graph.initializers][0]?.initializer?.load()) as Tensor<'bfloat16'>;
+    expect([...tensor.data]).toEqual([...bits].map((word) => ((word >>> 16) + 1) & 0xfffe));
+  });
+
   it('is expanded when the runtime loads the model', async () => {
     const { model: small } = await apply(product(normal([32, 16], 3)), bfloat16Storage());
     const loaded = await optimizedModel(small);

@@ -194,6 +194,7 @@ describe('casts of float16', () => {
     expect(codes(small.report)).toEqual([]);
     expect(operators(small.model)['Cast']).toBe(2);
     expect(codes((await run(0, 1, 3001, 0)).report)).toEqual([['integer-cast', 'Cast_0']]);
+    expect(codes((await run(0, 1, -3001, 0)).report)).toEqual([['integer-cast', 'Cast_0']]);
   });
 });
 

@@ -181,6 +181,42 @@ describe('recovery of static int8', () => {
     );
   });
 
+  it('brings mean and deviation back together, also where the bias is added behind the layer', async () => {
+    const n = net();
+    const x = n.input('x', ['N', 4, 8, 8]);
+    const rows = n.add('Conv', [x, n.weight([8, 4, 1, 1], 0.6), n.weight([8], 1)]);
+    const tokens = n.add('Reshape', [rows, n.integers(-1, 8, 64)]);
+    const product = n.add('MatMul', [tokens, n.weight([64, 12], 0.3)]);
+    const sum = n.add('Add', [product, n.weight([12], 2)]);
+    const model = n.model(rows, sum);
+    const { model: matched } = await quantize(
+      model,
+      { biasCorrection: 'empirical', matchVariance: true, samples: 96 },
+      { weightBits: 4 },
+    );
+    const moments = async (of: Model, name: string, last: boolean): Promise<readonly number[][]> => {
+      const { data, shape } = (await runModel(of, seen))[name] as Tensor<'float32'>;
+      const channels = shape[last ? shape.length - 1 : 1]!;
+      const size = last ? 1 : shape.slice(2).reduce((all, dim) => all * dim, 1);
+      return Array.from({ length: channels }, (_, channel) => {
+        const items = [...data].filter((_item, at) => Math.floor(at / size) % channels === channel);
+        const mean = items.reduce((all, item) => all + item, 0) / items.length;
+        const variance = items.reduce((all, item) => all + (item - mean) ** 2, 0) / items.length;
+        return [mean, Math.sqrt(variance)];
+      });
+    };
+    for (const [{ name }, last] of [
+      [rows, false],
+      [sum, true],
+    ] as const) {
+      const [expected, found] = [await moments(model, name, last), await moments(matched, name, last)];
+      for (const [channel, [mean, deviation]] of expected.entries()) {
+        expect(Math.abs(found[channel]![0]! - mean!)).toBeLessThan(0.004 * deviation!);
+        expect(Math.abs(found[channel]![1]! / deviation! - 1)).toBeLessThan(0.02);
+      }
+    }
+  });
+
   it('learns rounding that brings unseen results closer, moving no weight by more than one', async () => {
     const model = network();
     const plain = await quantize(model, { biasCorrection: 'none' });

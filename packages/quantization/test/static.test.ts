@@ -241,3 +241,33 @@ describe('static int8', () => {
     });
   });
 });
+
+it('leaves a group in float that pays part by part and loses as a whole', async () => {
+  const chain = (joins: boolean): Model => {
+    const n = net();
+    const x = n.input('x', [1, 64, 8, 8]);
+    const first = n.add('Conv', [x, n.weight([64, 64, 1, 1], 0.1)]);
+    // Each product saves 64 x 64 sums a position, and converting 64 numbers costs 48 each: once pays, three times do not.
+    const between = joins ? n.add('Add', [first, n.add('Tanh', [x])]) : first;
+    return n.model(n.add('Conv', [between, n.weight([64, 64, 1, 1], 0.1)]));
+  };
+  const data = [{ x: normal([1, 64, 8, 8], 5) }];
+  const alone = await quantize(chain(false), { conversionCost: 48 }, data);
+  expect(operators(alone.model)['QuantizeLinear']).toBe(3);
+  const joined = await quantize(chain(true), { conversionCost: 48 }, data);
+  expect(joined.report.skipped.filter(({ code }) => code === 'conversions')).toHaveLength(2);
+  expect(operators(joined.model)['QuantizeLinear']).toBeUndefined();
+});
+
+it('keeps integers below the bound of a Clip that rounding would put them above', async () => {
+  // 255 steps of the float32 nearest to 7.97 / 255 pass 7.97, so that onnxruntime would keep the Clip, and the floats.
+  const bound = Math.fround(7.97);
+  expect(Math.fround(255 * Math.fround(bound / 255))).toBeGreaterThan(bound);
+  const n = net();
+  const scalar = (value: number) => n.constant(Tensor.from('float32', [], Float32Array.of(value)));
+  const first = n.add('Conv', [n.input('x', [1, 16, 8, 8]), n.weight([16, 16, 1, 1], 2)]);
+  const clipped = n.add('Clip', [first, scalar(0), scalar(bound)]);
+  const model = n.model(n.add('Conv', [clipped, n.weight([16, 16, 1, 1], 0.1)]));
+  const { model: small } = await quantize(model, everything, [{ x: normal([1, 16, 8, 8], 5) }]);
+  expect(operators(await optimizedModel(small))['QLinearConv']).toBe(2);
+});

@@ -167,6 +167,23 @@ describe('float16 storage', () => {
     expect(sqnr(await runModel(model, feeds), await runSession(session, feeds, 'wasm'))).toBeGreaterThan(68);
   });
 
+  it.each([
+    [65519, [], 65504],
+    [65520, ['overflow'], 65520],
+  ])('takes %s for what it rounds to', async (value, codes, kept) => {
+    const n = net();
+    const data = new Float32Array(256);
+    data[0] = value;
+    const weight = n.constant(Tensor.from('float32', [16, 16], data));
+    const { model, report } = await apply(
+      n.model(n.add('MatMul', [n.input('x', [1, 16]), weight])),
+      float16Storage(),
+    );
+    expect(report.skipped.map(({ code }) => code)).toEqual(codes);
+    const x = Tensor.from('float32', [1, 16], new Float32Array(16).fill(1));
+    expect(Object.values(await runModel(model, { x }))[0]?.toFloat64Array()[0]).toBe(kept);
+  });
+
   it('keeps a weight beyond the float16 range in float32, and numbers too small for it away from zero', async () => {
     const n = net();
     const large = new Float32Array(256).fill(1);
