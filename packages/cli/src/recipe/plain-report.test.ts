@@ -13,6 +13,7 @@ const report: StepReport = {
     sqnrDb: Number.POSITIVE_INFINITY,
     samples: 1,
   },
+  unchecked: undefined,
   changed: true,
   applied: ['change "x"'],
   skipped: [],
