@@ -184,7 +184,9 @@ describe('recovery of static int8', () => {
   it('brings mean and deviation back together, also where the bias is added behind the layer', async () => {
     const n = net();
     const x = n.input('x', ['N', 4, 8, 8]);
-    const rows = n.add('Conv', [x, n.weight([8, 4, 1, 1], 0.6), n.weight([8], 1)]);
+    // Means far from 0, which a changed deviation moves.
+    const shifted = n.add('Add', [x, n.constant(Tensor.from('float32', [], Float32Array.of(3)))]);
+    const rows = n.add('Conv', [shifted, n.weight([8, 4, 1, 1], 0.6), n.weight([8], 1)]);
     const tokens = n.add('Reshape', [rows, n.integers(-1, 8, 64)]);
     const product = n.add('MatMul', [tokens, n.weight([64, 12], 0.3)]);
     const sum = n.add('Add', [product, n.weight([12], 2)]);
