@@ -39,6 +39,12 @@ describe('ready networks', () => {
     );
   });
 
+  it('mobileNetV2 halves the image five times: 7 x 7 of 224 are left', async () => {
+    const { graph } = await mobileNetV2();
+    const [pooled] = [...graph.nodes()].filter((node) => node.is('ReduceMean'));
+    expect(pooled?.input(0)?.shape).toEqual(['N', 1280, 7, 7]);
+  });
+
   it('depends on the seed alone', async () => {
     const first = async (seed: number): Promise<unknown> => {
       const model = await mlp({ inputs: 3, hidden: [2], seed });

@@ -98,6 +98,30 @@ describe('mixed precision', () => {
     );
   });
 
+  it('leaves in float32 what works with constants that float16 does not hold', async () => {
+    for (const [value, kept] of [
+      [-1e9, 'float32'],
+      [1e-12, 'float32'],
+      [0, 'float16'],
+      [-100, 'float16'],
+    ] as const) {
+      const b = new GraphBuilder('mask');
+      const product = b.op.MatMul([
+        b.input('x', 'float32', ['N', 2]),
+        b.constant('w', Tensor.from('float32', [2, 2], Float32Array.of(1, 2, 3, 4))),
+      ]);
+      const mask = b.constant('mask', Tensor.from('float32', [], Float32Array.of(value)));
+      b.output('y', b.op.Mul([b.op.Add([product, mask], {}, { name: 'masked' }), mask]));
+      const step = await trainingStep(await b.build(), {
+        loss: meanSquaredError({ output: 'y' }),
+        optimizer: sgd(),
+        mixedPrecision: true,
+      });
+      const masked = [...step.model.graph.nodes()].find(({ name }) => name === 'masked');
+      expect(masked?.output().dtype, String(value)).toBe(kept);
+    }
+  });
+
   it('rounds as float16 does, and updates in float32', async () => {
     // 1.0009765625 is the next float16 behind 1; x w = 1.0009765625^2 rounds to 1.001953125 in float16.
     const x = 1 + 2 ** -10;
