@@ -1,5 +1,4 @@
-import type { Dataset, Model } from '@lithe/core';
-import { errors } from '@lithe/core';
+import { type Dataset, errors, isLitheError, type Model } from '@lithe/core';
 import type { InputSpec } from '@lithe/data';
 import { UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
@@ -120,12 +119,16 @@ async function randomInputs(file: RecipeFile, model: Model): Promise<Dataset> {
         undefined,
         cause,
       );
+    // What is wrong with sizes and shapes, as the library says it: its hint is of the command line.
+    const problems = isLitheError(cause.cause, 'OPTIONS_INVALID')
+      ? (cause.cause.details['problems'] as readonly string[])
+      : [cause.message];
     throw errors.recipeInvalid(
       file.path,
       [
         {
           ...file.document.placeOf(['model']),
-          message: 'The sizes of its inputs are not all known, so that random inputs cannot be made.',
+          message: `Random inputs cannot be made. ${problems.join(' ')}`,
         },
       ],
       'Give model.shapes, data.test or data.calibration.',

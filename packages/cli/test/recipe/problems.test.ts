@@ -248,6 +248,16 @@ describe('a recipe that cannot be run', () => {
       `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: { network: cnn, with: { class: 3 } }\n${step}`,
       '3:32 There is no key "class" here. Did you mean "classes"? Known are "classes", "image".',
     ],
+    [
+      'a network of more weights than memory holds',
+      `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: { network: mlp, with: { inputs: 1000000, hidden: [1000000] } }\n${step}`,
+      '3:8 Options of the network are not valid: With "linear1.weight" of shape [1000000, 1000000] it has more than 536870912 weights.',
+    ],
+    [
+      'a network of inputs that memory does not hold',
+      `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: { network: resnet20, with: { image: [1, 1000000, 1000000] } }\n${step}`,
+      '3:8 Random inputs cannot be made. Input "x" of shape [?, 1, 1000000, 1000000] is too large.',
+    ],
     ['a missing model', `recipe: 1\nplugins: [lithe-plugin-x]\nmodel: gone.onnx\n${step}`, '3:8 File "'],
     [
       'missing data',

@@ -17,11 +17,21 @@ export interface LayerScope {
   readonly rng: Rng;
   /** Gives `conv1`, `conv2`, … for `conv`; a wanted name as it is. */
   name(kind: string, wanted: string | undefined): string;
+  /**
+   * Counts the numbers of a weight, before any of them is drawn.
+   *
+   * @throws {LitheError} OPTIONS_INVALID when with them the network has more than {@link MAX_WEIGHTS}
+   */
+  claim(weight: string, shape: readonly number[]): void;
 }
+
+/** Most numbers in the weights of one network: 2 GiB of float32, which is what a file without external data holds. */
+const MAX_WEIGHTS = 2 ** 29;
 
 /** Makes the scope. */
 export function layerScope(builder: GraphBuilder, rng: Rng): LayerScope {
   const counts = new Map<string, number>();
+  let claimed = 0;
   return {
     builder,
     rng,
@@ -30,6 +40,16 @@ export function layerScope(builder: GraphBuilder, rng: Rng): LayerScope {
       const count = (counts.get(kind) ?? 0) + 1;
       counts.set(kind, count);
       return `${kind}${count}`;
+    },
+    claim: (name, shape) => {
+      claimed += shape.reduce((product, dim) => product * dim, 1);
+      // Not a number is too many as well.
+      if (claimed <= MAX_WEIGHTS) return;
+      throw errors.optionsInvalid(
+        'the network',
+        [`With "${name}" of shape [${shape.join(', ')}] it has more than ${MAX_WEIGHTS} weights.`],
+        'Give its layers fewer features.',
+      );
     },
   };
 }
@@ -41,11 +61,13 @@ export function weight(
   initializer: Initializer,
   size: { readonly shape: readonly number[]; readonly fanIn: number; readonly fanOut: number },
 ): Value {
+  scope.claim(name, size.shape);
   return scope.builder.constant(name, initializer({ ...size, rng: scope.rng.fork(name) }));
 }
 
 /** Adds a vector that is the same everywhere: a bias of zeros, a scale of ones. */
 export function vector(scope: LayerScope, name: string, length: number, value: number): Value {
+  scope.claim(name, [length]);
   return scope.builder.constant(name, Tensor.from('float32', [length], new Float32Array(length).fill(value)));
 }
 

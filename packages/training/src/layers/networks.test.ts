@@ -55,6 +55,34 @@ describe('ready networks', () => {
   });
 });
 
+describe('a network that is too large', () => {
+  const tooMany =
+    /^Options of the network are not valid: With ".*" of shape \[.*\] it has more than 536870912 weights\.$/;
+  it.each([
+    ['in one layer', () => mlp({ inputs: 1e6, hidden: [1e6] })],
+    ['by the channels of its image', () => resnet20({ image: [4e6, 32, 32] })],
+    ['by its image', () => cnn({ image: [1, 1e6, 1e6] })],
+    ['by a size that no number holds', () => mlp({ inputs: 1e200, hidden: [1e200] })],
+    ['by its tokens', () => transformerEncoder({ vocabulary: 1e6, width: 1e6 })],
+  ])('is refused %s', async (_, make) => {
+    await expect(make()).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+      message: expect.stringMatching(tooMany) as string,
+    });
+  });
+
+  it('is refused by the sum of its layers', () => {
+    const builder = new GraphBuilder('sum');
+    const net = layers(builder, 0);
+    const x = builder.input('x', 'float32', ['N', 2 ** 28]);
+    // Nothing of that size is made here: only what is asked for counts.
+    const small = (): Tensor<'float32'> => Tensor.from('float32', [1, 1], new Float32Array(1));
+    net.linear(x, 1, { name: 'a', initializer: small, bias: false });
+    net.linear(x, 1, { name: 'b', initializer: small, bias: false });
+    expect(() => net.linear(x, 1, { name: 'c', initializer: small })).toThrow('With "c.weight" of shape');
+  });
+});
+
 describe('layers', () => {
   it('attend as the formula says', async () => {
     const builder = new GraphBuilder('attention');
