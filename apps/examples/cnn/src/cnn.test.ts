@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import { saveOnnx } from '@lithe/onnx/node';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type ImageSplit, loadImages, PIXELS } from './images.ts';
+import { main } from './main.ts';
 import { plainAccuracy } from './plain-onnxruntime.ts';
 import { trainImages } from './train.ts';
 
@@ -44,5 +45,28 @@ describe('the CNN example', () => {
     const { pixels, labels } = images.test;
     const part = { pixels: pixels.subarray(0, testCount * PIXELS), labels: labels.subarray(0, testCount) };
     expect(await plainAccuracy(file, part)).toBeCloseTo(last?.metric ?? 0, 3);
+  });
+});
+
+describe('the command line of the example', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it.each([
+    ['--epoch 3', "Unknown option '--epoch'"],
+    ['--epochs', "Option '--epochs <value>' argument missing"],
+    ['--epochs two', '--epochs takes a whole number from 1, not "two".'],
+    ['mnist --threads 0', '--threads takes a whole number from 1, not "0".'],
+    ['cifar', 'There is no data set "cifar".'],
+    ['mnist fashion', 'One data set at a time: "fashion" is too much.'],
+  ])('says what is wrong with %s, and how it is used', async (line, message) => {
+    let written = '';
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      written += String(text);
+      return true;
+    });
+    expect(await main(line.split(' '))).toBe(2);
+    expect(written).toContain(message);
+    expect(written.trimEnd().split('\n').at(-1)).toMatch(/^npm start -- mnist\|fashion/);
+    expect(written).not.toMatch(/^ +at /m);
   });
 });

@@ -13,6 +13,23 @@ const usage = 'npm start -- mnist|fashion [--epochs 4] [--threads 2] [--seed 0] 
 
 /** Trains the CNN on one of the data sets, saves it, and measures the file in plain onnxruntime. */
 export async function main(args: readonly string[]): Promise<number> {
+  let wanted: Wanted;
+  try {
+    wanted = readArguments(args);
+  } catch (error) {
+    if (!(error instanceof TypeError) && !(error instanceof RangeError)) throw error;
+    process.stderr.write(`${error.message}\n${usage}`);
+    return 2;
+  }
+  return await train(wanted.set, wanted);
+}
+
+interface Wanted extends Settings {
+  readonly set: ImageSet;
+}
+
+/** What the command line asks for. Options that are not known are a `TypeError` of Node's. */
+function readArguments(args: readonly string[]): Wanted {
   const { positionals, values } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -23,17 +40,22 @@ export async function main(args: readonly string[]): Promise<number> {
       out: { type: 'string', default: '.out/cnn' },
     },
   });
-  const [set = 'mnist'] = positionals;
-  if (set !== 'mnist' && set !== 'fashion') {
-    process.stderr.write(usage);
-    return 2;
-  }
-  return await train(set, {
-    epochs: Number(values.epochs ?? (set === 'mnist' ? 4 : 8)),
-    threads: Number(values.threads),
-    seed: Number(values.seed),
+  const [set = 'mnist', more] = positionals;
+  if (set !== 'mnist' && set !== 'fashion') throw new RangeError(`There is no data set "${set}".`);
+  if (more !== undefined) throw new RangeError(`One data set at a time: "${more}" is too much.`);
+  return {
+    set,
+    epochs: wholeNumber('epochs', values.epochs ?? (set === 'mnist' ? '4' : '8'), 1),
+    threads: wholeNumber('threads', values.threads, 1),
+    seed: wholeNumber('seed', values.seed, 0),
     folder: values.out,
-  });
+  };
+}
+
+function wholeNumber(name: string, text: string, least: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
+  throw new RangeError(`--${name} takes a whole number from ${least}, not "${text}".`);
 }
 
 interface Settings {
