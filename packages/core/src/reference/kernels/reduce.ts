@@ -19,6 +19,8 @@ import { normalAxes } from './shape.ts';
 interface Reduction {
   readonly lane: (values: Float64Array, base: number, offsets: Int32Array) => number;
   readonly wide?: ((values: BigInt64Array, base: number, offsets: Int32Array) => bigint) | undefined;
+  /** Whether one element alone does not give itself: its square, its logarithm. */
+  readonly composite?: true | undefined;
   /** What an empty lane of an integer dtype gives, where float has an infinity. */
   readonly empty?: 'lowest' | 'highest' | undefined;
 }
@@ -123,6 +125,7 @@ const minimum: Reduction = {
 };
 
 const absoluteSum: Reduction = {
+  composite: true,
   lane: (values, base, offsets) => {
     let sum = 0;
     for (let index = 0; index < offsets.length; index++) sum += Math.abs(values[base + offsets[index]!]!);
@@ -131,6 +134,7 @@ const absoluteSum: Reduction = {
 };
 
 const squareSum: Reduction = {
+  composite: true,
   lane: (values, base, offsets) => {
     let sum = 0;
     for (let index = 0; index < offsets.length; index++) sum += values[base + offsets[index]!]! ** 2;
@@ -143,9 +147,15 @@ const squareSum: Reduction = {
   },
 };
 
-const root: Reduction = { lane: (values, base, offsets) => Math.sqrt(squareSum.lane(values, base, offsets)) };
+const root: Reduction = {
+  composite: true,
+  lane: (values, base, offsets) => Math.sqrt(squareSum.lane(values, base, offsets)),
+};
 
-const logSum: Reduction = { lane: (values, base, offsets) => Math.log(laneSum(values, base, offsets)) };
+const logSum: Reduction = {
+  composite: true,
+  lane: (values, base, offsets) => Math.log(laneSum(values, base, offsets)),
+};
 
 /** `log(sum(exp(x)))`, by the largest element first so that nothing overflows. */
 const logSumExp: Reduction = {
@@ -161,7 +171,8 @@ const logSumExp: Reduction = {
 
 /**
  * ONNX `ReduceSum` (opset 13), `ReduceMax` and `ReduceMin` (opset 20) and the other reductions (opset 18): over the
- * axes of the second input; over all without axes, unless `noop_with_empty_axes` says none.
+ * axes of the second input; over all without axes, unless `noop_with_empty_axes` says none: then each element is
+ * reduced alone, and squares, absolute values and logarithms are still taken, as the specification spells out.
  */
 function reducer(reduction: Reduction): ReferenceKernel {
   return (context) => {
@@ -174,8 +185,8 @@ function reducer(reduction: Reduction): ReferenceKernel {
     });
     const given = context.optional(1);
     const axes = given === undefined ? [] : normalAxes(context, toIntegers(given), input.shape.length);
-    if (axes.length === 0 && noop) return [input];
-    const over = axes.length === 0 ? input.shape.map((_, axis) => axis) : axes;
+    if (axes.length === 0 && noop && reduction.composite !== true) return [input];
+    const over = axes.length === 0 && !noop ? input.shape.map((_, axis) => axis) : axes;
     return [reduceTensor(input, reduction, { axes: over, keepdims })];
   };
 }
