@@ -1,5 +1,6 @@
-import { errors, inferShapes, type Model, type Node, type Value } from '@lithe/core';
+import { type Dim, errors, inferShapes, type Model, type Node, type Value } from '@lithe/core';
 import { matchesPattern } from '@lithe/training';
+import { boundTogether, isComparable } from './bound-shapes.ts';
 import type { Tap } from './losses/distillation-loss.ts';
 
 /**
@@ -25,10 +26,10 @@ function computedValues({ graph }: Model): readonly Value[] {
 
 /** A pair of values that a loss could compare. */
 export interface TapSuggestion extends Required<Tap> {
-  /** Shape of the student's, without the samples. */
-  readonly studentShape: readonly number[];
+  /** Shape of the student's, without the samples; lengths and sizes of pictures may be open. */
+  readonly studentShape: readonly Dim[];
   /** Shape of the teacher's, without the samples. */
-  readonly teacherShape: readonly number[];
+  readonly teacherShape: readonly Dim[];
   /** Whether only the numbers of channels differ, so that a projector makes them comparable. */
   readonly projector: boolean;
 }
@@ -37,13 +38,15 @@ export interface TapSuggestion extends Required<Tap> {
  * Pairs of features that could be compared: where both models come out of a stage, their last values of the same
  * height and width (`[N, C, H, W]`, and so for volumes); for `[N, T, D]`, blocks at the same relative depth: what comes out
  * of their residual additions, and of the normalization right behind, or out of activations and normalizations where there
- * is no such addition.
+ * is no such addition. Open sizes of inputs, such as lengths of texts, are taken for equal where both models have an
+ * input of that name: one feed decides them.
  *
  * @param student not changed
  * @param teacher not changed
  */
 export async function suggestTaps(student: Model, teacher: Model): Promise<readonly TapSuggestion[]> {
-  const [ours, theirs] = await Promise.all([featuresOf(student), featuresOf(teacher)]);
+  const bound = await boundTogether([student, teacher]);
+  const [ours, theirs] = await Promise.all([featuresOf(student, bound[0]), featuresOf(teacher, bound[1])]);
   return [...ours].flatMap(([place, mine]) => {
     const other = theirs.get(place) ?? [];
     // Each takes the one at its relative depth; where the teacher has fewer, each of those is taken once.
@@ -57,7 +60,7 @@ export async function suggestTaps(student: Model, teacher: Model): Promise<reado
         teacher: their.name,
         studentShape: own.shape,
         teacherShape: their.shape,
-        projector: own.shape.join() !== their.shape.join(),
+        projector: own.channels !== their.channels,
       };
     });
   });
@@ -65,14 +68,19 @@ export async function suggestTaps(student: Model, teacher: Model): Promise<reado
 
 interface Feature {
   readonly name: string;
-  readonly shape: readonly number[];
+  readonly shape: readonly Dim[];
+  readonly channels: number;
 }
 
 /** Ends of residual blocks and activations: the values people compare. */
 const ends = new Set(['Relu', 'Clip', 'LeakyRelu', 'HardSwish', 'Add', 'LayerNormalization', 'Gelu']);
 
-/** Features by what must be equal of two that are compared: their rank, and the sizes that are no channels. */
-async function featuresOf(model: Model): Promise<ReadonlyMap<string, readonly Feature[]>> {
+/**
+ * Features by what must be equal of two that are compared: their rank, and the sizes that are no channels.
+ *
+ * @param bound the model with sizes that can be compared with the other's
+ */
+async function featuresOf(model: Model, bound: Model): Promise<ReadonlyMap<string, readonly Feature[]>> {
   const copy = model.clone();
   await inferShapes(copy);
   const order = new Map([...copy.graph.nodes()].map((node, index) => [node, index]));
@@ -82,23 +90,39 @@ async function featuresOf(model: Model): Promise<ReadonlyMap<string, readonly Fe
   const add = (to: Map<string, Feature[]>, place: string, feature: Feature): void =>
     void to.set(place, [...(to.get(place) ?? []), feature]);
   for (const value of computedValues(copy)) {
-    const shape = value.shape?.slice(1);
     const { producer } = value;
     if (producer === null || !ends.has(producer.opType) || value.isGraphOutput) continue;
-    if (shape === undefined || shape.length < 2 || !shape.every((dim) => typeof dim === 'number')) continue;
-    const feature = { name: value.name, shape: shape as readonly number[] };
+    const feature = featureOf(value);
+    const sizes = placeOf(value, bound);
+    if (feature === undefined || sizes === undefined) continue;
     // Scores of attention have the rank of a picture.
     if (value.uses.some(({ node }) => node.is('Softmax'))) continue;
-    if (shape.length > 2) {
+    if (feature.shape.length > 2) {
       // The last of a place is where a stage ends.
-      pictures.set(`image ${shape.slice(1).join('x')}`, [feature]);
+      pictures.set(`image ${sizes.join('x')}`, [feature]);
       continue;
     }
-    const place = `sequence ${shape[0]}`;
+    const place = `sequence ${sizes[0]}`;
     if (!isResidual(producer, order)) add(layers, place, feature);
     else add(blocks, place, normalized(value) ?? feature);
   }
   return new Map([...pictures, ...layers, ...blocks]);
+}
+
+/** A value as a feature: where it is known to have more axes than samples and channels, and how many channels. */
+function featureOf({ name, shape }: Value): Feature | undefined {
+  const own = shape?.slice(1) ?? [];
+  const channels = own.length > 2 ? own[0] : own[1];
+  return typeof channels === 'number' ? { name, shape: own, channels } : undefined;
+}
+
+/** Sizes of a feature that are no channels; `undefined` where one cannot be compared. */
+function placeOf(value: Value, bound: Model): readonly Dim[] | undefined {
+  const shapes = [value.shape, bound.graph.value(value.name)?.shape];
+  const places = shapes.map((shape = []) => (shape.length > 3 ? shape.slice(2) : shape.slice(1, 2)));
+  const [own, other] = places;
+  if (own?.every((dim) => typeof dim === 'number') === true) return own;
+  return other !== undefined && other.length > 0 && other.every(isComparable) ? other : undefined;
 }
 
 /** Whether a node adds to a value what was computed from it. */
@@ -130,5 +154,5 @@ function normalized({ uses }: Value): Feature | undefined {
   if (only === undefined || another !== undefined || !only.node.is('LayerNormalization')) return undefined;
   const output = only.node.output();
   if (output.isGraphOutput) return undefined;
-  return { name: output.name, shape: output.shape?.slice(1) as readonly number[] };
+  return featureOf(output);
 }

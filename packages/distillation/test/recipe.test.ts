@@ -52,7 +52,7 @@ import {
   transformerEncoder,
 } from '@lithe/training';
 import { describe, expect, it } from 'vitest';
-import { floats, weightOf } from './support.ts';
+import { floats, openEncoder, weightOf } from './support.ts';
 
 const SAMPLES = 48;
 const points = Float32Array.from({ length: SAMPLES * 2 }, (_, at) => Math.sin((at + 1) * 78.233) * 2);
@@ -238,6 +238,7 @@ describe('distillation/distil', () => {
       (tap) => contrastiveDistillation({ ...tap, negatives: 4, width: 8, samples: 8 }),
     ],
     ['hidden-state', 'tokens', hiddenStateDistillation],
+    ['hidden-state', 'open', hiddenStateDistillation],
     [{ loss: 'attention', student: 'scores' }, 'tokens', attentionDistillation],
     [
       { loss: 'relation', student: 'values', heads: 2 },
@@ -253,7 +254,7 @@ describe('distillation/distil', () => {
       const product = softmax?.output().uses[0]?.node;
       if (softmax?.input(0) != null) graph.rename(softmax.input(0) as never, 'scores');
       if (product?.input(1) != null) graph.rename(product.input(1) as never, 'values');
-      return model;
+      return kind === 'open' ? openEncoder(model, ['batch', 'length']) : model;
     };
     const net = (seed: number): Promise<Model> => cnn({ image: [1, 8, 8], classes: 4, seed });
     const [own, teacher] =

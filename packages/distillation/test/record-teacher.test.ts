@@ -28,7 +28,7 @@ import {
   transformerEncoder,
 } from '@lithe/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { floats } from './support.ts';
+import { floats, openEncoder } from './support.ts';
 
 const rng = createRng(4);
 const x = floats(
@@ -284,6 +284,65 @@ describe('taps', () => {
     expect(back.map((pair) => [pair.student, pair.teacher])).toEqual(
       found.map((pair) => [pair.teacher, pair.student]),
     );
+  });
+
+  it.each([
+    ['both', ['samples', 'length'], ['batch', null]],
+    ['the student', ['samples', 'length'], [2, 6]],
+    ['the teacher', [2, 6], ['batch', 'words']],
+  ])('are suggested where lengths are open in %s', async (_, ours, theirs) => {
+    const size = { vocabulary: 11, heads: 2, classes: 4 };
+    const fixed = [
+      await transformerEncoder({ ...size, length: 6, depth: 1, width: 8 }),
+      await transformerEncoder({ ...size, length: 6, depth: 2, width: 16 }),
+    ] as const;
+    const wanted = await suggestTaps(...fixed);
+    expect(wanted.length).toBe(2);
+    const found = await suggestTaps(openEncoder(fixed[0], ours), openEncoder(fixed[1], theirs));
+    expect(found.map(({ student, teacher }) => [student, teacher])).toEqual(
+      wanted.map(({ student, teacher }) => [student, teacher]),
+    );
+    for (const { studentShape, teacherShape, projector } of found)
+      expect([studentShape[1], teacherShape[1], projector]).toEqual([8, 16, true]);
+  });
+
+  it('are suggested of texts of two lengths each by its own, and of pictures of open sizes by their stages', async () => {
+    const b = new GraphBuilder('texts');
+    const [source, target] = ['source', 'target'].map((name, at) =>
+      b.op.Relu([b.input(name, 'float32', ['N', at === 0 ? 'S' : 'T', 4])]),
+    );
+    b.output(
+      'y',
+      b.op.MatMul([b.op.Neg([target ?? null]), b.op.Transpose([source ?? null], { perm: [0, 2, 1] })]),
+    );
+    const t = new GraphBuilder('texts-turned');
+    const [later, earlier] = ['target', 'source'].map((name) =>
+      t.op.Relu([t.input(name, 'float32', ['N', null, 4])]),
+    );
+    t.output(
+      'y',
+      t.op.MatMul([t.op.Neg([later ?? null]), t.op.Transpose([earlier ?? null], { perm: [0, 2, 1] })]),
+    );
+    const pairs = await suggestTaps(await b.build(), await t.build());
+    expect(pairs.map(({ student, teacher }) => [student, teacher])).toEqual([
+      ['Relu_0_output', 'Relu_1_output'],
+      ['Relu_1_output', 'Relu_0_output'],
+    ]);
+    const stages = async (sizes: readonly (string | number)[], first: number): Promise<Model> => {
+      const p = new GraphBuilder('pictures');
+      let x = p.input('x', 'float32', ['N', 2, ...sizes]);
+      for (const stride of [first, 2, 2])
+        x = p.op.Relu([
+          p.op.MaxPool([x], { kernel_shape: [2, 2], strides: [stride, stride], auto_pad: 'SAME_UPPER' }),
+        ]);
+      p.output('y', p.op.GlobalAveragePool([x]));
+      return await p.build();
+    };
+    const found = await suggestTaps(await stages(['H', 'W'], 2), await stages(['rows', 'columns'], 4));
+    expect(found.map(({ student, teacher }) => [student, teacher])).toEqual([
+      ['Relu_1_output', 'Relu_0_output'],
+      ['Relu_2_output', 'Relu_1_output'],
+    ]);
   });
 
   it('are suggested of what lies inside: outputs have losses of their own', async () => {

@@ -1,4 +1,14 @@
-import { constantOf, type Feeds, GraphBuilder, type Model, Tensor, type Value } from '@lithe/core';
+import {
+  attribute,
+  constantOf,
+  type Dim,
+  type Feeds,
+  GraphBuilder,
+  type Model,
+  Tensor,
+  tensorType,
+  type Value,
+} from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import { type DistillationLoss, distillation, teacherModel } from '@lithe/distillation';
 import { sgd, trainingStep } from '@lithe/training';
@@ -47,4 +57,28 @@ export async function lossOf(
     parameters: [...step.parameters, ...step.lossParameters],
     state,
   };
+}
+
+/** A `transformerEncoder` as exporters write it with open axes: `tokens` of any size, positions counted while it runs. */
+export function openEncoder(model: Model, tokens: readonly Dim[]): Model {
+  const copy = model.clone();
+  const { graph } = copy;
+  const [input, positions] = [graph.value('tokens'), graph.value('every')];
+  if (input === undefined || positions === undefined) throw new Error('no encoder');
+  input.type = tensorType('int64', tokens);
+  for (const node of graph.nodes()) for (const output of node.outputs) output.type = undefined;
+  const scalar = (value: bigint): Value =>
+    graph.addInitializer(graph.uniqueName('scalar'), Tensor.from('int64', [], BigInt64Array.of(value)));
+  const before = { before: [...graph.nodes()][0] };
+  const shape = graph.addNode({ opType: 'Shape', inputs: [input] }, 1, before).output();
+  const attributes = new Map([['axis', attribute.int(0)]]);
+  const length = graph
+    .addNode({ opType: 'Gather', inputs: [shape, scalar(1n)], attributes }, 1, before)
+    .output();
+  const every = graph
+    .addNode({ opType: 'Range', inputs: [scalar(0n), length, scalar(1n)] }, 1, before)
+    .output();
+  graph.replaceAllUses(positions, every);
+  graph.removeValue(positions);
+  return copy;
 }
