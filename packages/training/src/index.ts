@@ -165,6 +165,7 @@ export {
   trainingRule,
 } from './recipe/training-options.ts';
 export { type ReadSamplesOptions, readSamples, subsetTable } from './recipe/training-samples.ts';
+export type { UnseenClasses } from './recipe/unseen-classes.ts';
 export { standardGradients } from './rules/standard-gradients.ts';
 export type { ForwardContext, ForwardForm, StatisticState } from './step/forward-form.ts';
 export { Graft, type GraftRequest } from './step/graft.ts';

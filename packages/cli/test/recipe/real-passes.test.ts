@@ -5,7 +5,7 @@ import { createRng, Tensor } from '@lithe/core';
 import { writeNpz } from '@lithe/data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { models } from '../lithe.ts';
-import { makeWorkplace } from './fixtures.ts';
+import { makeWorkplace, model } from './fixtures.ts';
 
 const place = makeWorkplace();
 afterAll(() => place.remove());
@@ -85,6 +85,58 @@ describe('the passes of our plugins', () => {
     expect(kept.map(String).filter((name) => name.endsWith('checkpoint'))).toHaveLength(1);
     const resumed = await runRecipe(parseRecipe(recipe, place.at('r.yaml')), { folder: place.at('stopped') });
     expect(hashes(resumed, 'stopped')).toEqual(hashes(whole, 'whole'));
+  });
+});
+
+describe('passes that take the first samples of data that is sorted by class', () => {
+  it('say in report and log which classes they never show', async () => {
+    // 4 samples of each of 3 classes, in order.
+    const label = Tensor.from(
+      'int64',
+      [12],
+      BigInt64Array.of(0n, 0n, 0n, 0n, 1n, 1n, 1n, 1n, 2n, 2n, 2n, 2n),
+    );
+    const x = Tensor.from(
+      'float32',
+      [12, 4],
+      Float32Array.from({ length: 48 }, (_, at) => Math.sin(at)),
+    );
+    place.write('sorted.npz', writeNpz({ x, label }));
+    const options = 'epochs: 1, batchSize: 4, learningRate: 0.001, samples: 8';
+    const text = `recipe: 1
+plugins: ['@lithe/training', '@lithe/distillation', '@lithe/quantization']
+${model}
+data: { train: sorted.npz }
+target: { name: node-cpu, rounds: 0 }
+steps:
+  - use: training/train
+    with: { ${options} }
+  - use: distillation/distil
+    with: { ${options}, teacher: original, terms: [{ loss: logits, temperature: 4 }] }
+  - use: distillation/mutual-learning
+    with: { ${options} }
+  - use: quantization/aware-training
+    with: { ${options}, minimumElements: 1 }
+`;
+    const warnings: string[] = [];
+    const { seeds } = await runRecipe(parseRecipe(text, place.at('sorted.yaml')), {
+      folder: place.at('sorted.run'),
+      log: { warn: (warning) => warnings.push(warning) },
+    });
+    const told = seeds[0]?.steps.map(({ name, pass }) => [
+      name,
+      pass.skipped.filter(({ code }) => code === 'classes-unseen').map(({ reason }) => reason),
+    ]);
+    const reason = expect.stringMatching(
+      /^"samples" takes the first 8 samples of .*they lack 1: 2\./,
+    ) as string;
+    expect(told).toEqual([
+      ['train', [reason]],
+      ['distil', [reason]],
+      ['mutual-learning', [reason]],
+      ['aware-training', [reason]],
+    ]);
+    expect(warnings.filter((warning) => warning.startsWith('"samples" takes'))).toHaveLength(4);
   });
 });
 

@@ -53,6 +53,10 @@ export async function fitDraft(
   request: FitDraftRequest,
 ): Promise<FitResult> {
   const { data, backend, report } = request;
+  if (data.unseen !== undefined) {
+    const { classes, reason } = data.unseen;
+    report.skip(classes.length === 1 ? '1 class' : `${classes.length} classes`, 'classes-unseen', reason);
+  }
   if (settings.initialize) await drawAnew(draft, context, report);
   const { train, held } = split(data.table, settings.validation, context);
   const loss = request.loss ?? data.task?.loss;

@@ -11,6 +11,7 @@ import { type SampleTable, sampleTable, type TableArrays } from '../data/sample-
 import { type TaskLoss, taskLoss } from './loss-options.ts';
 import type { TrainingSettings } from './training-options.ts';
 import { readSamples, withTarget } from './training-samples.ts';
+import { type UnseenClasses, unseenClasses } from './unseen-classes.ts';
 
 /** Samples that a pass trains on. */
 export interface TrainingData {
@@ -20,6 +21,11 @@ export interface TrainingData {
   readonly arrays: TableArrays;
   /** The loss on labels; `undefined` when the data has none and none was asked for. */
   readonly task: TaskLoss | undefined;
+  /**
+   * Classes that the model scores and that no sample has, where `samples` left samples out: data is often sorted by
+   * class, and its first samples are of a few.
+   */
+  readonly unseen?: UnseenClasses | undefined;
 }
 
 /** What a pass that trains needs of its context. */
@@ -47,7 +53,8 @@ export function trainingResources(pass: string, context: PassContext): TrainingR
 }
 
 /**
- * Reads the samples that a model is trained on, and makes the loss on their labels.
+ * Reads the samples that a model is trained on, and makes the loss on their labels. Warns where `samples` leaves classes
+ * of the model out.
  *
  * @param model shapes are inferred; nothing else changes
  * @param labels `required` by default; with `optional`, data without targets gives no loss on labels
@@ -89,7 +96,11 @@ export async function trainingData(
       Object.entries(arrays.targets ?? {}).filter(([name]) => name === task.target),
     ),
   };
-  return { arrays: own, table: sampleTable(own, data.description), task };
+  const table = sampleTable(own, data.description);
+  const cut = settings.samples !== undefined && (data.size ?? Number.POSITIVE_INFINITY) > table.size;
+  const unseen = cut ? unseenClasses(own.targets[task.target], task, table) : undefined;
+  if (unseen !== undefined) context.log.warn(unseen.reason);
+  return { arrays: own, table, task, ...(unseen === undefined ? {} : { unseen }) };
 }
 
 function inputsFor(model: Model, read: TableArrays, description: string): TableArrays['inputs'] {

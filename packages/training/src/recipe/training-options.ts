@@ -28,7 +28,10 @@ export interface TrainingOptions {
   readonly validation?: number | undefined;
   /** Epochs without a better result on the validation share after which training stops; never by default. */
   readonly patience?: number | undefined;
-  /** Samples that are used, from the first; all by default. */
+  /**
+   * Samples that are used, from the first; all by default. Data that is sorted by class has few of them there: a warning
+   * says which the model is not shown.
+   */
   readonly samples?: number | undefined;
   /** Steps between checkpoints within an epoch; one at the end of each epoch by default. */
   readonly checkpointEvery?: number | undefined;
