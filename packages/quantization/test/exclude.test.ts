@@ -1,4 +1,4 @@
-import { foldableWeights, weightOnly } from '@lithe/quantization';
+import { float16Compute, foldableWeights, staticInt8, weightOnly } from '@lithe/quantization';
 import { expect, it } from 'vitest';
 import { net, operators } from './net.ts';
 import { apply } from './support.ts';
@@ -26,4 +26,20 @@ it.each([
   expect(some.report.skipped).toContainEqual(expect.objectContaining({ code: 'excluded' }));
   const none = await apply(products(), pass({ ...format, exclude: names }));
   expect(none.report.changed).toBe(false);
+});
+
+it.each([
+  ['foldable weights', foldableWeights],
+  ['blocks of weights', weightOnly],
+  ['static quantization', staticInt8],
+  ['computing in float16', float16Compute],
+] as const)('%s report names that no node has', async (_, pass) => {
+  const [name] = [...products().graph.nodes()].map((node) => node.name);
+  const exclude = [name as string, 'no-such-node'];
+  const stats = { version: 1, samples: 1, source: 'none', tensors: {} } as const;
+  const step = pass === staticInt8 ? staticInt8({ exclude, stats }) : pass({ exclude });
+  const { report } = await apply(products(), step);
+  expect(report.skipped.filter(({ code }) => code === 'not-found')).toEqual([
+    expect.objectContaining({ target: 'no-such-node', reason: expect.stringContaining('"exclude"') }),
+  ]);
 });

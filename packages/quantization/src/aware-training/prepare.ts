@@ -10,6 +10,7 @@ import {
 } from '@lithe/core';
 import { Emitter, findWeights, sortNodes, trainedModel } from '@lithe/training';
 import type { CalibrationStats } from '../calibration/statistics.ts';
+import { reportUnknown } from '../graph/report-unknown.ts';
 import type { AffineParameters } from '../parameters/affine.ts';
 import { type IntegerRange, integerRange } from '../parameters/integer-range.ts';
 import { dataInputs, operatorKind } from '../passes/static/operator-kinds.ts';
@@ -53,7 +54,12 @@ export async function prepare(model: Model, request: PrepareRequest): Promise<Pr
   const { settings, context, report } = request;
   const { graph } = model;
   const { opset, signal } = context;
-  reportUnknown(graph, settings, report);
+  const { exclude, eightBits } = settings;
+  reportUnknown(
+    graph.nodes(),
+    { exclude, eightBits: typeof eightBits === 'string' ? [] : eightBits },
+    report,
+  );
   await inferShapes(model, { opset, signal, strict: false });
   const closed = prepareProductBiases(graph);
   await inferShapes(model, { opset, signal, strict: false });
@@ -72,19 +78,6 @@ export async function prepare(model: Model, request: PrepareRequest): Promise<Pr
   sortNodes(graph);
   await inferShapes(model, { opset, signal, strict: false });
   return work.prepared(weights);
-}
-
-/** Names in the options that no node has. */
-function reportUnknown(
-  graph: Graph,
-  { exclude, eightBits }: AwareQuantizationSettings,
-  report: ReportBuilder,
-): void {
-  const names = new Set([...graph.nodes()].map(({ name }) => name));
-  const asked = { exclude, eightBits: typeof eightBits === 'string' ? [] : eightBits };
-  for (const [option, wanted] of Object.entries(asked))
-    for (const name of wanted)
-      if (!names.has(name)) report.skip(name, 'not-found', `"${option}" names it, and no node has this name`);
 }
 
 class Preparation {

@@ -4,6 +4,7 @@ import { observe } from '../calibration/observe.ts';
 import { minMaxObserver } from '../calibration/observers.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { calibrationStats } from '../calibration/stats-schema.ts';
+import { reportUnknown } from '../graph/report-unknown.ts';
 import { convertToHalf } from './float16/convert.ts';
 import { beyondRange, MASK_VALUE } from './float16/masks.ts';
 import { float32Operators } from './float16/operators.ts';
@@ -125,6 +126,7 @@ export const float16Compute: Pass<Float16ComputeOptions, Float16ComputeSettings>
   run: async (draft, settings, context) => {
     const report = new ReportBuilder();
     const { opset, signal } = context;
+    reportUnknown(draft.graph.nodesDeep(), { exclude: settings.exclude }, report);
     await inferShapes(draft, { opset, signal, strict: false });
     const { oversized, masks, masked, vanishing } = await beyondRange(draft, signal);
     const stats = await rangesFor(draft, settings, context);

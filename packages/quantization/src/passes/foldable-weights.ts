@@ -12,6 +12,7 @@ import {
   type Value,
 } from '@lithe/core';
 import { z } from 'zod';
+import { reportUnknown } from '../graph/report-unknown.ts';
 import { integerRange } from '../parameters/integer-range.ts';
 import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
 import { algorithmWeight, lazyMatrix, sumBlock } from '../weights/algorithm-weight.ts';
@@ -213,6 +214,7 @@ export const foldableWeights: Pass<FoldableWeightsOptions, Options> = definePass
   preserves: 'accuracy',
   run: async (draft, options, context) => {
     const report = new ReportBuilder();
+    reportUnknown(draft.graph.nodesDeep(), { exclude: options.exclude }, report);
     const items: Item[] = [];
     for (const weight of findWeights(draft, options.minimumElements, report)) {
       const { source, uses } = weight;

@@ -10,6 +10,7 @@ import {
 import { observe } from '../calibration/observe.ts';
 import type { CalibrationStats } from '../calibration/statistics.ts';
 import { opsetAtLeast } from '../graph/opset-at-least.ts';
+import { reportUnknown } from '../graph/report-unknown.ts';
 import { layersToReduce, simulateSaturation } from '../portability/simulate.ts';
 import { quantizeRecovered } from '../recovery/recovered-quantization.ts';
 import { SharedWeights } from '../weights/shared.ts';
@@ -120,6 +121,7 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
   requires: [opsetAtLeast(13)],
   run: async (draft, settings, context) => {
     const report = new ReportBuilder();
+    reportUnknown(draft.graph.nodesDeep(), { exclude: settings.exclude }, report);
     await inferShapes(draft, { opset: context.opset, signal: context.signal, strict: false });
     const closed = prepareProductBiases(draft.graph);
     const stats = await statsFor(draft, settings, context);

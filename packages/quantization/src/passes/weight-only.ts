@@ -7,6 +7,7 @@ import {
   ReportBuilder,
   type Value,
 } from '@lithe/core';
+import { reportUnknown } from '../graph/report-unknown.ts';
 import { integerRange } from '../parameters/integer-range.ts';
 import type { WeightAlgorithm } from '../weight-algorithms/weight-algorithm.ts';
 import { quantizedWeights } from '../weights/calibrated-weights.ts';
@@ -105,7 +106,8 @@ class Run {
   }
 
   async run(): Promise<void> {
-    const { bits, blockSize, format, minimumElements } = this.#settings;
+    const { bits, blockSize, format, minimumElements, exclude } = this.#settings;
+    reportUnknown(this.#draft.graph.nodesDeep(), { exclude }, this.report);
     const weights = findWeights(this.#draft, minimumElements, new ReportBuilder());
     const given = new Set(weights.map(({ value }) => value));
     const plans = this.#plans();
