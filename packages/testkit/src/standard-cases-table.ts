@@ -297,15 +297,16 @@ const shapeCases: readonly OpCase[] = [
 ];
 
 /** Over no axes each element is reduced alone: what an operator does beside summing is still done. */
-const withoutAxes: readonly (readonly [op: string, inputs: readonly number[], results: readonly number[]])[] = [
-  ['ReduceSum', [-3, 0.5], [-3, 0.5]],
-  ['ReduceMax', [-3, 0.5], [-3, 0.5]],
-  ['ReduceSumSquare', [-3, 0.5], [9, 0.25]],
-  ['ReduceL1', [-3, 0.5], [3, 0.5]],
-  ['ReduceL2', [-3, 0.5], [3, 0.5]],
-  ['ReduceLogSum', [1, Math.E], [0, 1]],
-  ['ReduceLogSumExp', [-3, 0.5], [-3, 0.5]],
-];
+const withoutAxes: readonly (readonly [op: string, inputs: readonly number[], results: readonly number[]])[] =
+  [
+    ['ReduceSum', [-3, 0.5], [-3, 0.5]],
+    ['ReduceMax', [-3, 0.5], [-3, 0.5]],
+    ['ReduceSumSquare', [-3, 0.5], [9, 0.25]],
+    ['ReduceL1', [-3, 0.5], [3, 0.5]],
+    ['ReduceL2', [-3, 0.5], [3, 0.5]],
+    ['ReduceLogSum', [1, Math.E], [0, 1]],
+    ['ReduceLogSumExp', [-3, 0.5], [-3, 0.5]],
+  ];
 
 const reduceCases: readonly OpCase[] = [
   ...withoutAxes.flatMap(([op, inputs, results]) =>
