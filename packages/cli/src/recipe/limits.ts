@@ -1,3 +1,4 @@
+import { geometricMean } from '../report/geometric-mean.ts';
 import type { LimitCheck, SeedResult, StepResult } from '../report/run-report.ts';
 import { formatRatio } from '../terminal/format.ts';
 import { ORIGINAL } from './plan-steps.ts';
@@ -5,7 +6,7 @@ import type { RecipeLimits } from './recipe.ts';
 
 type Measured = Pick<StepResult, 'bytes' | 'metric' | 'latency'>;
 
-/** How the result stands to the limits of a recipe; means over seeds count. */
+/** How the result stands to the limits of a recipe; means over seeds count, of ratios geometric ones. */
 export function checkLimits(
   limits: RecipeLimits,
   seeds: readonly SeedResult[],
@@ -40,11 +41,16 @@ export function checkLimits(
     );
   }
   if (minSmaller !== undefined) {
-    const ratio = mean(pairs.map(({ base, result }) => quotient(base?.bytes, result?.bytes)));
-    add(`at least ${formatRatio(minSmaller)} smaller`, ratio, formatRatio, (value) => value >= minSmaller);
+    const ratio = meanRatio(pairs.map(({ base, result }) => quotient(base?.bytes, result?.bytes)));
+    add(
+      `at least ${formatRatio(minSmaller)} smaller`,
+      ratio,
+      formatRatio,
+      (value) => value >= minSmaller * (1 - 1e-12),
+    );
   }
   for (const [batch, least] of Object.entries(minSpeedup)) {
-    const speedup = mean(
+    const speedup = meanRatio(
       pairs.map(({ base, result }) =>
         quotient(speedupAt(result, Number(batch)), speedupAt(base, Number(batch))),
       ),
@@ -53,7 +59,7 @@ export function checkLimits(
       `at least ${formatRatio(least)} faster at batch ${batch}`,
       speedup,
       formatRatio,
-      (value) => value >= least,
+      (value) => value >= least * (1 - 1e-12),
     );
   }
   return checks;
@@ -84,10 +90,17 @@ function quotient(left: number | undefined, right: number | undefined): number |
 
 /** Mean of all, or nothing when one is missing: a limit that one seed was not measured for is not met. */
 function mean(values: readonly (number | undefined)[]): number | undefined {
-  let sum = 0;
-  for (const value of values) {
-    if (value === undefined || Number.isNaN(value)) return undefined;
-    sum += value;
-  }
-  return values.length === 0 ? undefined : sum / values.length;
+  const known = allOf(values);
+  return known === undefined ? undefined : known.reduce((sum, value) => sum + value, 0) / known.length;
+}
+
+/** The same of ratios. */
+function meanRatio(ratios: readonly (number | undefined)[]): number | undefined {
+  const known = allOf(ratios);
+  return known === undefined ? undefined : geometricMean(known);
+}
+
+function allOf(values: readonly (number | undefined)[]): readonly number[] | undefined {
+  const known = values.flatMap((value) => (value === undefined || Number.isNaN(value) ? [] : [value]));
+  return known.length === 0 || known.length < values.length ? undefined : known;
 }

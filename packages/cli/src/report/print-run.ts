@@ -15,14 +15,16 @@ function headLines(report: RunReport): string[] {
     data.test === null
       ? ''
       : `, ${report.metric ?? 'metric'} on ${counted(data.test.samples, 'sample')} of ${data.test.source}`;
-  const spread =
-    seeds.length > 1
-      ? `, ${counted(seeds.length, 'seed')}: mean ± standard deviation`
-      : `, seed ${seeds[0]?.seed ?? NOTHING}`;
+  const several = seeds.length > 1;
   return [
     `${report.name} → ${report.output ?? '(nothing written)'}`,
-    `for ${target.name} (${target.runtime}, ${counted(target.threads, 'thread')})${samples}${spread}`,
+    `for ${target.name} (${target.runtime}, ${counted(target.threads, 'thread')})${samples}${several ? '' : `, seed ${seeds[0]?.seed ?? NOTHING}`}`,
     `compared with "${report.baseline}"${controls ? '; ° marks a control' : ''}`,
+    ...(several
+      ? [
+          `${counted(seeds.length, 'seed')}: mean ± standard deviation; of ratios the geometric mean and the span of intervals`,
+        ]
+      : []),
   ];
 }
 

@@ -66,7 +66,7 @@ export interface SeedResult {
   readonly steps: readonly StepResult[];
 }
 
-/** A limit of the recipe, and how the result stands to it; the mean over seeds counts. */
+/** A limit of the recipe, and how the result stands to it; the mean over seeds counts, of ratios the geometric one. */
 export interface LimitCheck {
   /** Such as `loses at most 0.5 points`. */
   readonly limit: string;

@@ -83,6 +83,28 @@ describe('compareSteps', () => {
     expect(speedup?.interval[1]).toBeCloseTo(3 * Math.exp(Math.hypot(Math.log(7 / 6), Math.log(10 / 9))), 12);
   });
 
+  it('takes the geometric mean of ratios over seeds, and the span of their intervals', () => {
+    // Over the seeds the small one is 8 and 2 times smaller, 4 and 1 times as fast: 4 and 2 in the geometric mean.
+    const report = changed(runReportFixture({ seeds: 2, steps: ['teacher', 'int8'] }), ({ name }, seed) =>
+      name === 'teacher'
+        ? { bytes: 800, macs: 800, latency: latency(1, [1, 1]) }
+        : {
+            bytes: seed === 0 ? 100 : 400,
+            macs: seed === 0 ? 100 : 400,
+            latency: seed === 0 ? latency(4, [3.5, 4.5]) : latency(1, [0.9, 1.1]),
+          },
+    );
+    const { baseline, result } = summarizeRun(report);
+    const { smaller, fewerMacs, speedups } = compareSteps(result, baseline);
+    expect(smaller).toBeCloseTo(4, 12);
+    expect(fewerMacs).toBeCloseTo(4, 12);
+    expect(speedups[0]?.ratio).toBeCloseTo(2, 12);
+    expect(speedups[0]?.interval[0]).toBeCloseTo(0.9, 12);
+    expect(speedups[0]?.interval[1]).toBeCloseTo(4.5, 12);
+    // The other way round it is the inverse; means of 1/4 and 1 would not be.
+    expect(compareSteps(baseline, result).speedups[0]?.ratio).toBeCloseTo(1 / 2, 12);
+  });
+
   it('takes a step beside itself for exactly 1', () => {
     const { baseline } = summarizeRun(runReportFixture());
     expect(compareSteps(baseline, baseline).speedups).toMatchObject([

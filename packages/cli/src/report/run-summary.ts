@@ -1,4 +1,5 @@
 import { errors } from '@lithe/core';
+import { geometricMean } from './geometric-mean.ts';
 import type { RunReport, SeedResult, StepResult } from './run-report.ts';
 
 /** Name of the model of the recipe, before any step. */
@@ -18,9 +19,9 @@ export interface Spread {
 export interface Speedup {
   /** Samples at a time. */
   readonly batch: number;
-  /** How many times as fast: the mean over the seeds. */
+  /** How many times as fast: the geometric mean over the seeds. */
   readonly ratio: number;
-  /** 95 % interval; with several seeds the span of theirs. */
+  /** 95 % interval; with several seeds from the lowest to the highest end of theirs, which holds all of them. */
   readonly interval: readonly [number, number];
   /** One ratio per seed that has it. */
   readonly values: readonly number[];
@@ -28,9 +29,9 @@ export interface Speedup {
 
 /** One model beside another of the same run. */
 export interface Comparison {
-  /** How many times smaller its file is; absent where either is unknown. */
+  /** How many times smaller its file is, the geometric mean over the seeds; absent where either is unknown. */
   readonly smaller?: number | undefined;
-  /** How many times fewer multiplications it takes; absent where either is unknown. */
+  /** How many times fewer multiplications it takes, the geometric mean over the seeds; absent where either is unknown. */
   readonly fewerMacs?: number | undefined;
   /** Change of the metric, paired by seed; negative when it lost. */
   readonly gain?: Spread | undefined;
@@ -164,7 +165,7 @@ function ratioOf(
 }
 
 /**
- * One model beside another of the same run: ratios are taken seed by seed, then their mean.
+ * One model beside another of the same run: ratios are taken seed by seed, then their geometric mean.
  *
  * Latencies were measured beside the original of the run. The speedup between two steps is the ratio of theirs; its
  * interval combines both as independent errors of the logarithm.
@@ -194,14 +195,14 @@ export function compareSteps(step: StepSummary, other: StepSummary): Comparison 
     }
   }
   return {
-    smaller: spreadOf(sizes)?.mean,
-    fewerMacs: spreadOf(macs)?.mean,
+    smaller: geometricMean(sizes),
+    fewerMacs: geometricMean(macs),
     gain: spreadOf(gains),
     speedups: [...measured]
       .sort(([left], [right]) => left - right)
       .map(([batch, list]) => ({
         batch,
-        ratio: list.reduce((sum, { ratio }) => sum + ratio, 0) / list.length,
+        ratio: geometricMean(list.map(({ ratio }) => ratio)) ?? Number.NaN,
         interval: [
           list.reduce((low, { interval }) => Math.min(low, interval[0]), Number.POSITIVE_INFINITY),
           list.reduce((high, { interval }) => Math.max(high, interval[1]), 0),

@@ -20,6 +20,14 @@ describe('tiles', () => {
     );
   });
 
+  it('say where the interval is the span of several seeds', () => {
+    const [speedup, values] = [{ ratio: 2, interval: [0.9, 4.5] } as const, [1, 4]];
+    expect(textOf(speedTile('speed', { ...speedup, values }, ''))).toBe(
+      'speed | 2.00x as fast | 95 % of all 2 seeds: 0.90 to 4.50',
+    );
+    expect(textOf(speedTile('speed', { ...speedup, values: [2] }, ''))).toContain('95 %: 0.90');
+  });
+
   it('call a file that grew larger', () => {
     expect(textOf(sizeTile(4, '8 kB → 2 kB'))).toBe('size | 4.00x smaller | 8 kB → 2 kB');
     expect(textOf(sizeTile(0.5, '8 kB → 16 kB'))).toBe('size | 2.00x larger | 8 kB → 16 kB');

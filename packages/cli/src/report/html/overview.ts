@@ -20,10 +20,13 @@ export function sizeTile(ratio: number, below: Part): Html {
   );
 }
 
-/** How many times as fast a model became, or slower; the 95 % interval is that of the number above it. */
+/**
+ * How many times as fast a model became, or slower; the 95 % interval is that of the number above it, the span of those of
+ * all seeds where there are `values` of several.
+ */
 export function speedTile(
   name: string,
-  { ratio, interval: [low, high] }: Pick<Speedup, 'ratio' | 'interval'>,
+  { ratio, interval: [low, high], values = [] }: Pick<Speedup, 'ratio' | 'interval'> & Partial<Speedup>,
   times: string,
 ): Html {
   const slower = ratio < 1;
@@ -31,7 +34,7 @@ export function speedTile(
   return tile(
     name,
     slower ? `${formatRatio(1 / ratio)} slower` : `${formatRatio(ratio)} as fast`,
-    html`${times !== '' && html`${times}<br>`}95 %: ${least.toFixed(2)} to ${most.toFixed(2)}`,
+    html`${times !== '' && html`${times}<br>`}95 %${values.length > 1 && ` of all ${values.length} seeds`}: ${least.toFixed(2)} to ${most.toFixed(2)}`,
   );
 }
 
@@ -49,7 +52,8 @@ export function resultTiles(report: RunReport, summary: RunSummary): Html {
         : `${formatBytes(baseline.bytes.mean)} → ${formatBytes(result.bytes.mean)}`;
     tiles.push(sizeTile(comparison.smaller, from));
   }
-  for (const { batch, ratio, interval } of comparison.speedups) {
+  for (const speedup of comparison.speedups) {
+    const { batch } = speedup;
     const milliseconds = summary.originalMilliseconds.get(batch);
     const at = (step: typeof result): number =>
       compareSteps(step, original ?? step).speedups.find((one) => one.batch === batch)?.ratio ?? Number.NaN;
@@ -57,7 +61,7 @@ export function resultTiles(report: RunReport, summary: RunSummary): Html {
       milliseconds === undefined
         ? ''
         : `${latencyWords(milliseconds, at(baseline))} → ${latencyWords(milliseconds, at(result))}`;
-    tiles.push(speedTile(`speed at batch ${batch}`, { ratio, interval }, times));
+    tiles.push(speedTile(`speed at batch ${batch}`, speedup, times));
   }
   if (comparison.gain !== undefined && baseline.metric !== undefined && result.metric !== undefined)
     tiles.push(

@@ -66,11 +66,14 @@ ${
 
 /** The table of steps: under each figure how it stands to the baseline. */
 export function stepTable(report: RunReport, summary: RunSummary): Html {
-  const spread = report.seeds.length > 1 ? ` Mean ± standard deviation of ${report.seeds.length} seeds.` : '';
+  const several = report.seeds.length > 1;
+  const spread = several
+    ? ` Mean ± standard deviation of ${report.seeds.length} seeds; of ratios the geometric mean.`
+    : '';
   const latency =
     summary.batches.length === 0
       ? ''
-      : ' Latency: the median of the original divided by the speedup, which was measured in turns with it; with the 95 % interval of the speedup.';
+      : ` Latency: the median of the original divided by the speedup, which was measured in turns with it; with the 95 % interval of the speedup${several ? ', from the lowest end of any seed to the highest' : ''}.`;
   return html`<p class="note" id="steps-note">Under each figure, how it stands to the baseline "${summary.baseline.name}".${spread}${latency}</p>
 <div class="scroll" role="region" aria-label="Table of steps" tabindex="0"><table class="steps" aria-describedby="steps-note">
 <thead><tr><th scope="col">step</th>${report.metric !== null && html`<th scope="col" class="number">${report.metric}</th>`}<th scope="col" class="number">size</th><th scope="col" class="number"><abbr title="multiplications for one sample">MACs</abbr></th>${summary.batches.map(
