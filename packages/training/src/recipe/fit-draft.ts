@@ -12,6 +12,7 @@ import { fit } from '../fit/fit.ts';
 import type { FitOptions, FitResult } from '../fit/fit-options.ts';
 import { freshWeights } from '../layers/fresh-weights.ts';
 import type { Loss } from '../losses/loss.ts';
+import { inferenceNorms } from '../step/inference-norms.ts';
 import { promoteConstants } from '../step/promote-constants.ts';
 import { augmentationOf } from './augment-options.ts';
 import { matchesPattern } from './choice.ts';
@@ -95,6 +96,7 @@ export async function fitDraft(
   };
   const result = await fitOrBeginAnew(draft, train, options, context);
   takeWeights(draft, result.model);
+  for (const name of inferenceNorms(draft.graph).changed) report.apply(`bring "${name}" into inference form`);
   describe(report, result, { train, held, settings });
   return result;
 }

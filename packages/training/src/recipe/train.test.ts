@@ -1,6 +1,7 @@
 import {
   type ArtifactStore,
   arrayDataset,
+  attribute,
   createRunContext,
   type Dataset,
   GraphBuilder,
@@ -143,6 +144,19 @@ describe('training/train', () => {
     const found = await by(option);
     expect(found).toEqual(await weights(wanted));
     if (option.checkpointing !== true) expect(found).not.toEqual(await by({}));
+  });
+
+  it('brings a normalization whose file says that it trains into inference form, and says so', async () => {
+    const model = await normalized();
+    const [norm] = [...model.graph.nodes()].filter((node) => node.is('BatchNormalization'));
+    if (norm === undefined) throw new Error('no normalization');
+    model.graph.setAttribute(norm, 'training_mode', attribute.int(1));
+    const context = { backend: referenceBackend(), trainingData: samples, seed: 5 };
+    const trained = await optimize(model, [train.from(basic)], context);
+    const plain = await optimize(await normalized(), [train.from(basic)], context);
+    expect(trained.report.steps[0]?.applied).toContain(`bring "${norm.name}" into inference form`);
+    const logits = async (one: Model): Promise<unknown> => (await evaluateModel(one, { x }))['logits']?.data;
+    expect(await logits(trained.model)).toEqual(await logits(plain.model));
   });
 
   it('starts from fresh weights of the seed where it is asked to', async () => {

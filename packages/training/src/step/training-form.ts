@@ -11,6 +11,7 @@ import {
   type Value,
 } from '@lithe/core';
 import { type Build, keepState, type RunningStatistic } from './build.ts';
+import { inferenceNorms } from './inference-norms.ts';
 
 /** A random mask that a training step is fed. */
 export interface DropoutMask {
@@ -34,8 +35,9 @@ export interface TrainingForm {
 
 /**
  * Brings the operators that behave differently in training to their training form: BatchNormalization uses the
- * statistics of the batch and updates the running ones, unless they are frozen; Dropout multiplies by a mask that is fed, so that every
- * backend drops the same elements and a resumed run goes on exactly as it would have.
+ * statistics of the batch and updates the running ones; frozen, it goes by the running ones, whatever its file says.
+ * Dropout multiplies by a mask that is fed, so that every backend drops the same elements and a resumed run goes on
+ * exactly as it would have.
  *
  * @param more further running statistics, which others have brought in
  */
@@ -46,10 +48,11 @@ export async function trainingForm(
   const { graph } = build.model;
   const statistics: RunningStatistic[] = [...more];
   const masks: DropoutMask[] = [];
+  const isFrozen = build.options.frozenStatistics === true;
+  if (isFrozen) freeze(graph);
   for (const node of graph.nodes()) {
     if (node.is('BatchNormalization')) {
-      if (build.options.frozenStatistics !== true)
-        statistics.push(...(await batchNormalization(graph, node)));
+      if (!isFrozen) statistics.push(...(await batchNormalization(graph, node)));
     } else if (node.is('Dropout')) {
       const mask = dropout(build, node);
       if (mask !== undefined) masks.push(mask);
@@ -65,6 +68,18 @@ export async function trainingForm(
       }
     },
   };
+}
+
+function freeze(graph: Graph): void {
+  const [node] = inferenceNorms(graph).kept;
+  if (node === undefined) return;
+  throw errors.opUnsupported(
+    node.name,
+    node.op,
+    'Training',
+    'the statistics of the batch that it hands out are used, and running statistics are frozen',
+    'Take what reads its second and third output out of the model, or leave out "frozenStatistics".',
+  );
 }
 
 async function batchNormalization(graph: Graph, node: Node): Promise<RunningStatistic[]> {

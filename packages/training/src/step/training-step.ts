@@ -81,7 +81,8 @@ export interface TrainingStepOptions {
   readonly inputShapes?: Readonly<Record<string, readonly Dim[]>> | undefined;
   /**
    * Whether batch normalization goes by its running statistics, as in the trained model, and leaves them as they are: for
-   * training on with few samples, with others than it was trained on, or in small batches. `false` by default.
+   * training on with few samples, with others than it was trained on, or in small batches. It holds for those too whose
+   * file says `training_mode = 1`. `false` by default.
    */
   readonly frozenStatistics?: boolean | undefined;
   /**
