@@ -95,6 +95,7 @@ export {
   type SensitivityOptions,
 } from './structured/sensitivity.ts';
 export { standardAxisRules } from './structured/standard-axis-rules.ts';
+export type { UnitSpan } from './structured/unit-span.ts';
 export { type GradualOptions, gradualSparsity } from './unstructured/gradual-sparsity.ts';
 export { type HeldWeights, holdZeros, sparsifiableWeights } from './unstructured/held-zeros.ts';
 export type { InputStatistics } from './unstructured/input-statistics.ts';

@@ -53,6 +53,35 @@ describe('pruningGroups', () => {
     expect(new Set(codes(groups[1]))).toEqual(new Set(['graph-output', 'graph-input']));
   });
 
+  it('follows only the channels that belong together through features that are joined on and on', async () => {
+    const [layers, growth] = [12, 4];
+    const groups = await groupsOf((b, x) => {
+      let all = conv(b, x, 3, growth, 'layer0');
+      for (let layer = 1; layer < layers; layer++) {
+        const made = conv(b, b.op.Relu([all]), layer * growth, growth, `layer${layer}`);
+        all = b.op.Concat([all, made], { axis: 1 });
+      }
+      return conv(b, all, layers * growth, 2, 'head');
+    });
+    expect(groups.map(({ name }) => name)).toEqual([
+      ...Array.from({ length: layers }, (_, layer) => `layer${layer}`),
+      'head',
+    ]);
+    for (const [layer, { axes, weights }] of groups.slice(0, layers).entries()) {
+      // Where a feature is wide, four of its channels are what the layer makes, at the place where they were joined on.
+      for (const { length, span, units } of axes) {
+        const start = length === growth ? 0 : layer * growth;
+        expect(span).toEqual({ start, units: Int32Array.of(0, 1, 2, 3) });
+        const spelled = Array.from({ length }, (_, at) =>
+          at >= start && at < start + growth ? at - start : -1,
+        );
+        expect([...units]).toEqual(spelled);
+      }
+      const reads = weights.filter(({ direction }) => direction === 'in');
+      expect(reads).toHaveLength(layer === 0 ? layers : layers - layer);
+    }
+  });
+
   it('stops at an operator that nobody described, and says which', async () => {
     const mystery = defineOp({
       domain: 'com.example',

@@ -177,10 +177,14 @@ async function weighed(
     const products = new Float64Array(roots.length);
     for (let group = 0; group < groups; group++) {
       const own = values.subarray(group * part, (group + 1) * part);
-      const columns = sumByUnit({ axis: weight.axis, units: every, tensor: { shape } }, own, {
-        units: length,
-        power: 1,
-      });
+      const columns = sumByUnit(
+        { axis: weight.axis, span: { start: 0, units: every }, tensor: { shape } },
+        own,
+        {
+          units: length,
+          power: 1,
+        },
+      );
       for (let index = 0; index < length; index++)
         products[group * length + index] = columns[index]! * roots[group * length + index]!;
     }

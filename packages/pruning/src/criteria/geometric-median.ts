@@ -13,15 +13,16 @@ function rowsByUnit(weight: GroupWeight, values: Float64Array, units: number): r
   const inner = elementsOf(shape.slice(weight.axis + 1));
   const length = shape[weight.axis] as number;
   const counts = new Int32Array(units);
-  for (const unit of weight.units) if (unit >= 0) counts[unit]!++;
+  const { start, units: unitOf } = weight.span;
+  for (const unit of unitOf) if (unit >= 0) counts[unit]!++;
   const rows = Array.from(counts, (count) => new Float64Array(count * outer * inner));
   const filled = new Int32Array(units);
-  for (let index = 0; index < length; index++) {
-    const unit = weight.units[index]!;
+  for (let place = 0; place < unitOf.length; place++) {
+    const unit = unitOf[place]!;
     if (unit < 0) continue;
     const row = rows[unit] as Float64Array;
     for (let block = 0; block < outer; block++) {
-      const from = (block * length + index) * inner;
+      const from = (block * length + start + place) * inner;
       row.set(values.subarray(from, from + inner), filled[unit]!);
       filled[unit]! += inner;
     }

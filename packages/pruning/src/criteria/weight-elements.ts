@@ -8,7 +8,7 @@ import type { GroupWeight } from '../structured/pruning-group.ts';
  * @param options the number of units, and what is added: |w| (`power: 1`) or w² (`power: 2`)
  */
 export function sumByUnit(
-  weight: Pick<GroupWeight, 'axis' | 'units'> & { readonly tensor: Pick<TensorSource, 'shape'> },
+  weight: Pick<GroupWeight, 'axis' | 'span'> & { readonly tensor: Pick<TensorSource, 'shape'> },
   values: Float64Array,
   options: { readonly units: number; readonly power: 1 | 2 },
 ): Float64Array {
@@ -18,10 +18,11 @@ export function sumByUnit(
   const length = shape[weight.axis] as number;
   const sums = new Float64Array(options.units);
   const isSquared = options.power === 2;
-  let element = 0;
+  const { start, units } = weight.span;
   for (let block = 0; block < outer; block++) {
-    for (let index = 0; index < length; index++) {
-      const unit = weight.units[index]!;
+    let element = (block * length + start) * inner;
+    for (let place = 0; place < units.length; place++) {
+      const unit = units[place]!;
       if (unit < 0) {
         element += inner;
         continue;

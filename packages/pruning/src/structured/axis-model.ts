@@ -56,6 +56,8 @@ export interface BoundEnd {
   readonly from: number;
   /** Coordinate of each index from there on; -1 where one takes no part. */
   readonly coordinates: Int32Array;
+  /** Whether each index is its own coordinate, counted from `from`. */
+  readonly isPlain: boolean;
 }
 
 /** A tie in a model. */
@@ -261,7 +263,8 @@ export class AxisModel {
         }
         const [from] = windowIn(end.view, slot.length);
         const coordinates = windowCoordinates(end.view, slot.length);
-        if (slot.length > 1) ends.push({ slot, key, from, coordinates });
+        const isPlain = coordinates.every((coordinate, place) => coordinate === place);
+        if (slot.length > 1) ends.push({ slot, key, from, coordinates, isPlain });
         else if ((coordinates[0] ?? -1) >= 0) last.push(coordinates[0] as number);
       }
       let size = 0;

@@ -1,5 +1,13 @@
 import type { Node, Value } from '@lithe/core';
-import { type AxisModel, type BoundFlow, type BoundTie, endKey, type Slot } from './axis-model.ts';
+import {
+  type AxisModel,
+  type BoundEnd,
+  type BoundFlow,
+  type BoundTie,
+  endKey,
+  type Slot,
+} from './axis-model.ts';
+import { type UnitSpan, unitAt } from './unit-span.ts';
 
 /** Why a group, or a part of one, must stay as it is. */
 export interface Obstacle {
@@ -20,8 +28,8 @@ export interface Obstacle {
 
 /** What follows from removing something: the axes that shrink with it, cut into units. */
 export interface Closure {
-  /** The unit of each index, by axis; -1 where an index takes no part. */
-  readonly slots: ReadonlyMap<Slot, Int32Array>;
+  /** The units of the indices that take part, by axis. */
+  readonly slots: ReadonlyMap<Slot, UnitSpan>;
   /** Number of units. */
   readonly units: number;
   /** Nodes that were passed, in no particular order. */
@@ -36,12 +44,51 @@ export interface Closure {
   readonly hasChoice: boolean;
 }
 
+/** The part of an axis that is in play: a feature that many layers join on is wide, and what is followed of it narrow. */
 interface State {
   readonly slot: Slot;
-  /** Number of the first index of this axis. */
-  readonly base: number;
-  /** Which indices take part. */
-  readonly active: Uint8Array;
+  /** First index of the part. */
+  start: number;
+  /** Number of each index from there on; -1 where one takes no part. */
+  atoms: Int32Array;
+}
+
+/** Coordinates of a tie that indices in play have: `flags` from `low` on. */
+interface Marks {
+  readonly low: number;
+  readonly flags: Uint8Array;
+}
+
+/** Makes the part of an axis that is in play reach from `from` to `end`, and further where it has to grow again. */
+function reach(state: State, from: number, end: number): void {
+  const { start, atoms, slot } = state;
+  const stop = start + atoms.length;
+  if (atoms.length > 0 && from >= start && end <= stop) return;
+  const isNew = atoms.length === 0;
+  const low = isNew ? from : from < start ? Math.max(0, Math.min(from, start - atoms.length)) : start;
+  const high = isNew ? end : end > stop ? Math.min(slot.length, Math.max(end, stop + atoms.length)) : stop;
+  const grown = new Int32Array(high - low).fill(-1);
+  if (!isNew) grown.set(atoms, start - low);
+  state.start = low;
+  state.atoms = grown;
+}
+
+/** The places of an end that are in play, as far as the part of the axis tells. */
+function placesIn({ from, coordinates }: BoundEnd, state: State): readonly [first: number, end: number] {
+  return [
+    Math.max(0, state.start - from),
+    Math.min(coordinates.length, state.start + state.atoms.length - from),
+  ];
+}
+
+/** The places of an end from the first to the last whose coordinate is marked; none where the end is 0. */
+function markedPlaces({ coordinates, isPlain }: BoundEnd, { low, flags }: Marks): readonly [number, number] {
+  let [first, end] = isPlain
+    ? [low, Math.min(coordinates.length, low + flags.length)]
+    : [0, coordinates.length];
+  while (first < end && flags[(coordinates[first] as number) - low] !== 1) first++;
+  while (end > first && flags[(coordinates[end - 1] as number) - low] !== 1) end--;
+  return first < end ? [first, end] : [0, 0];
 }
 
 interface Passage {
@@ -79,7 +126,10 @@ class Walk {
 
   start(slot: Slot, indices: Iterable<number>): void {
     const state = this.#state(slot);
-    for (const index of indices) state.active[index] = 1;
+    for (const index of indices) {
+      reach(state, index, index + 1);
+      state.atoms[index - state.start] = this.#atom();
+    }
     this.#queue.add(state);
     for (;;) {
       for (const next of this.#queue) {
@@ -94,13 +144,15 @@ class Walk {
   #state(slot: Slot): State {
     let state = this.#states.get(slot);
     if (state === undefined) {
-      const base = this.#parents.length;
-      for (let index = 0; index < slot.length; index++) this.#parents.push(base + index);
-      state = { slot, base, active: new Uint8Array(slot.length) };
+      state = { slot, start: 0, atoms: new Int32Array(0) };
       this.#states.set(slot, state);
       this.#enter(slot.value);
     }
     return state;
+  }
+
+  #atom(): number {
+    return this.#parents.push(this.#parents.length) - 1;
   }
 
   /** Notes what stands in the way at a value. */
@@ -166,66 +218,84 @@ class Walk {
     return root;
   }
 
-  /** Coordinates of a tie that indices in play have. */
-  #marked(tie: BoundTie): Uint8Array {
-    const marked = new Uint8Array(tie.size);
-    for (const { slot, from, coordinates } of tie.ends) {
-      const active = this.#states.get(slot)?.active;
-      if (active === undefined) continue;
-      for (let place = 0; place < coordinates.length; place++) {
-        const coordinate = coordinates[place] as number;
-        if (coordinate >= 0 && active[from + place] === 1) marked[coordinate] = 1;
+  /** Coordinates of a tie that indices in play have; `undefined` where none has. */
+  #marked(tie: BoundTie): Marks | undefined {
+    let [low, high] = [tie.size, 0];
+    this.#eachActive(tie, (coordinate) => {
+      if (coordinate < low) low = coordinate;
+      if (coordinate >= high) high = coordinate + 1;
+    });
+    if (low >= high) return undefined;
+    const flags = new Uint8Array(high - low);
+    this.#eachActive(tie, (coordinate) => {
+      flags[coordinate - low] = 1;
+    });
+    return { low, flags };
+  }
+
+  /** Visits the coordinate and the number of each index of a tie that is in play. */
+  #eachActive(tie: BoundTie, visit: (coordinate: number, atom: number) => void): void {
+    for (const end of tie.ends) {
+      const state = this.#states.get(end.slot);
+      if (state === undefined) continue;
+      const offset = end.from - state.start;
+      const [first, last] = placesIn(end, state);
+      for (let place = first; place < last; place++) {
+        const coordinate = end.coordinates[place] as number;
+        const atom = state.atoms[offset + place] as number;
+        if (coordinate >= 0 && atom >= 0) visit(coordinate, atom);
       }
     }
-    return marked;
   }
 
   #apply(tie: BoundTie): void {
     const marked = this.#marked(tie);
-    const representative = new Int32Array(tie.size).fill(-1);
-    let used = false;
-    for (const { slot, from, coordinates } of tie.ends) {
-      let state = this.#states.get(slot);
-      if (state === undefined) {
-        if (!coordinates.some((coordinate) => coordinate >= 0 && marked[coordinate] === 1)) continue;
-        state = this.#state(slot);
-      }
-      const { active, base } = state;
-      for (let place = 0; place < coordinates.length; place++) {
-        const coordinate = coordinates[place] as number;
-        if (coordinate < 0 || marked[coordinate] === 0) continue;
-        const index = from + place;
-        used = true;
-        if (active[index] === 0) {
-          active[index] = 1;
+    if (marked === undefined) return;
+    const { low, flags } = marked;
+    const representative = new Int32Array(flags.length).fill(-1);
+    for (const end of tie.ends) {
+      const [first, last] = markedPlaces(end, marked);
+      if (last === 0) continue;
+      const { slot, from, coordinates } = end;
+      const state = this.#states.get(slot) ?? this.#state(slot);
+      reach(state, from + first, from + last);
+      const offset = from - state.start;
+      for (let place = first; place < last; place++) {
+        const coordinate = (coordinates[place] as number) - low;
+        if (flags[coordinate] !== 1) continue;
+        let atom = state.atoms[offset + place] as number;
+        if (atom < 0) {
+          atom = this.#atom();
+          state.atoms[offset + place] = atom;
           this.#queue.add(state);
         }
-        const root = this.#find(base + index);
+        const root = this.#find(atom);
         const other = representative[coordinate] as number;
         if (other < 0) representative[coordinate] = root;
         else this.#parents[root] = this.#find(other);
       }
     }
-    if (used && tie.inexact !== undefined) this.inexact.add(tie.inexact);
+    if (tie.inexact !== undefined) this.inexact.add(tie.inexact);
     for (const coordinate of tie.last) {
-      const atom = representative[coordinate] ?? -1;
+      const atom = representative[coordinate - low] ?? -1;
       if (atom >= 0) this.#pinned.set(atom, 'nothing would be left of an axis');
     }
   }
 
   /** How many units a tie would merge into others. */
   #merges(tie: BoundTie): number {
-    const roots = Array.from({ length: tie.size }, () => new Set<number>());
-    for (const { slot, coordinates } of tie.ends) {
-      const state = this.#states.get(slot);
-      if (state === undefined) continue;
-      for (let index = 0; index < coordinates.length; index++) {
-        const coordinate = coordinates[index] as number;
-        if (coordinate >= 0 && state.active[index] === 1)
-          roots[coordinate]?.add(this.#find(state.base + index));
+    const roots = new Map<number, Set<number>>();
+    let count = 0;
+    this.#eachActive(tie, (coordinate, atom) => {
+      const known = roots.get(coordinate);
+      const root = this.#find(atom);
+      if (known === undefined) roots.set(coordinate, new Set([root]));
+      else if (!known.has(root)) {
+        known.add(root);
+        count++;
       }
-    }
-    return roots.reduce((sum, set) => sum + Math.max(0, set.size - 1), 0);
+    });
+    return count;
   }
 
   /** Settles one open choice: first one that merges nothing, wherever there is one. */
@@ -261,20 +331,24 @@ class Walk {
 
   finish(): Closure {
     const numbers = new Map<number, number>();
-    const slots = new Map<Slot, Int32Array>();
-    for (const { slot, base, active } of this.#states.values()) {
-      const units = new Int32Array(slot.length).fill(-1);
-      for (let index = 0; index < slot.length; index++) {
-        if (active[index] === 0) continue;
-        const root = this.#find(base + index);
+    const slots = new Map<Slot, UnitSpan>();
+    for (const { slot, start, atoms } of this.#states.values()) {
+      let first = 0;
+      while (first < atoms.length && (atoms[first] as number) < 0) first++;
+      let end = atoms.length;
+      while (end > first && (atoms[end - 1] as number) < 0) end--;
+      const units = new Int32Array(end - first).fill(-1);
+      for (let place = first; place < end; place++) {
+        if ((atoms[place] as number) < 0) continue;
+        const root = this.#find(atoms[place] as number);
         let unit = numbers.get(root);
         if (unit === undefined) {
           unit = numbers.size;
           numbers.set(root, unit);
         }
-        units[index] = unit;
+        units[place - first] = unit;
       }
-      slots.set(slot, units);
+      slots.set(slot, { start: start + first, units });
     }
     return {
       slots,
@@ -288,7 +362,7 @@ class Walk {
   }
 
   #pins(
-    slots: ReadonlyMap<Slot, Int32Array>,
+    slots: ReadonlyMap<Slot, UnitSpan>,
     numbers: ReadonlyMap<number, number>,
   ): ReadonlyMap<number, string> {
     const pinned = new Map<number, string>();
@@ -300,9 +374,9 @@ class Walk {
       for (const { end, indices, reason } of this.#axes.flow(node).flow.pins ?? []) {
         const value = end.side === 'input' ? node.input(end.index) : (node.outputs[end.index] ?? null);
         const slot = value === null ? undefined : this.#axes.slot(value, end.axis);
-        const units = slot === undefined ? undefined : slots.get(slot);
+        const span = slot === undefined ? undefined : slots.get(slot);
         for (const index of indices) {
-          const unit = units?.[index] ?? -1;
+          const unit = span === undefined ? -1 : unitAt(span, index);
           if (unit >= 0) pinned.set(unit, `node "${node.name}" (${node.op}): ${reason}`);
         }
       }

@@ -2,6 +2,7 @@ import { constantOf, type Dim, type Model, type TensorSource, type Value } from 
 import type { WeightRole } from './axis-rule.ts';
 import type { Obstacle } from './closure.ts';
 import type { Cost, ShapesAfter } from './cut-cost.ts';
+import type { UnitSpan } from './unit-span.ts';
 
 /** An axis that shrinks when units of a group are removed. */
 export interface GroupAxis {
@@ -12,7 +13,14 @@ export interface GroupAxis {
   readonly value: string;
   /** The axis, counted from the front. */
   readonly axis: number;
-  /** The unit of each index; -1 where an index belongs to no unit of the group. */
+  /** Length of the axis. */
+  readonly length: number;
+  /** The stretch of the axis that units of the group lie in: often far shorter than an axis that many layers join on. */
+  readonly span: UnitSpan;
+  /**
+   * The unit of each index; -1 where an index belongs to no unit of the group. Written out from {@link span} when it is
+   * first read.
+   */
   readonly units: Int32Array;
 }
 
@@ -83,11 +91,12 @@ export function keptIndices(model: Model, removals: readonly Removal[]): KeptInd
       if (value === undefined) continue;
       const byAxis = marks.get(value) ?? new Map<number, Uint8Array>();
       marks.set(value, byAxis);
-      const mark = byAxis.get(axis.axis) ?? new Uint8Array(axis.units.length);
+      const mark = byAxis.get(axis.axis) ?? new Uint8Array(axis.length);
       byAxis.set(axis.axis, mark);
-      for (let index = 0; index < mark.length; index++) {
-        const unit = axis.units[index] as number;
-        if (unit >= 0 && removed[unit] === 1) mark[index] = 1;
+      const { start, units: own } = axis.span;
+      for (let place = 0; place < own.length; place++) {
+        const unit = own[place] as number;
+        if (unit >= 0 && removed[unit] === 1) mark[start + place] = 1;
       }
     }
   }

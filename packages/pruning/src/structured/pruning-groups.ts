@@ -1,11 +1,12 @@
-import { constantOf, isLitheError, type Model, type Node, type Value } from '@lithe/core';
+import { constantOf, type Dim, isLitheError, type Model, type Node, type Value } from '@lithe/core';
 import { AxisModel, type AxisOptions, type BoundFlow, endKey, type Slot } from './axis-model.ts';
 import type { WeightRole } from './axis-rule.ts';
 import { checkProtected } from './check-protected.ts';
 import { type Closure, closureOf, type Obstacle } from './closure.ts';
-import { CutCost } from './cut-cost.ts';
-import { type GroupWeight, keptIndices, type PruningGroup, shapesAfter } from './pruning-group.ts';
+import { CutCost, type ShapesAfter } from './cut-cost.ts';
+import type { GroupAxis, GroupWeight, PruningGroup } from './pruning-group.ts';
 import { removeAll } from './remove-units.ts';
+import { type UnitSpan, unitAt, unitsOf } from './unit-span.ts';
 import { unshareVectors } from './unshare-vectors.ts';
 
 /** How {@link pruningGroups} looks. */
@@ -44,11 +45,11 @@ function findClosures(axes: AxisModel, preference: number): readonly Found[] {
       if (indices.length === 0) continue;
       const closure = closureOf(axes, slot, { indices, preference });
       found.push({ start: node, slot, closure, preference });
-      for (const [reached, units] of closure.slots) {
+      for (const [reached, span] of closure.slots) {
         const marks = covered.get(reached) ?? new Uint8Array(reached.length);
         covered.set(reached, marks);
-        for (let index = 0; index < marks.length; index++)
-          if ((units[index] as number) >= 0) marks[index] = 1;
+        for (let place = 0; place < span.units.length; place++)
+          if ((span.units[place] as number) >= 0) marks[span.start + place] = 1;
       }
     }
   }
@@ -97,22 +98,44 @@ function tiesAt(bound: BoundFlow, key: string): BoundFlow['choices'][number] {
   return [...(bound.ties.get(key) ?? []), ...chosen];
 }
 
+/** An axis of a group; what is said of each of its indices is only written out when it is read. */
+function axisOf<T extends object>(slot: Slot, span: UnitSpan, more: T): GroupAxis & T {
+  let units: Int32Array | undefined;
+  const axis: GroupAxis = {
+    value: slot.value.name,
+    axis: slot.axis,
+    length: slot.length,
+    span,
+    get units(): Int32Array {
+      units ??= unitsOf(span, slot.length);
+      return units;
+    },
+  };
+  return Object.assign(axis, more);
+}
+
+/** Shapes of the values that are cut, when one unit goes. */
+function shapesWithout(slots: Closure['slots'], removed: number): ShapesAfter {
+  const after = new Map<Value, Dim[]>();
+  for (const [{ value, axis, length }, { units }] of slots) {
+    let gone = 0;
+    for (const unit of units) if (unit === removed) gone++;
+    if (gone === 0) continue;
+    const shape = after.get(value) ?? [...(constantOf(value)?.shape ?? value.shape ?? [])];
+    after.set(value, shape);
+    shape[axis] = length - gone;
+  }
+  return after;
+}
+
 function weightsOf(axes: AxisModel, closure: Closure): readonly GroupWeight[] {
   const weights: GroupWeight[] = [];
-  for (const [slot, units] of closure.slots) {
+  for (const [slot, span] of closure.slots) {
     const source = constantOf(slot.value);
     if (source === undefined) continue;
     const { role, direction, node } = useOf(axes, slot);
-    weights.push({
-      value: slot.value.name,
-      axis: slot.axis,
-      units,
-      role,
-      direction,
-      node: node?.name ?? '',
-      op: node?.op ?? '',
-      tensor: source,
-    });
+    const use = { role, direction, node: node?.name ?? '', op: node?.op ?? '', tensor: source };
+    weights.push(axisOf(slot, span, use));
   }
   return weights;
 }
@@ -263,19 +286,20 @@ function bestWay(
 
 /** Whether two cuts share indices of a weight. */
 function overlaps(left: Closure, right: Closure): boolean {
-  for (const [slot, units] of left.slots) {
+  for (const [slot, { start, units }] of left.slots) {
     const other = right.slots.get(slot);
     if (other === undefined || constantOf(slot.value) === undefined) continue;
-    if (units.some((unit, index) => unit >= 0 && (other[index] as number) >= 0)) return true;
+    if (units.some((unit, place) => unit >= 0 && unitAt(other, start + place) >= 0)) return true;
   }
   return false;
 }
 
 function sameCut(left: Closure, right: Closure): boolean {
   if (left.units !== right.units || left.slots.size !== right.slots.size) return false;
-  for (const [slot, units] of left.slots) {
+  for (const [slot, { start, units }] of left.slots) {
     const other = right.slots.get(slot);
-    if (other === undefined || units.some((unit, index) => unit !== other[index])) return false;
+    if (other?.start !== start || other.units.length !== units.length) return false;
+    if (units.some((unit, place) => unit !== other.units[place])) return false;
   }
   return true;
 }
@@ -299,7 +323,7 @@ function groupOf(
     name,
     kind: kindOf(axes, closure, found.preference),
     units: closure.units,
-    axes: [...closure.slots].map(([slot, units]) => ({ value: slot.value.name, axis: slot.axis, units })),
+    axes: [...closure.slots].map(([slot, span]) => axisOf(slot, span, {})),
     weights,
     layers: [...layers],
     prunable: obstacles.length === 0,
@@ -313,6 +337,6 @@ function groupOf(
     (unit) => !group.pinned.has(unit),
   );
   if (!group.prunable || removable === undefined) return group;
-  const after = shapesAfter(keptIndices(axes.model, [{ group, units: [removable] }]));
+  const after = shapesWithout(closure.slots, removable);
   return { ...group, unitCost: tools.cost.saved(after) };
 }

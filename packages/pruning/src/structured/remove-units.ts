@@ -103,12 +103,12 @@ function check(model: Model, removals: readonly Removal[]): void {
       const pin = group.pinned.get(unit);
       if (pin !== undefined) problems.push(`Unit ${unit} of group "${group.name}" must stay (${pin}).`);
     }
-    for (const { value, axis, units: indices } of group.axes) {
+    for (const { value, axis, length: former } of group.axes) {
       const found = model.graph.value(value);
       const length = constantOf(found)?.shape[axis] ?? found?.shape?.[axis];
-      if (length !== indices.length) {
+      if (length !== former) {
         problems.push(
-          `Group "${group.name}" was found in another model: axis ${axis} of "${value}" had ${indices.length} indices and has ${length ?? 'none'} now.`,
+          `Group "${group.name}" was found in another model: axis ${axis} of "${value}" had ${former} indices and has ${length ?? 'none'} now.`,
         );
       }
     }

@@ -37,7 +37,7 @@ export function channelsPerUnit({ units, axes }: PruningGroup): number {
   const [first] = axes;
   if (first === undefined) return 1;
   let count = 0;
-  for (const unit of first.units) if (unit >= 0) count++;
+  for (const unit of first.span.units) if (unit >= 0) count++;
   return Math.max(1, Math.round(count / units));
 }
 
@@ -155,20 +155,26 @@ interface Selected {
 
 /** Puts units back where an axis (a slice, one part of a split) would lose all of its indices. */
 function keepSomethingEverywhere(selected: readonly Selected[]): readonly Removal[] {
-  const removed = selected.map(({ units }) => new Set(units));
+  const removed = selected.map(({ scored, units }) => {
+    const flags = new Uint8Array(scored.group.units);
+    for (const unit of units) flags[unit] = 1;
+    return flags;
+  });
   const axes = new Map<string, { readonly length: number; readonly parts: [number, Int32Array][] }>();
   for (const [place, { scored }] of selected.entries()) {
-    for (const { value, axis, units } of scored.group.axes) {
+    for (const { value, axis, length, span } of scored.group.axes) {
       const key = `${value}:${axis}`;
-      const entry = axes.get(key) ?? { length: units.length, parts: [] };
-      entry.parts.push([place, units]);
+      const entry = axes.get(key) ?? { length, parts: [] };
+      entry.parts.push([place, span.units]);
       axes.set(key, entry);
     }
   }
   for (const { length, parts } of axes.values()) {
     let gone = 0;
-    for (const [place, units] of parts)
-      for (const unit of units) if (unit >= 0 && removed[place]?.has(unit)) gone++;
+    for (const [place, units] of parts) {
+      const flags = removed[place] as Uint8Array;
+      for (let at = 0; at < units.length; at++) if (flags[units[at]!] === 1) gone++;
+    }
     if (gone < length) continue;
     let best: { place: number; unit: number; score: number } | undefined;
     for (const [place, units] of parts) {
@@ -178,10 +184,11 @@ function keepSomethingEverywhere(selected: readonly Selected[]): readonly Remova
         if (unit >= 0 && (best === undefined || score > best.score)) best = { place, unit, score };
       }
     }
-    if (best !== undefined) removed[best.place]?.delete(best.unit);
+    if (best !== undefined) (removed[best.place] as Uint8Array)[best.unit] = 0;
   }
   return selected.flatMap(({ scored }, place) => {
-    const units = [...(removed[place] as Set<number>)].sort((left, right) => left - right);
+    const flags = removed[place] as Uint8Array;
+    const units = Array.from(flags.keys()).filter((unit) => flags[unit] === 1);
     return units.length === 0 ? [] : [{ group: scored.group, units }];
   });
 }
