@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 /** Tests run on the sources: `@lithe/source` comes first among the export conditions of every package. */
@@ -7,6 +8,9 @@ const shared = {
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
 };
+
+/** Without it, tests that compare tensors could not fail. */
+const equalTensors = fileURLToPath(new URL('test/equal-tensors.ts', import.meta.url));
 
 const outsideSources = ['**/node_modules/**', '**/dist/**', '**/.doctest/**'];
 
@@ -19,6 +23,7 @@ export default defineConfig({
         test: {
           name: 'node',
           environment: 'node',
+          setupFiles: [equalTensors],
           include: [
             'packages/*/src/**/*.test.ts',
             'packages/*/test/**/*.test.ts',
@@ -38,6 +43,7 @@ export default defineConfig({
         test: {
           name: 'browser',
           environment: 'node',
+          setupFiles: [equalTensors],
           include: [
             'packages/*/{src,test}/**/*.browser.test.ts',
             'tools/**/*.browser.test.ts',
@@ -55,6 +61,7 @@ export default defineConfig({
         test: {
           name: 'packed',
           environment: 'node',
+          setupFiles: [equalTensors],
           include: ['test/packed/**/*.test.ts'],
           exclude: outsideSources,
           fileParallelism: false,
