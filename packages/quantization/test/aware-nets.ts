@@ -78,6 +78,18 @@ export const awareNets: Readonly<
     const product = n.add('MatMul', [flat, n.weight([8, 5], 0.4)]);
     return { model: named(n, n.add('Add', [product, n.weight([5])])), shape: [3, 12] };
   },
+  'weights that layers share': () => {
+    const n = net();
+    // Sums of the first channel are so small that its biases fit int32 at raised scales alone, each at another.
+    const { data } = normal([64], 60, 0.4);
+    const tiny = data.map((value, at) => (at < 8 ? value * 1e-9 : value));
+    const shared = n.constant(Tensor.from('float32', [8, 8, 1, 1], tiny));
+    let x = n.add('Relu', [n.add('Conv', [n.input('x', ['N', 3, 4, 4]), n.weight([8, 3, 1, 1], 0.5)])]);
+    for (const deviation of [0.2, 0.6, 0.1])
+      x = n.add('Relu', [n.add('Conv', [x, shared, n.weight([8], deviation)])]);
+    const flat = n.add('Flatten', [n.add('GlobalAveragePool', [x])]);
+    return { model: named(n, n.add('Gemm', [flat, n.weight([8, 5], 0.5)])), shape: [3, 4, 4] };
+  },
   'three dimensions': () => {
     const n = net();
     const x = n.input('x', ['N', 2, 4, 4, 4]);

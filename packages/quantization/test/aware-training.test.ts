@@ -1,5 +1,5 @@
 import { nodeCpuTarget, onnxruntimeNode } from '@lithe/backend-onnxruntime';
-import { assertValid, type Model, optimize, Tensor } from '@lithe/core';
+import { assertValid, type Model, optimize, Tensor, type TensorSource, type Value } from '@lithe/core';
 import { evaluateModel, referenceBackend } from '@lithe/core/reference';
 import { readOnnx, writeOnnx } from '@lithe/onnx';
 import {
@@ -197,4 +197,54 @@ describe('what ships', () => {
       expect(await counts(shipped)).toEqual(await counts(afterwards));
     });
   }
+
+  it.each(['ema', 'lsq'] as const)(
+    'has weights that layers share once, at a scale that suits all (%s)',
+    async (ranges) => {
+      const name = 'weights that layers share';
+      const { aware, shape } = await prepared(name, { ranges });
+      const shipped = await aware.finish(aware.model);
+      const kernels = [...shipped.graph.initializers].filter(
+        ({ dtype, shape: dims }) => dtype === 'int8' && dims?.join() === '8,8,1,1',
+      );
+      expect(kernels.length).toBe(1);
+      const numbers = async (value: Value | null | undefined): Promise<readonly number[]> => [
+        ...((await value?.initializer?.load())?.toFloat64Array() ?? []),
+      ];
+      const layers = [...shipped.graph.nodes()].filter(
+        (node) => node.input(1)?.producer?.input(0) === kernels[0],
+      );
+      expect(layers.map(({ opType }) => opType)).toEqual(['Conv', 'Conv', 'Conv']);
+      const raised = new Set<number>();
+      for (const layer of layers) {
+        const [input, weight, bias] = layer.inputs.map((value) => value?.producer?.inputs);
+        const [inputScale] = await numbers(input?.[1]);
+        const scales = await numbers(weight?.[1]);
+        // What integer kernels take for granted: the bias has the scale of the sums.
+        expect(await numbers(bias?.[1])).toEqual(
+          scales.map((scale) => Math.fround(scale * (inputScale ?? 0))),
+        );
+        const most = Math.max(...(await numbers(bias?.[0])).map(Math.abs));
+        expect(most).toBeLessThan(2 ** 31 - 128);
+        raised.add(most);
+      }
+      expect(Math.max(...raised)).toBeGreaterThan(2 ** 29);
+      // Each layer with weights of its own takes another 64 bytes of integers, and 32 of scales.
+      const { model: apart } = (awareNets[name] as NonNullable<(typeof awareNets)[string]>)();
+      const shared = [...apart.graph.nodes()][4]?.input(1) as Value;
+      for (const { node } of shared.uses.slice(1)) {
+        const copy = apart.graph.addInitializer(
+          apart.graph.uniqueName('own'),
+          shared.initializer as TensorSource,
+        );
+        apart.graph.setInput(node, 1, copy);
+      }
+      const options = { data: dataFor(shape), backend: referenceBackend(), ...everything, ranges };
+      const other = await quantizationAware(apart, options);
+      const bytes = await Promise.all(
+        [shipped, await other.finish(other.model)].map(async (one) => (await writeOnnx(one)).length),
+      );
+      expect(bytes[1]).toBeGreaterThan((bytes[0] ?? 0) + 2 * 96);
+    },
+  );
 });

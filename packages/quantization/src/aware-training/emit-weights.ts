@@ -5,7 +5,7 @@ import type { IntegerRange } from '../parameters/integer-range.ts';
 import { integersOf } from '../passes/static/pairs.ts';
 import { called, named, rangeScale, type Step, safeScale } from './emit-scales.ts';
 
-/** What the weights of a layer are quantized by. */
+/** What the weights of a layer, or of several layers that share them, are quantized by. */
 export interface WeightRequest {
   /** Begins the names of what is made. */
   readonly name: string;
@@ -15,10 +15,18 @@ export interface WeightRequest {
   readonly axis: number | undefined;
   /** Integers. */
   readonly range: IntegerRange;
-  /** The bias that becomes int32, with the scale of the input; `undefined` where the bias stays float. */
-  readonly integerBias: { readonly value: Value; readonly inputScale: Value } | undefined;
+  /** By layer: the bias that becomes int32, with the scale of the input; `undefined` where the bias stays float. */
+  readonly integerBiases: readonly (IntegerBias | undefined)[];
   /** Learned scales; from the largest magnitude where they do not learn. */
   readonly step: Step | undefined;
+}
+
+/** A bias that becomes int32. */
+export interface IntegerBias {
+  /** The bias. */
+  readonly value: Value;
+  /** Scale of what the layer reads. */
+  readonly inputScale: Value;
 }
 
 /** Quantized weights. */
@@ -27,25 +35,27 @@ export interface QuantizedLayer {
   readonly weight: Value;
   /** Their scale. */
   readonly scale: Value;
-  /** Bias behind its pair; `undefined` where it stays float. */
-  readonly bias: Value | undefined;
+  /** By layer: its bias behind its pair; `undefined` where it stays float. */
+  readonly biases: readonly (Value | undefined)[];
   /** What no gradient flows back through. */
   readonly constants: readonly Value[];
 }
 
 /**
  * Puts a pair behind the weights of a layer, s = max|w| / levels for each channel or learned, and int32 rounding behind
- * its bias at the scale of the sums, s_x s_w. Where the bias would not fit, the scale of the weights is raised.
+ * its bias at the scale of the sums, s_x s_w. Where the bias would not fit, the scale of the weights is raised; that of
+ * weights that layers share until the bias of each fits.
  */
 export function emitWeights(emit: Emitter, request: WeightRequest): QuantizedLayer {
-  const { name, weight, axis, range, integerBias, step } = request;
+  const { name, weight, axis, range, integerBiases, step } = request;
   const shape = weight.shape as readonly number[];
   const levels = range.high;
   const constants: Value[] = [];
   let scale = step?.held ?? largest(emit, weight, { axis, levels });
   if (step === undefined) constants.push(scale);
-  if (integerBias !== undefined) {
-    const least = leastScale(emit, integerBias, axis === undefined);
+  for (const bias of integerBiases) {
+    if (bias === undefined) continue;
+    const least = leastScale(emit, bias, axis === undefined);
     constants.push(least);
     scale = emit.op('Max', [scale, least]);
   }
@@ -66,8 +76,8 @@ export function emitWeights(emit: Emitter, request: WeightRequest): QuantizedLay
   called(emit.graph, scale, `${name}_scale`);
   called(emit.graph, quantized, `${name}_quantized`);
   const dequantized = emit.op('DequantizeLinear', [quantized, scale, zeros], attributes);
-  const bias = integerBias === undefined ? undefined : emitBias(emit, { ...integerBias, name, scale, dims });
-  return { weight: dequantized, scale, bias, constants };
+  const biases = integerBiases.map((bias) => bias && emitBias(emit, { ...bias, name, scale, dims }));
+  return { weight: dequantized, scale, biases, constants };
 }
 
 function largest(
@@ -81,11 +91,7 @@ function largest(
 }
 
 /** The smallest scale of weights at which the bias fits int32: see `raiseScalesForBias`. */
-function leastScale(
-  emit: Emitter,
-  { value, inputScale }: NonNullable<WeightRequest['integerBias']>,
-  together: boolean,
-): Value {
+function leastScale(emit: Emitter, { value, inputScale }: IntegerBias, together: boolean): Value {
   const magnitude = emit.op('Abs', [value]);
   const each = together ? emit.op('ReduceMax', [magnitude], { keepdims: 0 }) : magnitude;
   return emit.scale(emit.div(each, emit.scale(inputScale, INT32_ROOM)), Math.fround(1 + 2 ** -22));
@@ -123,11 +129,9 @@ function emitBias(
     dims,
   }: {
     readonly name: string;
-    readonly value: Value;
-    readonly inputScale: Value;
     readonly scale: Value;
     readonly dims: readonly number[];
-  },
+  } & IntegerBias,
 ): Value {
   const own = emit.mul(scale, inputScale);
   // 2^31 - 128 is the largest float32 that int32 holds.

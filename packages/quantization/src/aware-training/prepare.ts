@@ -26,7 +26,7 @@ import {
   movingScale,
   type Step,
 } from './emit-scales.ts';
-import { channelAxis, emitOperand, emitWeights } from './emit-weights.ts';
+import { channelAxis, emitOperand, emitWeights, type IntegerBias } from './emit-weights.ts';
 import { channelLayout, type FoldedNorm, foldNorms } from './folded-norm.ts';
 import { type AwarePlan, planAware } from './plan-aware.ts';
 import type { MovingRange, NormedLayer, Prepared } from './prepared.ts';
@@ -118,10 +118,10 @@ class Preparation {
     const { settings, context, report } = this.#request;
     this.#magnitude = await this.#meanWeight();
     for (const group of this.#ranges.groups) this.#addScale(group);
-    for (const node of layers) {
+    for (const readers of this.#byWeights(layers)) {
       context.signal.throwIfAborted();
-      await this.#quantizeLayer(node);
-      report.apply(`quantize the weights of ${node.opType} "${node.name}"`);
+      await this.#quantizeLayers(readers);
+      for (const node of readers) report.apply(`quantize the weights of ${node.opType} "${node.name}"`);
     }
     const done = new Set(layers);
     for (const [node, norm] of this.#norms) if (!done.has(node)) this.#foldLayer(node, norm);
@@ -182,8 +182,36 @@ class Preparation {
     return integerRange(few ? 'int4' : 'int8', { extent: 'narrow' });
   }
 
-  async #quantizeLayer(node: Node): Promise<void> {
+  /** Layers that read the same weights in the same integers: those are quantized once. */
+  #byWeights(layers: readonly Node[]): readonly (readonly [Node, ...Node[]])[] {
+    const found = new Map<Value, Map<string, [Node, ...Node[]]>>();
+    const all: [Node, ...Node[]][] = [];
+    for (const node of layers) {
+      const weight = node.input(1) as Value;
+      const forms = found.get(weight) ?? new Map<string, [Node, ...Node[]]>();
+      found.set(weight, forms);
+      // A folded normalization makes weights of their own, for one layer each.
+      const form = `${this.#axis(node)} ${this.#weightRange(node).high}`;
+      const known = forms.get(form);
+      if (known !== undefined) known.push(node);
+      else {
+        const readers: [Node, ...Node[]] = [node];
+        forms.set(form, readers);
+        all.push(readers);
+      }
+    }
+    return all;
+  }
+
+  /** Axis of the scales of weights. Channels of groups that lie one behind the other have one scale together. */
+  #axis(node: Node): number | undefined {
+    return this.#request.settings.weightScales === 'per-tensor' ? undefined : channelAxis(node);
+  }
+
+  /** @param readers layers with the same weights; of one with a folded normalization, only it */
+  async #quantizeLayers(readers: readonly [Node, ...Node[]]): Promise<void> {
     const { settings } = this.#request;
+    const [node] = readers;
     const data = await this.#numbers(node);
     const stored = node.input(1) as Value;
     const norm = this.#norms.get(node);
@@ -191,25 +219,32 @@ class Preparation {
     const weight = folded?.weight ?? stored;
     const name = norm?.weight.name ?? stored.name;
     const range = this.#weightRange(node);
-    // Channels of groups that lie one behind the other have one scale together.
-    const axis = settings.weightScales === 'per-tensor' ? undefined : channelAxis(node);
-    const bias = folded?.bias ?? this.#constantBias(node);
-    const parameters = this.#ranges.byValue.get(node.input(0) as Value);
-    const inputScale = parameters === undefined ? undefined : this.#scales.get(parameters)?.scale;
-    const whole = bias !== undefined && inputScale !== undefined && !node.is('ConvTranspose');
+    const axis = this.#axis(node);
+    const biases = readers.map((reader) => folded?.bias ?? this.#constantBias(reader));
     const made = emitWeights(this.#emit, {
       name,
       weight,
       axis,
       range,
-      integerBias: whole ? { value: bias, inputScale } : undefined,
+      integerBiases: readers.map((reader, at) => this.#integerBias(reader, biases[at])),
       step: settings.ranges === 'lsq' ? this.#learnedSteps(name, { data, weight, axis, range }) : undefined,
     });
     this.#constants.push(...made.constants);
-    this.#graph.setInput(node, 1, made.weight);
-    if (bias !== undefined) this.#graph.setInput(node, 2, made.bias ?? bias);
-    if (norm !== undefined && folded !== undefined) this.#normed.push({ node, norm, folded });
-    else if (made.bias !== undefined && bias !== undefined) this.#biases.push({ node, bias });
+    for (const [at, reader] of readers.entries()) {
+      const [bias, whole] = [biases[at], made.biases[at]];
+      this.#graph.setInput(reader, 1, made.weight);
+      if (bias !== undefined) this.#graph.setInput(reader, 2, whole ?? bias);
+      if (norm !== undefined && folded !== undefined) this.#normed.push({ node: reader, norm, folded });
+      else if (whole !== undefined && bias !== undefined) this.#biases.push({ node: reader, bias });
+    }
+  }
+
+  /** What becomes int32 of a bias: where the sums are integers. */
+  #integerBias(node: Node, bias: Value | undefined): IntegerBias | undefined {
+    const parameters = this.#ranges.byValue.get(node.input(0) as Value);
+    const inputScale = parameters === undefined ? undefined : this.#scales.get(parameters)?.scale;
+    if (bias === undefined || inputScale === undefined || node.is('ConvTranspose')) return undefined;
+    return { value: bias, inputScale };
   }
 
   #learnedSteps(
