@@ -207,7 +207,7 @@ describe('distillation/distil', () => {
   );
   const sentences = arrayDataset({ inputs: { tokens }, targets: { label: few } });
 
-  it.each<readonly [TermChoice, 'images' | 'tokens', (tap: Tap) => DistillationLoss]>([
+  it.each<readonly [TermChoice, 'images' | 'tokens' | 'open', (tap: Tap) => DistillationLoss]>([
     ['logits', 'images', logitDistillation],
     [
       { loss: 'logits', standardize: true, temperature: 2 },
