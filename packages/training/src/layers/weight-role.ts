@@ -1,4 +1,5 @@
 import { attributesOf, type Node, standardOpDefs, type Value } from '@lithe/core';
+import { usesBehind } from '../step/uses-behind.ts';
 
 /** What a weight is to the operator that reads it, and so how it is drawn. */
 export type WeightRole =
@@ -44,22 +45,6 @@ const normalizations = new Set([
   'RMSNormalization',
 ]);
 
-/** Operators that hand a weight on in another form. */
-const carriers = new Set([
-  'Cast',
-  'DequantizeLinear',
-  'Expand',
-  'Flatten',
-  'Identity',
-  'QuantizeLinear',
-  'Reshape',
-  'Slice',
-  'Split',
-  'Squeeze',
-  'Transpose',
-  'Unsqueeze',
-]);
-
 /** Activations that cut or dampen the negative half. */
 const rectifiers = new Set([
   'Celu',
@@ -93,16 +78,10 @@ const between = new Set([
 ]);
 
 /** How a weight is used, by its first use that tells; `undefined` when none does. Shapes must be inferred. */
-export function weightUse(value: Value, layered: ReadonlySet<Value>): WeightUse | undefined {
-  for (const { node, index } of value.uses) {
+export function weightUse(source: Value, layered: ReadonlySet<Value>): WeightUse | undefined {
+  for (const { value, node, index } of usesBehind(source)) {
     const found = useIn(node, index, value);
     if (found !== undefined && isReached(node, found.role, value, layered)) return found;
-    if (carriers.has(node.opType) && index === 0) {
-      for (const output of node.outputs) {
-        const behind = weightUse(output, layered);
-        if (behind !== undefined) return behind;
-      }
-    }
   }
   return undefined;
 }

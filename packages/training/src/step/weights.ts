@@ -1,41 +1,26 @@
 import { constantOf, errors, type Graph, isFloat, Tensor, type Value } from '@lithe/core';
+import { usesBehind } from './uses-behind.ts';
 
 /** Where operators read weights: positions of inputs. */
-const weightInputs: Readonly<Record<string, readonly number[]>> = {
-  Conv: [1, 2],
-  ConvTranspose: [1, 2],
-  DeformConv: [1, 3],
-  Gemm: [0, 1, 2],
-  MatMul: [0, 1],
-  Einsum: [0, 1],
-  Gather: [0],
-  GatherND: [0],
-  PRelu: [1],
-  BatchNormalization: [1, 2],
-  InstanceNormalization: [1, 2],
-  LayerNormalization: [1, 2],
-  GroupNormalization: [1, 2],
-  RMSNormalization: [1],
-  LSTM: [1, 2, 3, 7],
-  GRU: [1, 2, 3],
-  RNN: [1, 2, 3],
-};
-
-/** Operators that hand a weight on in another form: it counts by where it goes. The position is that of the weight. */
-const carriers: Readonly<Record<string, number>> = {
-  Cast: 0,
-  DequantizeLinear: 0,
-  Expand: 0,
-  Flatten: 0,
-  Identity: 0,
-  QuantizeLinear: 0,
-  Reshape: 0,
-  Slice: 0,
-  Split: 0,
-  Squeeze: 0,
-  Transpose: 0,
-  Unsqueeze: 0,
-};
+const weightInputs: ReadonlyMap<string, readonly number[]> = new Map([
+  ['Conv', [1, 2]],
+  ['ConvTranspose', [1, 2]],
+  ['DeformConv', [1, 3]],
+  ['Gemm', [0, 1, 2]],
+  ['MatMul', [0, 1]],
+  ['Einsum', [0, 1]],
+  ['Gather', [0]],
+  ['GatherND', [0]],
+  ['PRelu', [1]],
+  ['BatchNormalization', [1, 2]],
+  ['InstanceNormalization', [1, 2]],
+  ['LayerNormalization', [1, 2]],
+  ['GroupNormalization', [1, 2]],
+  ['RMSNormalization', [1]],
+  ['LSTM', [1, 2, 3, 7]],
+  ['GRU', [1, 2, 3]],
+  ['RNN', [1, 2, 3]],
+]);
 
 const arithmetic = new Set(['Add', 'Sub', 'Mul', 'Div']);
 
@@ -53,19 +38,15 @@ const LARGEST_ADDEND = 1000;
 export async function findWeights(graph: Graph): Promise<readonly Value[]> {
   const found: Value[] = [];
   for (const value of graph.initializers) {
-    if (value.dtype !== undefined && isFloat(value.dtype) && (await isWeight(value, value)))
-      found.push(value);
+    if (value.dtype !== undefined && isFloat(value.dtype) && (await isWeight(value))) found.push(value);
   }
   return found;
 }
 
-async function isWeight(value: Value, source: Value): Promise<boolean> {
-  for (const { node, index } of value.uses) {
-    if (weightInputs[node.opType]?.includes(index) === true && node.domain === '') return true;
+async function isWeight(source: Value): Promise<boolean> {
+  for (const { value, node, index } of usesBehind(source)) {
+    if (weightInputs.get(node.opType)?.includes(index) === true && node.domain === '') return true;
     if (arithmetic.has(node.opType) && (await isArithmeticWeight(value, source, node.opType))) return true;
-    if (carriers[node.opType] === index) {
-      for (const output of node.outputs) if (await isWeight(output, source)) return true;
-    }
   }
   return false;
 }
