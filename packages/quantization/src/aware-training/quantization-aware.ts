@@ -183,7 +183,8 @@ export async function prepareAware(
 
 /**
  * How learned steps move. Their gradients are scaled by 1 / sqrt(N Q) (Esser et al., 2020, section 2.2), so that they
- * change at the pace of the weights. Optimizers such as Adam undo any such factor; with them the learning rate is scaled
+ * change at the pace of the weights. N counts the weights of the layer also where each channel has a step, as torch.ao
+ * does; the elements of one channel, which some take, would make these scales sqrt(channels) times larger. Optimizers such as Adam undo any such factor; with them the learning rate is scaled
  * by the size of the step over that of the weights, which has the same aim. Decay would only make steps smaller.
  */
 function stepGroups({ steps }: Prepared, optimizer: Optimizer): readonly ParameterGroup[] {

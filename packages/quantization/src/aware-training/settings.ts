@@ -16,7 +16,9 @@ export interface AwareQuantizationOptions {
   /**
    * Where scales come from. `ema` (default): those of weights from their largest magnitude in every step, those of
    * activations from a moving average of the extremes of batches (Jacob et al., 2018, section 3.1). `lsq`: they learn by
-   * gradients (Esser et al., "Learned Step Size Quantization", 2020).
+   * gradients (Esser et al., "Learned Step Size Quantization", 2020), scaled by 1 / sqrt(N Q): N is the number of weights
+   * of the whole layer, also where each channel has a step, as in torch.ao, not that of a channel. Optimizers that undo
+   * such factors (Adam) get a rate for steps instead.
    */
   readonly ranges?: 'ema' | 'lsq' | undefined;
   /** Share of the old range in the moving average; 0.99 by default. */
