@@ -12,33 +12,38 @@ export interface MutualLearningOptions {
   readonly temperature?: number | undefined;
   /** Axis of the classes; 1 by default. */
   readonly axis?: number | undefined;
+  /**
+   * Whether batch normalizations of the peer go by their running statistics, rather than by those of the batch (default):
+   * as `frozenStatistics` says for the student.
+   */
+  readonly frozenStatistics?: boolean | undefined;
 }
 
 /**
  * Deep mutual learning (Zhang et al., 2018): two networks learn together, each from the labels and from what the other
  * says at the time: L = task_1 + KL(p_2 || p_1) + task_2 + KL(p_1 || p_2), where each takes the other's distribution
- * as given. The peer's weights belong to the loss and are left behind. Its inputs must have the student's names.
+ * as given. The peer's weights belong to the loss and are left behind. Its inputs must have the student's names. Batch
+ * normalizations of the peer use statistics of the batch, as the student's do; their running ones, which nothing reads
+ * before the peer is left behind, are not kept.
  *
  * @param peer not changed
- * @throws {LitheError} OPTIONS_INVALID when the peer has batch normalization or dropout, whose training form it could
- *   not be given, or local functions; from `build`, when the scores of the two have different shapes
+ * @throws {LitheError} OPTIONS_INVALID when the peer has dropout, whose masks it could not be given, or local functions;
+ *   from `build`, when the scores of the two have different shapes
  */
 export async function mutualLearning(peer: Model, options: MutualLearningOptions): Promise<Loss> {
-  const { logits = 'logits', task, temperature = 1, axis = 1 } = options;
+  const { logits = 'logits', task, temperature = 1, axis = 1, frozenStatistics = false } = options;
   checkTemperature('mutualLearning', temperature);
   const copy = peer.clone();
-  const odd = [...copy.graph.nodesDeep()].find((node) => node.is('BatchNormalization') || node.is('Dropout'));
+  const odd = [...copy.graph.nodesDeep()].find((node) => node.is('Dropout'));
   if (odd !== undefined || copy.functions.length > 0)
     throw errors.optionsInvalid(
       'mutualLearning',
       [
         odd === undefined
           ? 'The peer has local functions.'
-          : `The peer has ${odd.op} ("${odd.name}"), which behaves differently in training.`,
+          : `The peer has ${odd.op} ("${odd.name}"), which needs random masks in training.`,
       ],
-      odd === undefined
-        ? 'Inline them first.'
-        : 'Fold batch normalizations into the layers before them (simplify/simplify), and leave out dropout.',
+      odd === undefined ? 'Inline them first.' : 'Leave out dropout (simplify/simplify does).',
     );
   promoteConstants(copy.graph);
   await inferShapes(copy, { opset: standardOps });
@@ -57,6 +62,7 @@ export async function mutualLearning(peer: Model, options: MutualLearningOptions
         target: graph,
         prefix: 'peer/',
         opset: standardOps,
+        batchStatistics: !frozenStatistics,
         input: (name) => context.value(name),
         weight: (name) => {
           const tensor = weights.get(name);

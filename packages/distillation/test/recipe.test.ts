@@ -44,6 +44,7 @@ import {
   cnn,
   crossEntropy,
   fit,
+  layers,
   memoryCheckpoints,
   mlp,
   oneCycleSchedule,
@@ -361,6 +362,25 @@ describe('distillation/mutual-learning', () => {
     });
     expect(await weightOf(named.model)).not.toEqual(await weightOf(model));
     expect(() => mutual({ ...options, loss: 'huber' })).toThrow(/cross-entropy/);
+  });
+
+  it('freezes the statistics of a peer with those of the model', async () => {
+    const b = new GraphBuilder('normed');
+    const net = layers(b, 3);
+    const hidden = net.relu(net.batchNorm2d(net.linear(b.input('x', 'float32', ['N', 2]), 6)));
+    b.output('logits', net.linear(hidden, 3));
+    const peer = await b.build();
+    const weights = async (frozenStatistics: boolean): Promise<readonly number[]> => {
+      const options = { epochs: 1, batchSize: 16, learningRate: 0.03, peer: 'peer', frozenStatistics };
+      const { model } = await optimize(await student(), [mutual(options)], {
+        backend: referenceBackend(),
+        trainingData: labelled,
+        models: { peer },
+      });
+      return await weightOf(model);
+    };
+    // The model has no normalization of its own: what differs is what the peer says.
+    expect(await weights(true)).not.toEqual(await weights(false));
   });
 
   it('takes probabilities where the loss says so: certain ones teach what labels teach', async () => {

@@ -1,4 +1,4 @@
-import { arrayDataset, GraphBuilder, type Model, Tensor } from '@lithe/core';
+import { arrayDataset, createRng, type Feeds, GraphBuilder, type Model, Tensor } from '@lithe/core';
 import { referenceBackend } from '@lithe/core/reference';
 import { diagnose, initializeFrom, mutualLearning, temperatureSweep } from '@lithe/distillation';
 import { crossEntropy, layers, mlp, sgd, trainingStep } from '@lithe/training';
@@ -10,6 +10,33 @@ async function echo(factor: readonly number[]): Promise<Model> {
   const b = new GraphBuilder('echo');
   b.output('logits', b.op.Mul([b.input('x', 'float32', ['N', 3]), b.constant('w', floats([3], factor))]));
   return await b.build();
+}
+
+const normal = (shape: readonly number[], seed: number): Tensor => {
+  const rng = createRng(seed);
+  return floats(
+    shape,
+    Float32Array.from({ length: shape.reduce((size, dim) => size * dim, 1) }, () => rng.normal()),
+  );
+};
+
+/** A small CNN whose running statistics are far from those of a batch. */
+async function normed(seed: number): Promise<Model> {
+  const b = new GraphBuilder('normed');
+  const net = layers(b, seed);
+  const x = b.input('x', 'float32', ['N', 2, 3, 3]);
+  const normalized = net.batchNorm2d(net.conv2d(x, 4, { padding: 1, bias: false }));
+  b.output('logits', net.linear(net.flatten(net.relu(normalized)), 3, { name: 'classifier' }));
+  const model = await b.build();
+  const norm = [...model.graph.nodes()].find((node) => node.is('BatchNormalization'));
+  for (const [index, values] of [
+    [3, [1, -1, 0.5, 2]],
+    [4, [3, 0.5, 2, 4]],
+  ] as const) {
+    const value = norm?.input(index);
+    if (value != null) model.graph.setInitializer(value, floats([4], values));
+  }
+  return model;
 }
 
 describe('initializeFrom', () => {
@@ -135,12 +162,51 @@ describe('mutualLearning', () => {
     ).rejects.toThrow('above 0');
   });
 
-  it('refuses a peer that behaves differently in training', async () => {
-    const b = new GraphBuilder('with-norm');
-    b.output('logits', layers(b, 0).batchNorm2d(b.input('x', 'float32', ['N', 3])));
+  it.each([
+    ['by the batch', false],
+    ['by running statistics that are frozen', true],
+  ])(
+    'normalizes the peer %s, as the student: turned round, they learn the same',
+    async (_, frozenStatistics) => {
+      const nets = await Promise.all([1, 2].map((seed) => normed(seed)));
+      const label = Tensor.from('int64', [4], BigInt64Array.of(0n, 2n, 1n, 2n));
+      const x = normal([4, 2, 3, 3], 5);
+      const trained = async (student: Model, peer: Model): Promise<readonly [Feeds, Feeds]> => {
+        const step = await trainingStep(student, {
+          loss: await mutualLearning(peer, { task: (logits) => crossEntropy({ logits }), frozenStatistics }),
+          optimizer: sgd({ momentum: 0 }),
+          frozenStatistics,
+        });
+        await using executable = await referenceBackend().compile(step.model, { state: step.state });
+        for (let at = 0; at < 3; at++) await executable.run({ x, label, learning_rate: floats([], [0.1]) });
+        const state = await executable.readState();
+        const taken = (begin: string): Feeds =>
+          Object.fromEntries(step.parameters.map((name) => [name, state[`${begin}${name}`] as Tensor]));
+        expect(step.lossParameters).toEqual(step.parameters.map((name) => `loss:peer:${name}`));
+        return [taken(''), taken('loss:peer:')];
+      };
+      const [one, other] = [
+        await trained(nets[0] as Model, nets[1] as Model),
+        await trained(nets[1] as Model, nets[0] as Model),
+      ];
+      for (const [first, second] of [
+        [one[0], other[1]],
+        [one[1], other[0]],
+      ] as const) {
+        expect(Object.keys(first).length).toBe(5);
+        for (const [name, weight] of Object.entries(first))
+          for (const [at, value] of weight.toFloat64Array().entries())
+            expect(second[name]?.toFloat64Array()[at]).toBeCloseTo(value, 6);
+      }
+    },
+  );
+
+  it('refuses a peer that needs masks in training', async () => {
+    const b = new GraphBuilder('with-dropout');
+    b.output('logits', layers(b, 0).dropout(b.input('x', 'float32', ['N', 3]), 0.5));
     const peer = await b.build();
     await expect(mutualLearning(peer, { task: (logits) => crossEntropy({ logits }) })).rejects.toThrow(
-      'BatchNormalization',
+      'Dropout',
     );
   });
 });

@@ -83,6 +83,7 @@ export const mutual: Pass<MutualOptions, MutualSettings> = definePass({
     const loss = await mutualLearning(peer, {
       logits: task.output,
       temperature: settings.temperature,
+      frozenStatistics: settings.frozenStatistics,
       task: (logits) => crossEntropy({ ...how, logits, target: task.target }),
     });
     await fitDraft(draft, settings, context, { data: samples, loss, backend, report });

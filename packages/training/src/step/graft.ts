@@ -27,6 +27,11 @@ export interface GraftRequest {
   input(name: string): Value;
   /** Value of the target for a weight of the source, by its name; a constant where there is none. */
   weight?: ((name: string) => Value | undefined) | undefined;
+  /**
+   * Whether batch normalization goes by the statistics of the batch, as that of a model in training does. By default it
+   * goes by its running statistics, which stay as they are in both cases.
+   */
+  readonly batchStatistics?: boolean | undefined;
 }
 
 /**
@@ -85,7 +90,7 @@ export class Graft {
   }
 
   #copyNode(node: Node): void {
-    const { target, prefix, opset } = this.#request;
+    const { target, prefix, opset, batchStatistics = false } = this.#request;
     if (node.subgraphs.length > 0) {
       throw errors.opUnsupported(
         node.name,
@@ -96,9 +101,9 @@ export class Graft {
       );
     }
     const attributes = new Map(node.attributes);
-    // What joins is in inference form, whatever its file says.
-    if (node.is('BatchNormalization') && attributes.has('training_mode'))
-      attributes.set('training_mode', attribute.int(0));
+    // What joins has the form that was asked for, whatever its file says.
+    if (node.is('BatchNormalization') && (batchStatistics || attributes.has('training_mode')))
+      attributes.set('training_mode', attribute.int(batchStatistics ? 1 : 0));
     const copy = target.addNode(
       {
         opType: node.opType,

@@ -65,9 +65,10 @@ function lower(graph: Graph, node: Node): void {
       op('Mul', [before, constant(scalarTensor(momentum, dtype))]),
       op('Mul', [op('Reshape', [now, flat]), constant(scalarTensor(1 - momentum, dtype))]),
     ]);
-  const results = [y, follow(mean, center), follow(variance, population)];
-  node.outputs.forEach((output, index) => {
-    graph.replaceAllUses(output, results[index] as Value);
-  });
+  const results = [() => y, () => follow(mean, center), () => follow(variance, population)];
+  for (const [index, output] of node.outputs.entries()) {
+    const result = results[index];
+    if (result !== undefined && (index === 0 || !output.isUnused)) graph.replaceAllUses(output, result());
+  }
   graph.remove(node);
 }
