@@ -2,6 +2,7 @@ import { onnxruntimeNode } from '@lithe/backend-onnxruntime';
 import {
   attribute,
   type Backend,
+  type Dataset,
   type Feeds,
   type Model,
   type PassReport,
@@ -66,6 +67,20 @@ describe('SmoothQuant', () => {
     const { model: smoothed } = await smooth(model);
     expect(sqnr(await runModel(model, unseen), await runModel(smoothed, unseen))).toBeGreaterThan(100);
     expect(await int8(smoothed)).toBeGreaterThan((await int8(model)) + 3);
+  });
+
+  it('passes over batches without samples', async () => {
+    const empty: Feeds = { x: Tensor.from('float32', [0, 16, 32], new Float32Array(0)) };
+    const batches = [empty, ...tokens.slice(0, 2), empty, ...tokens.slice(2), empty];
+    const data: Dataset = {
+      size: tokens.length,
+      description: 'tokens and nothing',
+      async *batches() {
+        for (const inputs of batches) yield { inputs, size: inputs === empty ? 0 : 1 };
+      },
+    };
+    const found = await apply(block(), smoothQuant({ insert: true }), contextOf({ backend, data }));
+    expect(found.report.applied).toEqual((await smooth(block())).report.applied);
   });
 
   it('folds into a normalization that only products read, with one scale for queries, keys and values', async () => {

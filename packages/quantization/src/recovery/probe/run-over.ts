@@ -52,7 +52,7 @@ export interface RunOverOptions {
 }
 
 /**
- * Runs a model on every batch of a source and hands out the results, one batch at a time.
+ * Runs a model on every batch of a source that holds samples and hands out the results, one batch at a time.
  *
  * @returns number of samples
  * @throws {LitheError} DATA_INVALID when there are none; BACKEND_FAILED when the runtime fails
@@ -65,6 +65,8 @@ export async function runOver(model: Model, source: ProbeSource, options: RunOve
   try {
     for await (const batch of data.batches({ batchSize, limit, signal })) {
       signal.throwIfAborted();
+      // Means and extremes of nothing are not defined.
+      if (batch.size === 0) continue;
       // A dataset may hold more than the model takes.
       const feeds: Feeds = Object.fromEntries(
         Object.entries(batch.inputs).filter(([name]) => executable.inputNames.includes(name)),
