@@ -30,6 +30,12 @@ export interface GradientContext {
   attributes<S extends AttributeSpecs>(op: OpDef<string, S>): AttributesOf<S>;
   /** Stops: the rule cannot differentiate this node. */
   unsupported(reason: string): never;
+  /**
+   * Stops: the rule needs to know a size or rank that the model leaves open. The error says how to fix it.
+   *
+   * @param what what is not known, as in "the length of the sequence"
+   */
+  unknownSize(what: string): never;
 }
 
 /**

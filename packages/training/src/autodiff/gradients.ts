@@ -82,6 +82,10 @@ function checkRequest({ of, wrt }: GradientRequest): void {
     );
 }
 
+/** What to do where a rule needs to know a size that the model leaves open. */
+export const FIX_SHAPES =
+  'Fix the shapes of the inputs while training: the option "inputShapes" of trainingStep and fit, as in { x: ["N", 3, 224, 224] }.';
+
 interface Pass {
   readonly rules: TraitTable<GradientRule>;
   readonly emit: Emitter;
@@ -165,6 +169,9 @@ function contextOf(node: Node, needed: readonly boolean[], pass: Pass): Gradient
     attributes: (op) => attributesOf(node, op),
     unsupported: (reason) => {
       throw errors.opUnsupported(node.name, node.op, 'Differentiation', reason);
+    },
+    unknownSize: (what) => {
+      throw errors.opUnsupported(node.name, node.op, 'Differentiation', `${what} is not known`, FIX_SHAPES);
     },
   };
 }

@@ -181,7 +181,7 @@ export function convolutionByWeights(
     typeof channels !== 'number' ||
     typeof filters !== 'number'
   ) {
-    return context.unsupported('the size of its input or weights is not known');
+    return context.unknownSize('the size of its input or weights');
   }
   const sides: Sides = { emit, window, group, channels, filters, size, out };
   const plan = planOf(sides);

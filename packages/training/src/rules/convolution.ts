@@ -58,7 +58,7 @@ function convolutionByInput(context: GradientContext, gradient: Value, window: W
   const size: readonly Dim[] = x.shape?.slice(2) ?? [];
   const out: readonly Dim[] = gradient.shape?.slice(2) ?? [];
   if (!isStaticShape(size) || !isStaticShape(out)) {
-    return context.unsupported('the spatial size of its input is not known');
+    return context.unknownSize('the spatial size of its input');
   }
   const begin = window.kernel.map(
     (kernel, axis) => (kernel - 1) * window.dilations[axis]! - window.padsBegin[axis]!,
@@ -114,7 +114,7 @@ const convTranspose: GradientRule = (context, gradient) => {
   const size: readonly Dim[] = x.shape?.slice(2) ?? [];
   const out: readonly Dim[] = gradient.shape?.slice(2) ?? [];
   if (!isStaticShape(kernel) || !isStaticShape(size) || !isStaticShape(out)) {
-    return context.unsupported('the spatial size of its input or weights is not known');
+    return context.unknownSize('the spatial size of its input or weights');
   }
   const window = windowOf(context, attributes, kernel, { transposed: true, size, out });
   // The gradient by the input is the convolution that this operator is the transpose of. Output padding made rows

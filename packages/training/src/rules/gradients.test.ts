@@ -104,6 +104,18 @@ describe('gradients by hand', () => {
     });
   });
 
+  it('says how to fix a size that a rule needs to know', async () => {
+    const b = new GraphBuilder('open');
+    const w = b.constant('w', Tensor.from('float32', [1, 1, 3, 3], new Float32Array(9)));
+    const y = b.op.Conv([b.input('x', 'float32', ['N', 1, 'H', 'W']), w]);
+    b.output('loss', b.op.ReduceSum([y], { keepdims: false }));
+    await expect(gradients(await b.build(), { of: 'loss', wrt: ['w'] })).rejects.toMatchObject({
+      code: 'OP_UNSUPPORTED',
+      message: expect.stringContaining('is not known'),
+      hint: expect.stringContaining('inputShapes'),
+    });
+  });
+
   it('stays finite for MeanVarianceNormalization of a constant channel', async () => {
     const { model, feeds } = await build({ op: 'MeanVarianceNormalization', inputs: [[1, 1, 1, 2]] });
     const x0 = Tensor.from('float64', [1, 1, 1, 2], Float64Array.of(3, 3));

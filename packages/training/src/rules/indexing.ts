@@ -5,8 +5,8 @@ const gather: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { axis: given } = context.attributes(standardOpDefs.Gather);
   const [x, indices] = [context.input(0), context.input(1)];
-  const rank = x.shape?.length ?? context.unsupported('the rank of its input is not known');
-  const indexRank = indices.shape?.length ?? context.unsupported('the rank of its indices is not known');
+  const rank = x.shape?.length ?? context.unknownSize('the rank of its input');
+  const indexRank = indices.shape?.length ?? context.unknownSize('the rank of its indices');
   const axis = given < 0 ? given + rank : given;
   // The indexed axes of the gradient come first and become one; then rows are added into a table of zeros.
   const lead = Array.from({ length: indexRank }, (_, index) => axis + index);
@@ -16,8 +16,7 @@ const gather: GradientRule = (context, gradient) => {
   const order = [axis, ...outer, ...inner.map((_, index) => axis + 1 + index)];
   const rest = order.slice(1).map((index) => x.shape?.[index] ?? null);
   const size = x.shape?.[axis];
-  if (typeof size !== 'number')
-    return context.unsupported('the length of the axis it picks from is not known');
+  if (typeof size !== 'number') return context.unknownSize('the length of the axis it picks from');
   // Where a size is open, such as that of the batch, shapes are taken from the table as it comes.
   const behind = (first: number): Value => {
     if (isStaticShape(rest)) return emit.ints([first, ...rest]);

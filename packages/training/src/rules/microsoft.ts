@@ -33,7 +33,7 @@ const rootMeanSquare: GradientRule = (context: GradientContext, upstream) => {
   const { axis, epsilon } = context.attributes(standardOpDefs.LayerNormalization);
   if (context.gradient(1) !== null) return context.unsupported('a gradient flows into its deviation output');
   const [x, scale] = [context.input(0), context.input(1)];
-  const rank = x.shape?.length ?? context.unsupported('the rank of its input is not known');
+  const rank = x.shape?.length ?? context.unknownSize('the rank of its input');
   const first = axis < 0 ? axis + rank : axis;
   const axes = Array.from({ length: rank - first }, (_, index) => first + index);
   const square = emit.shift(emit.mean(emit.mul(x, x), axes, true), epsilon);

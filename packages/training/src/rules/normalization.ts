@@ -34,7 +34,7 @@ function throughStandardize(
 }
 
 function rankOf(context: GradientContext): number {
-  return context.input(0).shape?.length ?? context.unsupported('the rank of its input is not known');
+  return context.input(0).shape?.length ?? context.unknownSize('the rank of its input');
 }
 
 const range = (from: number, to: number): number[] =>
@@ -52,7 +52,7 @@ function perChannel(emit: Emitter, vector: Value, rank: number): Value {
 function channelLine(context: GradientContext, x: Value, slope: Value, offset: Value): Value {
   const { emit } = context;
   const channels = x.shape?.[1] ?? slope.shape?.[0];
-  if (typeof channels !== 'number') return context.unsupported('the number of its channels is not known');
+  if (typeof channels !== 'number') return context.unknownSize('the number of its channels');
   const zeros = emit.floats([channels], new Float32Array(channels), x.dtype);
   const ones = emit.floats([channels], new Float32Array(channels).fill(1), x.dtype);
   return emit.op('BatchNormalization', [x, slope, offset, zeros, ones], { epsilon: 0 });
@@ -66,7 +66,7 @@ function elementsPerChannel(context: GradientContext): Value {
   const others = (x.shape ?? []).filter((_, axis) => axis !== 1);
   if (isStaticShape(others)) return emit.scalar(productOf(others), dtype);
   const channels = x.shape?.[1];
-  if (typeof channels !== 'number') return context.unsupported('the number of its channels is not known');
+  if (typeof channels !== 'number') return context.unknownSize('the number of its channels');
   return emit.scale(emit.cast(emit.op('Size', [x]), dtype), 1 / channels);
 }
 
@@ -210,7 +210,7 @@ const localResponse: GradientRule = (context, gradient) => {
   const { alpha, beta, bias, size } = context.attributes(standardOpDefs.LRN);
   const x = context.input(0);
   const channels = x.shape?.[1];
-  if (typeof channels !== 'number') return context.unsupported('the number of its channels is not known');
+  if (typeof channels !== 'number') return context.unknownSize('the number of its channels');
   const before = Math.floor((size - 1) / 2);
   const behind = size - 1 - before;
   const s = emit.shift(

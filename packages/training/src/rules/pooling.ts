@@ -13,7 +13,7 @@ function sizesOf(context: GradientContext): Sizes {
   const size = context.input(0).shape?.slice(2);
   const out = context.output().shape?.slice(2);
   if (!isStaticShape(size) || !isStaticShape(out))
-    return context.unsupported('the spatial size of its input is not known');
+    return context.unknownSize('the spatial size of its input');
   return { size, out };
 }
 
@@ -209,7 +209,7 @@ const averagePool: GradientRule = (context, gradient) => {
 
 const globalAveragePool: GradientRule = (context, gradient) => {
   const size = context.input(0).shape?.slice(2);
-  if (!isStaticShape(size)) return context.unsupported('the spatial size of its input is not known');
+  if (!isStaticShape(size)) return context.unknownSize('the spatial size of its input');
   return [context.emit.expandLike(context.emit.scale(gradient, 1 / productOf(size)), context.input(0))];
 };
 
@@ -218,7 +218,7 @@ const globalMaxPool: GradientRule = (context, gradient) => {
   const x = context.input(0);
   // ArgMax gives the first of equal elements; a one-hot mask of it takes the gradient.
   const size = x.shape?.slice(2);
-  if (!isStaticShape(size)) return context.unsupported('the spatial size of its input is not known');
+  if (!isStaticShape(size)) return context.unknownSize('the spatial size of its input');
   const flat = emit.reshape(x, [0, 0, -1]);
   const winner = emit.op('ArgMax', [flat], { axis: 2, keepdims: 1 });
   const positions = emit.constant(

@@ -4,8 +4,8 @@ import type { GradientRule, GradientRules } from '../autodiff/gradient-rule.ts';
 const matMul: GradientRule = (context, gradient) => {
   const { emit } = context;
   const [a, b] = [context.input(0), context.input(1)];
-  const rankA = a.shape?.length ?? context.unsupported('the rank of its first input is not known');
-  const rankB = b.shape?.length ?? context.unsupported('the rank of its second input is not known');
+  const rankA = a.shape?.length ?? context.unknownSize('the rank of its first input');
+  const rankB = b.shape?.length ?? context.unknownSize('the rank of its second input');
   // Vectors are matrices with one row or column, as the operator itself takes them.
   const left = rankA === 1 ? emit.op('Unsqueeze', [a, emit.ints([0])]) : a;
   const right = rankB === 1 ? emit.op('Unsqueeze', [b, emit.ints([1])]) : b;

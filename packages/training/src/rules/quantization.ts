@@ -117,7 +117,7 @@ function levelsOf(context: GradientContext, levels: Value, axis: number): Value 
 
 /** Sums over everything a scale is shared by. */
 function sumToParameter(context: GradientContext, value: Value, axis: number): Value {
-  const rank = context.input(0).shape?.length ?? context.unsupported('the rank of its input is not known');
+  const rank = context.input(0).shape?.length ?? context.unknownSize('the rank of its input');
   const perTensor = (context.input(1).shape?.length ?? 0) === 0;
   const at = axis < 0 ? axis + rank : axis;
   const axes = Array.from({ length: rank }, (_, index) => index).filter((index) => perTensor || index !== at);

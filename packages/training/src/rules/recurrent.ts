@@ -52,9 +52,8 @@ function layerOf(context: GradientContext, options: RecurrentOptions, defaults: 
   const batchFirst = options.layout === 1;
   const steps: Dim = given.shape?.[batchFirst ? 1 : 0] ?? null;
   const hidden: Dim = context.input(2).shape?.[2] ?? null;
-  if (typeof steps !== 'number')
-    return context.unsupported('the length of the sequence is not known; fix it before training');
-  if (typeof hidden !== 'number') return context.unsupported('its hidden size is not known');
+  if (typeof steps !== 'number') return context.unknownSize('the length of the sequence');
+  if (typeof hidden !== 'number') return context.unknownSize('its hidden size');
   const outputs = context.gradient(0);
   return {
     context,

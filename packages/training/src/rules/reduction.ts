@@ -13,7 +13,7 @@ function keepAxes(context: GradientContext, value: Value, axes: readonly number[
 function reducedAxes(context: GradientContext): { readonly axes: readonly number[]; readonly kept: boolean } {
   const { keepdims, noop_with_empty_axes: noop } = context.attributes(standardOpDefs.ReduceSum);
   const rank = context.input(0).shape?.length;
-  if (rank === undefined) return context.unsupported('the rank of its input is not known');
+  if (rank === undefined) return context.unknownSize('the rank of its input');
   const all = Array.from({ length: rank }, (_, axis) => axis);
   if (!context.has(1)) return { axes: noop ? [] : all, kept: keepdims };
   const source = constantOf(context.input(1));

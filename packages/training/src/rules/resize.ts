@@ -64,8 +64,7 @@ const resize: GradientRule = (context, gradient) => {
   const to = context.output().shape;
   if (textOf(context, 'coordinate_transformation_mode') === 'tf_crop_and_resize')
     return context.unsupported('cropping has no gradient rule');
-  if (from === undefined || to === undefined)
-    return context.unsupported('the rank of its input is not known');
+  if (from === undefined || to === undefined) return context.unknownSize('the rank of its input');
   const scales = scalesOf(context, from.length);
   let result = gradient;
   for (const [axis, dim] of from.entries()) {
@@ -74,7 +73,7 @@ const resize: GradientRule = (context, gradient) => {
     // A scale of 1.1 moves what lies between the ends though the size stays.
     if (dim === out && (scale === undefined || scale === 1)) continue;
     if (typeof dim !== 'number' || typeof out !== 'number')
-      return context.unsupported('the size of a resized axis is not known');
+      return context.unknownSize('the size of a resized axis');
     // [in, out] with the unit matrix's rows first: the gradient times its transpose.
     const unit = axisMatrix(context, dim, out, scale);
     const matrix = emit.floats(unit.shape, unit.data, gradient.dtype);

@@ -12,7 +12,7 @@ function constantInts(context: GradientContext, index: number, what: string): nu
 
 function staticShape(context: GradientContext, value: Value): readonly number[] {
   if (isStaticShape(value.shape)) return value.shape;
-  return context.unsupported(`the shape of "${value.name}" is not fully known`);
+  return context.unknownSize(`the shape of "${value.name}"`);
 }
 
 /** Rules that only move elements to another shape give the gradient back in the input's shape. */
@@ -24,7 +24,7 @@ const reshaped: GradientRule = (context, gradient) => [
 const transpose: GradientRule = (context, gradient) => {
   const { perm } = context.attributes(standardOpDefs.Transpose);
   const rank = context.input(0).shape?.length ?? perm?.length;
-  if (rank === undefined) return context.unsupported('the rank of its input is not known');
+  if (rank === undefined) return context.unknownSize('the rank of its input');
   const order = perm ?? Array.from({ length: rank }, (_, axis) => rank - 1 - axis);
   const inverse = new Array<number>(rank);
   order.forEach((axis, index) => {
@@ -58,7 +58,7 @@ const split: GradientRule = (context) => {
 const slice: GradientRule = (context, gradient) => {
   const { emit } = context;
   const x = context.input(0);
-  const rank = x.shape?.length ?? context.unsupported('the rank of its input is not known');
+  const rank = x.shape?.length ?? context.unknownSize('the rank of its input');
   const starts = constantInts(context, 1, 'starts') ?? [];
   const ends = constantInts(context, 2, 'ends') ?? [];
   const axes = constantInts(context, 3, 'axes') ?? starts.map((_, index) => index);
@@ -71,7 +71,7 @@ const slice: GradientRule = (context, gradient) => {
     const axis = given < 0 ? given + rank : given;
     const size = shape[axis];
     const step = steps[index] as number;
-    if (typeof size !== 'number') return context.unsupported(`the size of axis ${axis} is not known`);
+    if (typeof size !== 'number') return context.unknownSize(`the size of axis ${axis}`);
     const at = (position: number): number => (position < 0 ? position + size : position);
     const start = Math.min(Math.max(at(starts[index] as number), 0), step > 0 ? size : size - 1);
     const end = Math.min(Math.max(at(ends[index] as number), step > 0 ? 0 : -1), size);
@@ -132,7 +132,7 @@ const pad: GradientRule = (context, gradient) => {
   const { emit } = context;
   const { mode } = context.attributes(standardOpDefs.Pad);
   const x = context.input(0);
-  const rank = x.shape?.length ?? context.unsupported('the rank of its input is not known');
+  const rank = x.shape?.length ?? context.unknownSize('the rank of its input');
   const pads = constantInts(context, 1, 'pads') ?? [];
   const axes = constantInts(context, 3, 'axes') ?? Array.from({ length: rank }, (_, axis) => axis);
   const sliced: { readonly axis: number; readonly start: number; readonly end: number }[] = [];
@@ -147,7 +147,7 @@ const pad: GradientRule = (context, gradient) => {
     }
     const at = axis < 0 ? axis + rank : axis;
     const size = x.shape?.[at];
-    if (typeof size !== 'number') return context.unsupported(`the size of axis ${at} is not known`);
+    if (typeof size !== 'number') return context.unknownSize(`the size of axis ${at}`);
     const out = size + before + behind;
     const matrix = new Float64Array(size * out);
     for (let place = 0; place < out; place++) {
@@ -190,7 +190,7 @@ const depthToSpace: GradientRule = (context, gradient) => {
   const shape = context.input(0).shape ?? [];
   const [, channels, height, width] = shape;
   if (typeof channels !== 'number' || typeof height !== 'number' || typeof width !== 'number') {
-    return context.unsupported('the shape of its input is not known');
+    return context.unknownSize('the shape of its input');
   }
   const apart = emit.reshape(gradient, [0, channels / blocksize ** 2, height, blocksize, width, blocksize]);
   return [emit.reshape(emit.transpose(apart, [0, 1, 3, 5, 2, 4]), [0, channels, height, width])];

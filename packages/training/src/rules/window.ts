@@ -47,14 +47,14 @@ export function windowOf(
   transposed?: TransposedSizes,
 ): Window {
   const kernel = attributes.kernel_shape ?? weightKernel;
-  if (!isStaticShape(kernel)) return context.unsupported('its kernel size is not known');
+  if (!isStaticShape(kernel)) return context.unknownSize('its kernel size');
   const strides = attributes.strides ?? kernel.map(() => 1);
   const dilations = attributes.dilations ?? kernel.map(() => 1);
   const base = { kernel, strides, dilations };
   if (transposed !== undefined) return { ...base, ...transposedPads(base, attributes, transposed) };
   if (attributes.auto_pad === 'SAME_UPPER' || attributes.auto_pad === 'SAME_LOWER') {
     const size = context.input(0).shape?.slice(2);
-    if (!isStaticShape(size)) return context.unsupported('the spatial size of its input is not known');
+    if (!isStaticShape(size)) return context.unknownSize('the spatial size of its input');
     return { ...base, ...samePads(base, size, attributes.auto_pad === 'SAME_UPPER') };
   }
   const pads = attributes.auto_pad === 'VALID' ? undefined : attributes.pads;

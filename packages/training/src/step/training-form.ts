@@ -10,6 +10,7 @@ import {
   tensorType,
   type Value,
 } from '@lithe/core';
+import { FIX_SHAPES } from '../autodiff/gradients.ts';
 import { type Build, keepState, type RunningStatistic } from './build.ts';
 import { inferenceNorms } from './inference-norms.ts';
 
@@ -122,17 +123,20 @@ function dropout({ model }: Build, node: Node): DropoutMask | undefined {
   const source = constantOf(node.input(1));
   const ratio = source instanceof Tensor ? (source.toFloat64Array()[0] as number) : 0.5;
   if (ratio === 0) return undefined;
-  const unsupported = (reason: string): never => {
-    throw errors.opUnsupported(node.name, node.op, 'Training', reason);
+  const unsupported = (reason: string, hint?: string): never => {
+    throw errors.opUnsupported(node.name, node.op, 'Training', reason, hint);
   };
   if (node.input(1) !== null && !(source instanceof Tensor)) unsupported('its ratio is not a constant');
   if (node.outputs.slice(1).some((output) => output.uses.length > 0 || output.isGraphOutput))
     unsupported('its mask is used');
   const { shape } = x;
-  if (shape === undefined) return unsupported('the shape of its input is not known');
+  if (shape === undefined) return unsupported('the shape of its input is not known', FIX_SHAPES);
   const symbols = new Set(graph.inputs.flatMap(({ shape: dims }) => dims ?? []));
   if (shape.some((dim) => dim === null || !(typeof dim === 'number' || symbols.has(dim)))) {
-    unsupported(`the size [${shape.join(', ')}] of its mask does not follow from the sizes of the inputs`);
+    unsupported(
+      `the size [${shape.join(', ')}] of its mask does not follow from the sizes of the inputs`,
+      FIX_SHAPES,
+    );
   }
   const mask = graph.addInput(graph.uniqueName(`mask:${node.output().name}`), tensorType('float32', shape));
   const like = x.dtype ?? 'float32';
