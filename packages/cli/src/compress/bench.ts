@@ -5,6 +5,7 @@ import {
   type DriftOptions,
   type EncodedModel,
   type Executable,
+  errors,
   type Feeds,
   type LatencyComparison,
   type LatencyStats,
@@ -145,11 +146,24 @@ export async function latencyChange(
   };
 }
 
-/** Share of labelled samples whose best class is the label. */
+/** What an accuracy compares. */
+export interface Top1Names {
+  /** Output with the scores; the first by default. */
+  readonly output?: string | undefined;
+  /** Target with the class numbers; `label` by default. */
+  readonly label?: string | undefined;
+}
+
+/**
+ * Share of labelled samples whose best class is the label.
+ *
+ * @throws {LitheError} SHAPE_MISMATCH when the model has no such output
+ */
 export async function evaluateTop1(
   executable: Executable,
   data: Dataset,
   context: RunContext,
+  { output = executable.outputNames[0], label = 'label' }: Top1Names = {},
 ): Promise<number> {
   const { signal } = context;
   let right = 0;
@@ -157,9 +171,10 @@ export async function evaluateTop1(
   for await (const batch of data.batches({ signal })) {
     context.progress({ task: 'accuracy', done: total, total: data.size ?? 0 });
     const outputs = await executable.run(batch.inputs, { signal });
-    const scores = outputs[executable.outputNames[0] as string];
-    const labels = batch.targets?.['label'];
-    if (scores === undefined || labels === undefined) continue;
+    const scores = output === undefined ? undefined : outputs[output];
+    if (scores === undefined) throw errors.outputMismatch(output ?? 'scores', 'is no output of the model');
+    const labels = batch.targets?.[label];
+    if (labels === undefined) continue;
     right += topKAccuracy(scores, labels, 1) * batch.size;
     total += batch.size;
   }

@@ -87,10 +87,10 @@ export function someOf({ all }: Pick<RecipeData, 'all'>, samples: number | undef
   return takeSamples(shuffled(all, CHOICE_SEED), samples);
 }
 
-/** Whether the first sample has a label. */
-export async function isLabelled(data: Dataset): Promise<boolean> {
-  for await (const batch of data.batches({ limit: 1 })) return batch.targets?.['label'] !== undefined;
-  return false;
+/** Names of the targets of the first sample. */
+export async function targetNamesOf(data: Dataset): Promise<readonly string[]> {
+  for await (const batch of data.batches({ limit: 1 })) return Object.keys(batch.targets ?? {});
+  return [];
 }
 
 /**

@@ -4,8 +4,8 @@ import type { RecipePlan } from './plan.ts';
 import type { RecipeFile } from './read-recipe.ts';
 import type { CalibrationSource } from './recipe.ts';
 
-/** What the data of a recipe makes doubtful. */
-export async function dataWarnings({ data, file }: RecipePlan): Promise<readonly string[]> {
+/** What the data of a recipe, or what is measured on it, makes doubtful. */
+export async function dataWarnings({ data, file, metric }: RecipePlan): Promise<readonly string[]> {
   const seen = await seenBeforeTest(file);
   return [
     ...(data.random
@@ -13,6 +13,7 @@ export async function dataWarnings({ data, file }: RecipePlan): Promise<readonly
           'No data was given: drift and latency were taken on random input, which can mislead. Give data.test.',
         ]
       : []),
+    ...(metric?.warnings ?? []),
     ...seen.map(
       (purpose) =>
         `data.test holds the samples of data.${purpose}: the metric is taken on samples that passes have seen, which flatters. Give others.`,

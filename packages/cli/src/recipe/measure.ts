@@ -19,6 +19,7 @@ import { driftFigures, evaluateTop1, latencyChange } from '../compress/bench.ts'
 import { outputTraits } from '../compress/output-traits.ts';
 import type { DriftFigures } from '../compress/report.ts';
 import type { BatchLatency } from '../report/run-report.ts';
+import type { RecipeMetric } from './recipe.ts';
 import type { Figures } from './run-folder.ts';
 import { weightHistograms } from './weight-histograms.ts';
 
@@ -36,6 +37,8 @@ export interface Instruments {
   readonly drift: readonly Feeds[];
   /** Labelled samples for the metric. */
   readonly test: Dataset | undefined;
+  /** What the metric compares, where the recipe says so. */
+  readonly metric: RecipeMetric | undefined;
 }
 
 /** Samples that drift is taken on. */
@@ -45,7 +48,11 @@ const DRIFT_SAMPLES = 256;
 export async function prepareInstruments(
   backend: Backend,
   samples: { readonly measured: Dataset; readonly test: Dataset | undefined },
-  plan: { readonly batches: readonly number[]; readonly rounds: number },
+  plan: {
+    readonly batches: readonly number[];
+    readonly rounds: number;
+    readonly metric: RecipeMetric | undefined;
+  },
   context: RunContext,
 ): Promise<Instruments> {
   const { signal } = context;
@@ -54,7 +61,7 @@ export async function prepareInstruments(
   const drift: Feeds[] = [];
   for await (const batch of samples.measured.batches({ signal, limit: DRIFT_SAMPLES }))
     drift.push(batch.inputs);
-  return { backend, context, rounds: plan.rounds, feeds, drift, test: samples.test };
+  return { backend, context, rounds: plan.rounds, feeds, drift, test: samples.test, metric: plan.metric };
 }
 
 /** As many samples at once as asked for; where there are fewer, they are repeated. */
@@ -193,8 +200,11 @@ export async function costOf(
   return { parameters, macs, uncounted: unknown.length };
 }
 
-async function metricOf(executable: Executable, { test, context }: Instruments): Promise<number | undefined> {
-  return test === undefined ? undefined : await evaluateTop1(executable, test, context);
+async function metricOf(
+  executable: Executable,
+  { test, context, metric }: Instruments,
+): Promise<number | undefined> {
+  return test === undefined ? undefined : await evaluateTop1(executable, test, context, metric);
 }
 
 /** Drift beside a model; nothing where that does not run, or gives outputs of other numbers or shapes. */

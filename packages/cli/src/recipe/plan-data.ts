@@ -3,8 +3,10 @@ import type { InputSpec } from '@lithe/data';
 import { UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import type { Shapes, Values } from '../options.ts';
-import { isLabelled, openData, type RecipeData, someOf } from './data-source.ts';
+import { openData, type RecipeData, someOf, targetNamesOf } from './data-source.ts';
 import { identityOf } from './identity.ts';
+import { unknownText } from './issues.ts';
+import { LABEL } from './plan-metric.ts';
 import { locate, type RecipeFile } from './read-recipe.ts';
 import type { DataFileSource } from './recipe.ts';
 
@@ -59,11 +61,18 @@ export async function planData(
     ['train', train],
     ['test', test],
   ] as const) {
-    if (opened === undefined || (await isLabelled(opened.data))) continue;
+    if (opened === undefined) continue;
+    const targets = await targetNamesOf(opened.data);
+    const wanted = file.recipe.metric?.label;
+    if (targets.includes(wanted ?? LABEL) || (name === 'train' && targets.includes(LABEL))) continue;
+    if (name === 'test' && wanted !== undefined && targets.length > 0) {
+      const message = unknownText('target', wanted, targets);
+      throw errors.recipeInvalid(file.path, [{ ...file.document.placeOf(['metric', 'label']), message }]);
+    }
     throw errors.recipeInvalid(
       file.path,
       [{ ...file.document.placeOf(['data', name]), message: `The data has no labels.` }],
-      'Use a .npz with an array "label", IDX images with labels, or image folders named by class.',
+      'Use a .npz with an array "label" (or another that metric.label names), IDX images with labels, or image folders named by class.',
     );
   }
   const source = calibrationSource(file);

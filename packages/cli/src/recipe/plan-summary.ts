@@ -4,6 +4,7 @@ import { openModel } from '../model-file.ts';
 import { costOf } from './measure.ts';
 import { contentsOf, futureContents } from './model-contents.ts';
 import type { RecipePlan } from './plan.ts';
+import type { PlannedMetric } from './plan-metric.ts';
 import { ORIGINAL } from './plan-steps.ts';
 import { recipeName } from './read-recipe.ts';
 import { pathsOf, stepIdentity, storedResult } from './stored-result.ts';
@@ -55,6 +56,8 @@ export interface PlanSummary {
   };
   /** Samples by purpose. */
   readonly data: Readonly<Record<string, { readonly source: string; readonly samples: number | undefined }>>;
+  /** What the metric compares; `null` without `data.test`. */
+  readonly metric: PlannedMetric | null;
   /** Seeds, in order. */
   readonly seeds: readonly number[];
   /** Steps, in order. */
@@ -101,6 +104,7 @@ export async function summarizePlan(
         one === undefined ? [] : [[name, { source: one.data.description, samples: one.data.size }]],
       ),
     ),
+    metric: plan.metric ?? null,
     seeds: plan.seeds,
     steps: plan.steps.map(({ name, from, control, step }) => ({
       name,

@@ -6,6 +6,7 @@ import type { RecipeProblem } from './document.ts';
 import { unknownText } from './issues.ts';
 import { type ModelSource, modelSource } from './model-source.ts';
 import { calibrationSource, type PlannedData, planData, shapesOf, valuesOf } from './plan-data.ts';
+import { metricProblems, type PlannedMetric, planMetric } from './plan-metric.ts';
 import { ORIGINAL, type PlannedStep, planSteps } from './plan-steps.ts';
 import { loadPlugins } from './plugins.ts';
 import { locate, type RecipeFile } from './read-recipe.ts';
@@ -61,6 +62,12 @@ export interface RecipePlan {
    * @internal
    */
   readonly data: PlannedData;
+  /**
+   * What the metric compares; `undefined` without `data.test`.
+   *
+   * @internal
+   */
+  readonly metric: PlannedMetric | undefined;
   /** Runtime. */
   readonly target: Target;
 }
@@ -99,7 +106,7 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
     const message = `The output ${conflict}. Inputs are never overwritten.`;
     throw errors.recipeInvalid(file.path, [{ ...document.placeOf(['output']), message }]);
   }
-  const misfits = inputProblems(file, model, shapesOf(file));
+  const misfits = [...inputProblems(file, model, shapesOf(file)), ...metricProblems(file, model)];
   if (misfits.length > 0) throw errors.recipeInvalid(file.path, sorted(misfits));
   return {
     file,
@@ -113,6 +120,7 @@ export async function planRecipe(file: RecipeFile, options: PlanOptions = {}): P
     result: ends.result,
     output,
     data: await planData(file, model, options.dryRun === true ? undefined : join(runFolder, 'cache')),
+    metric: planMetric(file, model),
     target: await createTarget(recipe.target.name),
   };
 }

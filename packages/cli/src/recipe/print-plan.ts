@@ -17,6 +17,9 @@ export function printPlan(plan: PlanSummary): string {
       `${model.source}: ${size}${formatCount(model.parameters)} weights, ${formatCount(model.macs)} MACs a sample`,
     ],
     ...data,
+    ...(plan.metric === null
+      ? []
+      : [['metric', `accuracy of "${plan.metric.output}" against "${plan.metric.label}"`] as const]),
     [`seed${seeds.length === 1 ? '' : 's'}`, seeds.join(', ')],
     ['baseline', plan.baseline],
     ['result', plan.output === null ? plan.result : `${plan.result}, to ${plan.output}`],
@@ -35,6 +38,7 @@ export function printPlan(plan: PlanSummary): string {
     '',
     formatTable(facts.map(([name, text]) => [name, text])),
     '',
+    ...(plan.metric?.warnings ?? []).flatMap((warning) => [`warning: ${warning}`, '']),
     formatTable([['', 'step', 'from', 'pass', 'needs', 'result is there'], ...rows]),
     '',
   ].join('\n');

@@ -48,6 +48,14 @@ export interface RecipeTarget {
   readonly rounds: number;
 }
 
+/** What the metric, the accuracy, compares. */
+export interface RecipeMetric {
+  /** Output of the model that holds class scores, by name; the first by default. */
+  readonly output?: string | undefined;
+  /** Target of `data.test` that holds class numbers, by name; `label` by default. */
+  readonly label?: string | undefined;
+}
+
 /** What the result must keep. */
 export interface RecipeLimits {
   /** Largest loss of the metric against the baseline; 0.01 is one point. */
@@ -95,6 +103,8 @@ export interface Recipe {
     /** Samples for ranges and checks; 256 of `train` by default. */
     readonly calibration?: string | CalibrationSource | undefined;
   };
+  /** What the metric compares. */
+  readonly metric?: RecipeMetric | undefined;
   /** Runtime to compress for and to measure in. */
   readonly target: RecipeTarget;
   /** Step that the others are compared with. */

@@ -78,6 +78,7 @@ export async function runRecipe(
   const context = createRunContext({ ...options, seed: plan.seeds[0] });
   await using _lock = await lockFolder(plan.runFolder);
   const { target, data, file } = plan;
+  const { metric } = file.recipe;
   const { threads, batches, rounds } = file.recipe.target;
   options.onPhase?.('reading the data');
   const { signal } = context;
@@ -98,11 +99,11 @@ export async function runRecipe(
     options,
     context,
     backend,
-    instruments: await prepareInstruments(backend, { measured, test }, { batches, rounds }, context),
+    instruments: await prepareInstruments(backend, { measured, test }, { batches, rounds, metric }, context),
     data: calibration,
     surroundings: surroundingsOf(plan, identities),
     warnings: new Set(await dataWarnings(plan)),
-    measuring: { target: target.name, threads, runtime, machine, batches, rounds, ...identities },
+    measuring: { target: target.name, threads, runtime, machine, batches, rounds, metric, ...identities },
     machine,
   };
   for (const warning of run.warnings) context.log.warn(warning);
@@ -283,6 +284,9 @@ async function conclude(run: Run, seeds: readonly SeedResult[]): Promise<RunRepo
           : { source: data.test.data.description, samples: data.test.data.size ?? 0 },
     },
     metric: data.test === undefined ? null : 'accuracy',
+    ...(plan.metric === undefined
+      ? {}
+      : { scored: { output: plan.metric.output, label: plan.metric.label } }),
     baseline,
     result,
     output,

@@ -163,6 +163,23 @@ export const recipeSchema: z.ZodType<Recipe> = z.strictObject({
     })
     .default({})
     .describe('Samples.'),
+  metric: z
+    .strictObject({
+      output: z
+        .string()
+        .min(1)
+        .max(4096)
+        .optional()
+        .describe('Output of the model that holds class scores; the first by default.'),
+      label: z
+        .string()
+        .min(1)
+        .max(4096)
+        .optional()
+        .describe('Target of data.test that holds class numbers; "label" by default.'),
+    })
+    .optional()
+    .describe('What the metric, the accuracy, compares.'),
   target: z
     .union([z.enum(targetNames).transform((name): RecipeTarget => ({ name, ...measuring })), target])
     .prefault('node-cpu')

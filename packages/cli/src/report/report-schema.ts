@@ -140,6 +140,7 @@ export const runReportSchema: z.ZodType<RunReport> = z
     target: z.object({ name, runtime: name, threads: count, machine: text }),
     data: z.object({ train: source, test: source }),
     metric: name.nullable(),
+    scored: z.object({ output: text, label: text }).optional(),
     baseline: name,
     result: name,
     output: text.nullable(),

@@ -84,6 +84,14 @@ export interface UsedData {
   readonly samples: number;
 }
 
+/** What a metric compares. */
+export interface ScoredParts {
+  /** Output of the model that holds the class scores. */
+  readonly output: string;
+  /** Target of the samples that holds the class numbers. */
+  readonly label: string;
+}
+
 /** Everything that running a recipe found: what the terminal, JSON and HTML reports show. */
 export interface RunReport {
   /** Version of this format. */
@@ -114,6 +122,8 @@ export interface RunReport {
   };
   /** Name of the metric, `accuracy`; `null` without labelled data. */
   readonly metric: string | null;
+  /** What the metric compares; absent without labelled data, and in reports of earlier versions. */
+  readonly scored?: ScoredParts | undefined;
   /** Step that the others are compared with: its metric, bytes and latency are 1x. */
   readonly baseline: string;
   /** Step whose model is the result. */

@@ -162,6 +162,8 @@ export function setting(report: RunReport): Html {
   const { target, data } = report;
   const source = (part: typeof data.test, none: string): string =>
     part === null ? none : `${counted(part.samples, 'sample')} of ${part.source}`;
+  const scored =
+    report.scored === undefined ? '' : `of "${report.scored.output}" against "${report.scored.label}" `;
   const rows: readonly (readonly [string, string])[] = [
     ['target', `${target.name}: ${target.runtime}, ${counted(target.threads, 'thread')}`],
     ['machine', target.machine],
@@ -171,7 +173,7 @@ export function setting(report: RunReport): Html {
       'metric',
       data.test === null
         ? 'none: no labelled data'
-        : `${report.metric ?? 'none'} on ${source(data.test, '')}`,
+        : `${report.metric ?? 'none'} ${scored}on ${source(data.test, '')}`,
     ],
     ['seeds', report.seeds.map(({ seed }) => seed).join(', ')],
     ['baseline', report.baseline === ORIGINAL ? 'the model of the recipe' : report.baseline],
