@@ -90,13 +90,27 @@ function describePass({ spec }: AnyPass, plugin: string): PassDescription {
   return { name, version, plugin, summary, needs, options: jsonSchemaOf(options) ?? null };
 }
 
+/** Two lines a pass, or three: names and sentences side by side do not fit a terminal. */
 function listText(passes: readonly PassDescription[]): string {
-  const rows = passes.map(({ name, version, needs, summary }) => [
-    `${name}@${version}`,
-    needs.join(', '),
-    summary,
-  ]);
-  return `${formatTable([['pass', 'needs', 'what it does'], ...rows])}\n`;
+  const entries = passes.map(({ name, version, needs, summary }) => {
+    const asked = needs.length === 0 ? '' : `  (needs ${needs.join(', ')})`;
+    return [`${name}@${version}${asked}`, ...wrapped(summary, LINE - 4).map((line) => `    ${line}`)].join(
+      '\n',
+    );
+  });
+  return `${entries.join('\n')}\n`;
+}
+
+/** A sentence in lines of at most `width` letters, broken between words. */
+function wrapped(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 function passText({ name, version, plugin, summary, needs, options }: PassDescription): string {

@@ -22,8 +22,12 @@ describe('lithe passes', () => {
       options: { required: ['epochs', 'learningRate'] },
     });
     const text = (await lithe('passes')).out;
-    for (const { name, version, summary } of passes)
-      expect(text).toMatch(new RegExp(`^${name}@${version} .*${summary.replaceAll('.', '\\.')}$`, 'm'));
+    const flat = text.replaceAll(/\n +/g, ' ');
+    for (const { name, version, needs, summary } of passes)
+      expect(flat.split('\n')).toContain(
+        `${name}@${version}${needs.length === 0 ? '' : `  (needs ${needs.join(', ')})`} ${summary}`,
+      );
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
   });
 
   it('tells the options of one pass', async () => {
