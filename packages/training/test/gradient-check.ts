@@ -1,4 +1,5 @@
 import {
+  attribute,
   createRng,
   type Feeds,
   Graph,
@@ -86,6 +87,33 @@ export async function build(item: Case): Promise<Built> {
   await inferShapes(model);
   return { model, feeds, weights };
 }
+
+/** The same case in float32: its inputs and constants, and what a Cast casts to. */
+export async function inFloat32({
+  model,
+  feeds,
+}: Built): Promise<{ readonly model: Model; readonly feeds: Feeds }> {
+  const copy = model.clone();
+  const { graph } = copy;
+  for (const value of graph.initializers) {
+    const tensor = await value.initializer?.load();
+    if (tensor?.dtype === 'float64') graph.setInitializer(value, narrow(tensor));
+  }
+  for (const value of graph.inputs)
+    if (value.dtype === 'float64') value.type = tensorType('float32', value.shape ?? []);
+  for (const node of graph.nodes()) {
+    if (node.is('Cast')) graph.setAttribute(node, 'to', attribute.int(1));
+    for (const output of node.outputs) output.type = undefined;
+  }
+  await inferShapes(copy);
+  return {
+    model: copy,
+    feeds: Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, narrow(tensor)])),
+  };
+}
+
+const narrow = (tensor: Tensor): Tensor =>
+  Tensor.from('float32', tensor.shape, Float32Array.from(tensor.toFloat64Array()));
 
 const lossOf = async (model: Model, feeds: Feeds): Promise<number> => {
   const results = await evaluateModel(model, feeds);
