@@ -1,5 +1,6 @@
 import {
   arrayDataset,
+  type Backend,
   GraphBuilder,
   type Model,
   optimize,
@@ -218,7 +219,8 @@ describe('wanda', () => {
     const attributes = { group: 2, strides: [2, 1], pads: [1, 0, 0, 1], dilations: [1, 2] };
     b.output('y', b.op.Conv([x, b.constant('W', weight)], attributes));
     const data = normal([3, 4, 5, 6], 4);
-    const { model } = await run(await b.build(), { criterion: 'wanda', ratio: 0.5 }, { x: data });
+    const options = { criterion: 'wanda', ratio: 0.5, batchSize: 2 } as const;
+    const { model } = await run(await b.build(), options, { x: data });
     const after = await weights(model, 'W');
     // By hand: the square sum of what the element at (channel, dy, dx) of the kernel lies on.
     const at = (n: number, c: number, h: number, w: number): number =>
@@ -241,6 +243,44 @@ describe('wanda', () => {
         expect(after[output * 12 + index]).toBe(score <= limit ? 0 : weight.data[output * 12 + index]);
     }
   });
+
+  it.each(['wanda', 'sparse-gpt'] as const)(
+    'lays out the windows of one sample at a time: %s',
+    async (criterion) => {
+      const b = new GraphBuilder('conv');
+      const x = b.input('x', 'float32', ['N', 2, 'H', 'W']);
+      b.output('y', b.op.Conv([x, b.constant('W', normal([4, 2, 3, 3], 3))]));
+      const windows: number[] = [];
+      const watched: Backend = {
+        ...backend,
+        compile: async (model, options) => {
+          // What the convolution that lays windows out gives, as one more output.
+          const copy = model.clone();
+          const laid = [...copy.graph.nodes()].find(
+            (node) => node.is('Conv') && node.input(1)?.initializer?.shape[0] === 18,
+          );
+          // The model itself is run as well, to see that it still does.
+          if (laid === undefined) return backend.compile(model, options);
+          copy.graph.setOutputs([...copy.graph.outputs, laid.output()]);
+          const executable = await backend.compile(copy, options);
+          return {
+            inputNames: executable.inputNames,
+            outputNames: executable.outputNames,
+            dispose: () => executable.dispose(),
+            run: async (feeds, how) => {
+              const results = await executable.run(feeds, how);
+              windows.push(results[laid.output().name]?.shape[0] ?? 0);
+              return results;
+            },
+          };
+        },
+      };
+      const data = arrayDataset({ inputs: { x: normal([6, 2, 8, 8], 4) } }, { batchSize: 6 });
+      const steps = [sparsify({ criterion, compressedSize: false })];
+      await optimize(await b.build(), steps, { backend: watched, data });
+      expect(windows).toEqual(criterion === 'wanda' ? [1] : [1, 1, 1, 1, 1, 1]);
+    },
+  );
 
   it('asks for data', async () => {
     await expect(run(await product(floats([1, 2], 1, 2)), { criterion: 'wanda' })).rejects.toMatchObject({

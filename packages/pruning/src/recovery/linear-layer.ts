@@ -157,7 +157,7 @@ export function removeUnneeded(graph: Graph): void {
 }
 
 /** The number of positions that a layer computes for each sample, where it is known. */
-export function positionsOf({ op }: LinearLayer, output: Value): number | undefined {
+export function positionsOf({ op }: Pick<LinearLayer, 'op'>, output: Value): number | undefined {
   const { shape } = output;
   if (shape === undefined) return undefined;
   const dims = op === 'Conv' ? shape.slice(2) : shape.slice(1, -1);

@@ -185,8 +185,8 @@ function addTo(sum: Float64Array, part: Tensor | undefined): void {
 /** One batch of so many is held out, which keeps the positions of a sample together. */
 const HELD_OUT = 4;
 
-/** Largest result of {@link unfolded}, in elements: 128 MiB. */
-const LARGEST_WINDOWS = 1 << 25;
+/** Most elements that the windows of a convolution are laid out in: 128 MiB. */
+export const LARGEST_WINDOWS: number = 1 << 25;
 
 /** A batch that keeps the windows of a convolution within bounds. */
 export function boundedBatch(layer: LinearLayer, output: Value, wanted: number): number {

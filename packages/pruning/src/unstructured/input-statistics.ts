@@ -1,6 +1,8 @@
 import {
+  arrayDataset,
   attribute,
   type Backend,
+  type Batch,
   type Dataset,
   elementsOf,
   errors,
@@ -13,6 +15,9 @@ import {
   tensorType,
   type Value,
 } from '@lithe/core';
+import { positionsOf } from '../recovery/linear-layer.ts';
+import { LARGEST_WINDOWS } from '../recovery/residual-moments.ts';
+import { openBatchSize } from '../recovery/run-batches.ts';
 import { removeDead } from '../structured/remove-dead.ts';
 import { inputOrder, type SparseLayer } from './sparse-layer.ts';
 
@@ -44,7 +49,8 @@ export interface StatisticsOptions {
 
 interface Outputs {
   readonly sums: string;
-  readonly shape: string;
+  /** Sizes that tell the number of rows, see {@link rowsIn}. */
+  readonly sizes: string;
 }
 
 function constant(graph: Graph, tensor: Tensor): Value {
@@ -55,7 +61,7 @@ const integers = (graph: Graph, ...values: readonly number[]): Value =>
   constant(graph, Tensor.from('int64', [values.length], BigInt64Array.from(values, BigInt)));
 
 /** A convolution that hands out each element under its kernel as a channel: what the layer multiplies, exactly. */
-function windows(graph: Graph, node: Node, layer: SparseLayer): Value {
+function windows(graph: Graph, node: Node, layer: SparseLayer, data: Value): Value {
   const kernel = layer.source.shape.slice(2);
   const positions = elementsOf(kernel);
   const channels = layer.groups * layer.run;
@@ -65,7 +71,7 @@ function windows(graph: Graph, node: Node, layer: SparseLayer): Value {
   const weight = constant(graph, Tensor.from('float32', [channels * positions, 1, ...kernel], picks));
   const attributes = { ...Object.fromEntries(node.attributes), group: attribute.int(channels) };
   return graph
-    .addNode({ opType: 'Conv', inputs: [node.input(0) as Value, weight], attributes }, [
+    .addNode({ opType: 'Conv', inputs: [data, weight], attributes }, [
       { type: tensorType('float32', ['N', channels * positions, ...kernel.map((_, axis) => `d${axis}`)]) },
     ])
     .output();
@@ -86,8 +92,53 @@ function columnsOf(graph: Graph, node: Node, layer: SparseLayer): Value {
   }
   const rank = layer.source.shape.length;
   const perm = [1, 0, ...Array.from({ length: rank - 2 }, (_, axis) => axis + 2)];
-  const flipped = add('Transpose', [windows(graph, node, layer)], { perm: attribute.ints(perm) });
+  const flipped = add('Transpose', [windows(graph, node, layer, node.input(0) as Value)], {
+    perm: attribute.ints(perm),
+  });
   return add('Reshape', [flipped, integers(graph, groups, inputs, -1)]);
+}
+
+interface Sums {
+  readonly sums: Value;
+  readonly sizes: Value;
+}
+
+/** Rows that a batch gave: sizes are those of the columns, or those of what was read and of the windows laid out from it. */
+function rowsIn(sizes: Float64Array): number {
+  if (sizes.length === 3) return sizes[2]!;
+  return sizes[0]! * elementsOf([...sizes.subarray(sizes.length / 2 + 2)]);
+}
+
+/**
+ * The sums of squares of what a convolution reads. Squares are summed over samples before windows are laid out, so that
+ * these take what those of one sample do.
+ */
+function windowSquares(graph: Graph, node: Node, layer: SparseLayer): Sums {
+  const add = (opType: string, from: readonly Value[], attributes = {}): Value =>
+    graph.addNode({ opType, inputs: from, attributes }).output();
+  const data = node.input(0) as Value;
+  const summed = add('ReduceSum', [add('Mul', [data, data]), integers(graph, 0)], {
+    keepdims: attribute.int(1),
+  });
+  const laid = windows(graph, node, layer, summed);
+  const columns = add('Reshape', [laid, integers(graph, layer.groups, layer.inputs, -1)]);
+  return {
+    sums: add('ReduceSum', [columns, integers(graph, 2)], { keepdims: attribute.int(0) }),
+    sizes: add('Concat', [add('Shape', [data]), add('Shape', [laid])], { axis: attribute.int(0) }),
+  };
+}
+
+function columnSums(graph: Graph, node: Node, layer: SparseLayer, products: boolean): Sums {
+  const add = (opType: string, from: readonly Value[], attributes = {}): Value =>
+    graph.addNode({ opType, inputs: from, attributes }).output();
+  const columns = columnsOf(graph, node, layer);
+  const sizes = add('Shape', [columns]);
+  if (products) {
+    const flipped = add('Transpose', [columns], { perm: attribute.ints([0, 2, 1]) });
+    return { sums: add('MatMul', [columns, flipped]), sizes };
+  }
+  const squares = add('Mul', [columns, columns]);
+  return { sums: add('ReduceSum', [squares, integers(graph, 2)], { keepdims: attribute.int(0) }), sizes };
 }
 
 function probe(
@@ -101,20 +152,16 @@ function probe(
   const results: Value[] = [];
   const outputs = layers.map((layer) =>
     layer.nodes.map((name): Outputs => {
-      const columns = columnsOf(graph, nodes.get(name) as Node, layer);
-      const add = (opType: string, from: readonly Value[], attributes = {}): Value =>
-        graph.addNode({ opType, inputs: from, attributes }).output();
+      const node = nodes.get(name) as Node;
+      const isWindowed = layer.op === 'Conv' && !products;
+      const { sums, sizes } = isWindowed
+        ? windowSquares(graph, node, layer)
+        : columnSums(graph, node, layer, products);
       const { groups, inputs } = layer;
-      const sums = products
-        ? add('MatMul', [columns, add('Transpose', [columns], { perm: attribute.ints([0, 2, 1]) })])
-        : add('ReduceSum', [add('Mul', [columns, columns]), integers(graph, 2)], {
-            keepdims: attribute.int(0),
-          });
-      const shape = add('Shape', [columns]);
       sums.type = tensorType('float32', products ? [groups, inputs, inputs] : [groups, inputs]);
-      shape.type = tensorType('int64', [3]);
-      results.push(sums, shape);
-      return { sums: sums.name, shape: shape.name };
+      sizes.type = tensorType('int64', [isWindowed ? 2 * layer.source.shape.length : 3]);
+      results.push(sums, sizes);
+      return { sums: sums.name, sizes: sizes.name };
     }),
   );
   const former = graph.outputs;
@@ -156,6 +203,27 @@ function finish(layer: SparseLayer, sums: Float64Array, rows: number, products: 
   return { rows, squares, products: products ? parts : undefined };
 }
 
+/** Samples whose windows, laid out by every convolution, stay within bounds; one where sizes are not known. */
+function samplesAtOnce(model: Model, layers: readonly SparseLayer[]): number {
+  let most = Number.POSITIVE_INFINITY;
+  // A model that fixes the size of its batch takes no part of one.
+  if (openBatchSize(model, 1) === undefined) return most;
+  const nodes = new Map([...model.graph.nodes()].map((node) => [node.name, node]));
+  for (const { op, groups, inputs, nodes: names } of layers) {
+    for (const name of op === 'Conv' ? names : []) {
+      const positions = positionsOf({ op: 'Conv' }, (nodes.get(name) as Node).output());
+      const size = positions === undefined ? LARGEST_WINDOWS : groups * inputs * positions;
+      most = Math.min(most, Math.max(1, Math.floor(LARGEST_WINDOWS / size)));
+    }
+  }
+  return most;
+}
+
+async function* partsOf(batch: Batch, most: number, signal: AbortSignal): AsyncIterable<Feeds> {
+  if (batch.size <= most) yield batch.inputs;
+  else for await (const { inputs } of arrayDataset(batch).batches({ batchSize: most, signal })) yield inputs;
+}
+
 const feedsOf = (inputs: Feeds, names: readonly string[]): Feeds =>
   Object.fromEntries(Object.entries(inputs).filter(([name]) => names.includes(name)));
 
@@ -174,6 +242,7 @@ export async function collectStatistics(
   const { backend, data, samples: limit, batchSize, products, context } = options;
   const { signal } = context;
   const found = probe(model, layers, products);
+  const most = products ? samplesAtOnce(model, layers) : Number.POSITIVE_INFINITY;
   const sums = layers.map(
     ({ groups, inputs }) => new Float64Array(groups * inputs * (products ? inputs : 1)),
   );
@@ -183,13 +252,15 @@ export async function collectStatistics(
   try {
     for await (const batch of data.batches({ limit, batchSize, signal })) {
       signal.throwIfAborted();
-      const results = await executable.run(feedsOf(batch.inputs, executable.inputNames), { signal });
-      for (const [index, nodes] of found.outputs.entries()) {
-        for (const names of nodes) {
-          const sum = sums[index] as Float64Array;
-          const part = (results[names.sums] as Tensor).data as Float32Array;
-          for (let at = 0; at < sum.length; at++) sum[at]! += part[at]!;
-          rows[index]! += Number((results[names.shape] as Tensor<'int64'>).data[2]);
+      for await (const inputs of partsOf(batch, most, signal)) {
+        const results = await executable.run(feedsOf(inputs, executable.inputNames), { signal });
+        for (const [index, nodes] of found.outputs.entries()) {
+          for (const names of nodes) {
+            const sum = sums[index] as Float64Array;
+            const part = (results[names.sums] as Tensor).data as Float32Array;
+            for (let at = 0; at < sum.length; at++) sum[at]! += part[at]!;
+            rows[index]! += rowsIn((results[names.sizes] as Tensor).toFloat64Array());
+          }
         }
       }
       samples += batch.size;
