@@ -48,6 +48,25 @@ describe('matchRows', () => {
     expect(matchRows(rowsOf([[1, 3]], 1, [7]), original)).toBeUndefined();
   });
 
+  it('refuses a row that may be one or another, and takes either of two that are equal', () => {
+    const sparse = rowsOf([
+      [0, 0, 3, 0],
+      [0, 0, 0, 4],
+      [5, 6, 0, 0],
+    ]);
+    const left = rowsOf([
+      [0, 0],
+      [5, 6],
+    ]);
+    expect(matchRows(left, sparse)).toBeUndefined();
+    const twice = rowsOf([
+      [1, 2],
+      [1, 2],
+      [3, 4],
+    ]);
+    expect(matchRows(rowsOf([[1, 2]]), twice)).toEqual(Int32Array.of(0));
+  });
+
   it('keeps kernels whole, and the order of rows', () => {
     const kernels = rowsOf(
       [

@@ -32,10 +32,18 @@ function isPartOf(small: Rows, row: number, large: Rows, other: number): boolean
   return true;
 }
 
+/** Whether two rows and their biases are equal, so that it does not matter which of them is meant. */
+function areEqual({ data, length, extra }: Rows, row: number, other: number): boolean {
+  if (extra !== undefined && extra[row] !== extra[other]) return false;
+  for (let at = 0; at < length; at++) if (data[row * length + at] !== data[other * length + at]) return false;
+  return true;
+}
+
 /**
  * Finds which rows of a weight are left in a pruned one, by their contents: rows keep their order and lose blocks.
  *
- * @returns for each row left its number before; `undefined` when the weight has changed in other ways
+ * @returns for each row left its number before; `undefined` when the weight has changed in other ways, or when a row (of
+ *   zeros, for instance) may be one or another that differ
  */
 export function matchRows(pruned: Rows, original: Rows): Int32Array | undefined {
   if (pruned.block !== original.block || pruned.count > original.count) return undefined;
@@ -45,6 +53,12 @@ export function matchRows(pruned: Rows, original: Rows): Int32Array | undefined 
     while (other < original.count && !isPartOf(pruned, row, original, other)) other++;
     if (other === original.count) return undefined;
     found[row] = other;
+  }
+  // The first places that rows can have were found; they are sure where the last ones are no others.
+  let last = original.count - 1;
+  for (let row = pruned.count - 1; row >= 0; row--, last--) {
+    while (!isPartOf(pruned, row, original, last)) last--;
+    if (last !== found[row] && !areEqual(original, last, found[row]!)) return undefined;
   }
   return found;
 }
