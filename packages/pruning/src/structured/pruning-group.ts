@@ -61,7 +61,11 @@ export interface PruningGroup {
   readonly obstacles: readonly Obstacle[];
   /** Units that must stay, with the reason. */
   readonly pinned: ReadonlyMap<number, string>;
-  /** Why results change when units that are zero throughout are removed; empty when they do not. */
+  /**
+   * Why results change when units that are zero are removed. Empty where no operator counts zeros; that says nothing of
+   * units that are no longer zero where they are reduced: `Sigmoid`, `Exp` or `Cos` between the weights and a sum make
+   * something else of zero.
+   */
   readonly inexact: readonly string[];
   /** What removing one unit saves, the others staying. */
   readonly unitCost: Cost;
