@@ -22,7 +22,10 @@ export async function main(args: readonly string[]): Promise<number> {
   const [seeds, threads] = [values.seeds, values.threads].map((text) =>
     text === undefined ? undefined : Number(text),
   );
-  if (positionals.length > 0 || [seeds, threads].some((one) => one !== undefined && !(Number.isInteger(one) && one >= 1))) {
+  if (
+    positionals.length > 0 ||
+    [seeds, threads].some((one) => one !== undefined && !(Number.isInteger(one) && one >= 1))
+  ) {
     process.stderr.write(usage);
     return 2;
   }

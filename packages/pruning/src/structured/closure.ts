@@ -1,12 +1,6 @@
 import type { Node, Value } from '@lithe/core';
-import {
-  type AxisModel,
-  type BoundEnd,
-  type BoundFlow,
-  type BoundTie,
-  endKey,
-  type Slot,
-} from './axis-model.ts';
+import { type AxisModel, type BoundFlow, type BoundTie, endKey, type Slot } from './axis-model.ts';
+import { type AxisPart, type Marks, markedPlaces, placesIn, reach } from './axis-part.ts';
 import { type UnitSpan, unitAt } from './unit-span.ts';
 
 /** Why a group, or a part of one, must stay as it is. */
@@ -44,53 +38,6 @@ export interface Closure {
   readonly hasChoice: boolean;
 }
 
-/** The part of an axis that is in play: a feature that many layers join on is wide, and what is followed of it narrow. */
-interface State {
-  readonly slot: Slot;
-  /** First index of the part. */
-  start: number;
-  /** Number of each index from there on; -1 where one takes no part. */
-  atoms: Int32Array;
-}
-
-/** Coordinates of a tie that indices in play have: `flags` from `low` on. */
-interface Marks {
-  readonly low: number;
-  readonly flags: Uint8Array;
-}
-
-/** Makes the part of an axis that is in play reach from `from` to `end`, and further where it has to grow again. */
-function reach(state: State, from: number, end: number): void {
-  const { start, atoms, slot } = state;
-  const stop = start + atoms.length;
-  if (atoms.length > 0 && from >= start && end <= stop) return;
-  const isNew = atoms.length === 0;
-  const low = isNew ? from : from < start ? Math.max(0, Math.min(from, start - atoms.length)) : start;
-  const high = isNew ? end : end > stop ? Math.min(slot.length, Math.max(end, stop + atoms.length)) : stop;
-  const grown = new Int32Array(high - low).fill(-1);
-  if (!isNew) grown.set(atoms, start - low);
-  state.start = low;
-  state.atoms = grown;
-}
-
-/** The places of an end that are in play, as far as the part of the axis tells. */
-function placesIn({ from, coordinates }: BoundEnd, state: State): readonly [first: number, end: number] {
-  return [
-    Math.max(0, state.start - from),
-    Math.min(coordinates.length, state.start + state.atoms.length - from),
-  ];
-}
-
-/** The places of an end from the first to the last whose coordinate is marked; none where the end is 0. */
-function markedPlaces({ coordinates, isPlain }: BoundEnd, { low, flags }: Marks): readonly [number, number] {
-  let [first, end] = isPlain
-    ? [low, Math.min(coordinates.length, low + flags.length)]
-    : [0, coordinates.length];
-  while (first < end && flags[(coordinates[first] as number) - low] !== 1) first++;
-  while (end > first && flags[(coordinates[end - 1] as number) - low] !== 1) end--;
-  return first < end ? [first, end] : [0, 0];
-}
-
 interface Passage {
   readonly bound: BoundFlow;
   readonly key: string;
@@ -107,9 +54,9 @@ interface Passage {
 class Walk {
   readonly #axes: AxisModel;
   readonly #preference: number;
-  readonly #states = new Map<Slot, State>();
+  readonly #states = new Map<Slot, AxisPart>();
   readonly #parents: number[] = [];
-  readonly #queue = new Set<State>();
+  readonly #queue = new Set<AxisPart>();
   readonly #chosen = new Map<readonly BoundTie[], Set<BoundTie>>();
   readonly #pending = new Map<readonly BoundTie[], Set<string>>();
   /** Indices that cannot go, with the reason. */
@@ -141,7 +88,7 @@ class Walk {
     }
   }
 
-  #state(slot: Slot): State {
+  #state(slot: Slot): AxisPart {
     let state = this.#states.get(slot);
     if (state === undefined) {
       state = { slot, start: 0, atoms: new Int32Array(0) };
@@ -179,7 +126,7 @@ class Walk {
     return passages;
   }
 
-  #visit(state: State): void {
+  #visit(state: AxisPart): void {
     for (const { bound, key } of this.#passages(state.slot)) {
       const { node, flow } = bound;
       this.nodes.add(node);
