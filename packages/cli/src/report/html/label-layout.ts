@@ -16,6 +16,8 @@ export interface PlacedLabel {
   readonly y: number;
   /** Whether it is so far from its point that a line must lead to it. */
   readonly far: boolean;
+  /** Whether there was no room: it covers another label, or lies beyond the edge. */
+  readonly crowded: boolean;
 }
 
 /** The room that labels have, in pixels. */
@@ -33,6 +35,8 @@ export interface LabelArea {
 /** Width of a character of the font of the plots, at 12 pixels: an upper estimate, as fonts differ. */
 const CHARACTER = 6.7;
 const HEIGHT = 14;
+/** Share of a label that others may lie on: characters are taken for wider than they are. */
+const SLIGHT = 0.1;
 /** Half the side of a symbol, with some air. */
 const SYMBOL = 6;
 
@@ -63,7 +67,7 @@ function distance(box: Box, { x, y }: Pick<LabelledPoint, 'x' | 'y'>): number {
 }
 
 /** Places around a point: beside it, above and below, then in widening rings. */
-function* places(point: LabelledPoint, width: number): Generator<PlacedLabel> {
+function* places(point: LabelledPoint, width: number): Generator<Omit<PlacedLabel, 'crowded'>> {
   const side = width / 2 + SYMBOL + 2;
   for (let ring = 0; ring < 7; ring++) {
     const lift = SYMBOL + HEIGHT / 2 + ring * HEIGHT;
@@ -95,7 +99,7 @@ export function placeLabels(
   const taken: Box[] = [];
   return points.map((point) => {
     const width = point.text.length * CHARACTER;
-    let best: PlacedLabel = { x: point.x, y: point.y, far: false };
+    let best: PlacedLabel = { x: point.x, y: point.y, far: false, crowded: false };
     let least = Number.POSITIVE_INFINITY;
     let order = 0;
     for (const place of places(point, width)) {
@@ -106,8 +110,9 @@ export function placeLabels(
         Math.max(0, box.right - area.right) +
         Math.max(0, area.top - box.top) +
         Math.max(0, box.bottom - area.bottom);
-      let cost = 4 * order + 40 * outside;
-      for (const label of taken) cost += 3 * overlap(box, label);
+      let covered = 0;
+      for (const label of taken) covered += overlap(box, label);
+      let cost = 4 * order + 40 * outside + 3 * covered;
       for (const symbol of symbols) cost += overlap(box, symbol);
       for (const dot of dots) cost += 0.2 * overlap(box, dot);
       // A label must not look like that of another point.
@@ -116,7 +121,7 @@ export function placeLabels(
         if (other !== point && distance(box, other) <= own + 2) cost += place.far ? 15 : 120;
       if (cost < least) {
         least = cost;
-        best = place;
+        best = { ...place, crowded: covered > SLIGHT * width * HEIGHT || outside > SYMBOL };
       }
     }
     taken.push(boxAround(best.x, best.y, width));

@@ -8,6 +8,9 @@ import { type AmountScale, amountScale, type MetricScale, metricScale } from './
 /** What a point of a trade-off is. */
 export type PointRole = 'original' | 'baseline' | 'result' | 'control' | 'step';
 
+/** Points among which every name finds its place, with a line to it where need be. */
+export const FEW_POINTS = 15;
+
 /** A model among others: what it costs, and what it is worth. */
 export interface TradeOffPoint {
   /** Name. */
@@ -131,7 +134,10 @@ interface Pixels {
   readonly y: (value: number) => number;
 }
 
-/** Names beside points, with a line to those that are further away. */
+/**
+ * Names beside points, with a line to those that are further away. A name that finds no room is left out; among many
+ * points, so is one that is not beside its own, but for those of the result and the baseline.
+ */
 function labelMarks(drawing: Drawing, points: readonly Placed[], pixels: Pixels, trade: TradeOff): Markish[] {
   const { library: Plot } = drawing;
   const named = [...points]
@@ -141,6 +147,7 @@ function labelMarks(drawing: Drawing, points: readonly Placed[], pixels: Pixels,
       x: pixels.x(point.cost),
       y: pixels.y(point.at),
       text: labelText(point, trade.briefValue),
+      isFocus: point.role === 'result' || point.role === 'baseline',
     }));
   const area = {
     left: MARGINS.marginLeft + 2,
@@ -151,12 +158,15 @@ function labelMarks(drawing: Drawing, points: readonly Placed[], pixels: Pixels,
   const seeds = points.flatMap((point) =>
     point.seeds.map(({ cost, value }) => ({ x: pixels.x(cost), y: pixels.y(value) })),
   );
-  const placed = placeLabels(named, area, seeds);
-  const leaders = placed.flatMap((label, index) => {
+  const isMany = named.length > FEW_POINTS;
+  const placed = placeLabels(named, area, seeds).flatMap(({ crowded, ...label }, index) => {
     const point = named[index];
-    if (!label.far || point === undefined) return [];
-    return [{ x1: point.x, y1: point.y, x2: label.x, y2: label.y + (label.y < point.y ? 6 : -6) }];
+    if (point === undefined || crowded || (isMany && label.far && !point.isFocus)) return [];
+    return [{ ...label, point, text: point.text }];
   });
+  const leaders = placed
+    .filter(({ far }) => far)
+    .map(({ x, y, point }) => ({ x1: point.x, y1: point.y, x2: x, y2: y + (y < point.y ? 6 : -6) }));
   const raw = (value: string): { readonly value: string; readonly scale: null } => ({ value, scale: null });
   return [
     Plot.link(leaders, {
@@ -167,18 +177,15 @@ function labelMarks(drawing: Drawing, points: readonly Placed[], pixels: Pixels,
       stroke: 'var(--muted)',
       strokeWidth: 0.75,
     }),
-    Plot.text(
-      placed.map(({ x, y }, index) => ({ x, y, text: named[index]?.text ?? '' })),
-      {
-        x: raw('x'),
-        y: raw('y'),
-        text: 'text',
-        fill: 'var(--ink)',
-        stroke: 'var(--paper)',
-        strokeWidth: 3,
-        textAnchor: 'middle',
-      },
-    ),
+    Plot.text(placed, {
+      x: raw('x'),
+      y: raw('y'),
+      text: 'text',
+      fill: 'var(--ink)',
+      stroke: 'var(--paper)',
+      strokeWidth: 3,
+      textAnchor: 'middle',
+    }),
   ];
 }
 

@@ -4,7 +4,14 @@ import { compareSteps, type RunSummary, type StepSummary } from '../run-summary.
 import { metricWords } from '../run-words.ts';
 import type { Drawing } from './drawing.ts';
 import { type Html, html } from './markup.ts';
-import { type PointRole, roleOf, symbolLegend, type TradeOffPoint, tradeOffPlot } from './trade-off-plot.ts';
+import {
+  FEW_POINTS,
+  type PointRole,
+  roleOf,
+  symbolLegend,
+  type TradeOffPoint,
+  tradeOffPlot,
+} from './trade-off-plot.ts';
 
 /** A figure of a step that can be drawn along an axis. */
 interface Quantity {
@@ -143,6 +150,9 @@ export function tradeOffs(drawing: Drawing, report: RunReport, summary: RunSumma
     ...(latencies.length > 0 ? ['A bar is the 95 % interval of a latency.'] : []),
     ...(report.seeds.length > 1 ? ['Small dots are seeds, large symbols their means.'] : []),
     ...(report.metric === null ? [] : ['↓ A value below the axis, given with the name.']),
+    ...(summary.steps.length > FEW_POINTS
+      ? ['Names that find no room are left out; a point tells its own.']
+      : []),
   ]);
   return html`${notes.length > 0 && html`<p class="note">${notes.join(' ')}</p>`}<div class="figures">${drawn.map(
     ([cost, worth]) => tradeOffFigure(drawing, summary, cost, worth),
