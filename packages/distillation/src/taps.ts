@@ -87,8 +87,11 @@ async function featuresOf(model: Model, bound: Model): Promise<ReadonlyMap<strin
   const pictures = new Map<string, readonly Feature[]>();
   const layers = new Map<string, Feature[]>();
   const blocks = new Map<string, Feature[]>();
-  const add = (to: Map<string, Feature[]>, place: string, feature: Feature): void =>
-    void to.set(place, [...(to.get(place) ?? []), feature]);
+  const add = (to: Map<string, Feature[]>, place: string, feature: Feature): void => {
+    const known = to.get(place);
+    if (known === undefined) to.set(place, [feature]);
+    else known.push(feature);
+  };
   for (const value of computedValues(copy)) {
     const { producer } = value;
     if (producer === null || !ends.has(producer.opType) || value.isGraphOutput) continue;

@@ -17,12 +17,13 @@ export function holdLevelsInBytes(context: ForwardContext, pairs: readonly strin
     const dtype = wide[value.dtype ?? 'float32'];
     const { initializer } = value;
     if (dtype === undefined || !(initializer instanceof Tensor) || !isLevels(value)) continue;
+    const { shape } = initializer;
     const levels = initializer.toFloat64Array();
-    const data = dtype === 'int8' ? Int8Array.from(levels) : Uint8Array.from(levels);
-    const made = graph.addInitializer(
-      graph.uniqueName(`${value.name}_byte`),
-      Tensor.from(dtype, initializer.shape, data as never),
-    );
+    const bytes =
+      dtype === 'int8'
+        ? Tensor.from('int8', shape, Int8Array.from(levels))
+        : Tensor.from('uint8', shape, Uint8Array.from(levels));
+    const made = graph.addInitializer(graph.uniqueName(`${value.name}_byte`), bytes);
     for (const { node, index } of value.uses) graph.setInput(node, index, made);
     graph.removeValue(value);
   }

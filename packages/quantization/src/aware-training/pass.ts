@@ -98,7 +98,7 @@ async function taughtBy(
     ]);
   }
   return await softTargets({
-    student: student.clone(),
+    student,
     teacher: model,
     teacherScores: theirs.name,
     scores: own.name,

@@ -5,7 +5,7 @@ import { Graft, type Loss, type LossContext } from '@lithe/training';
 export interface SoftTargetOptions {
   /** The teacher; not changed. A single input is fed by the only one of the student, several by those of their names. */
   readonly teacher: Model;
-  /** The model that it teaches, as it is without training. */
+  /** The model that it teaches; only the names of its inputs are taken. */
   readonly student: Model;
   /** Value of the teacher that holds its class scores. */
   readonly teacherScores: string;
@@ -29,6 +29,7 @@ export interface SoftTargetOptions {
  */
 export async function softTargets(options: SoftTargetOptions): Promise<Loss> {
   const { teacherScores, temperature, weight, task } = options;
+  const fed = fedInputs(options.student);
   const teacher = options.teacher.clone();
   if (teacher.functions.length > 0)
     throw errors.optionsInvalid('teacher', ['It has local functions.'], 'Inline them first.');
@@ -38,7 +39,7 @@ export async function softTargets(options: SoftTargetOptions): Promise<Loss> {
     build: (context) => {
       const { emit } = context;
       const student = context.value(options.scores);
-      const taught = copyInto(context, { teacher, name: teacherScores, student: options.student });
+      const taught = copyInto(context, { teacher, name: teacherScores, fed });
       const wanted = emit.op('Softmax', [emit.scale(taught, 1 / temperature)], { axis: 1 });
       const log = emit.op('LogSoftmax', [emit.scale(taught, 1 / temperature)], { axis: 1 });
       const own = emit.op('LogSoftmax', [emit.scale(student, 1 / temperature)], { axis: 1 });
@@ -54,15 +55,14 @@ export async function softTargets(options: SoftTargetOptions): Promise<Loss> {
 /** Copies what a value of another model is computed from into the training graph, and gives its copy as float32. */
 function copyInto(
   { graph, opsetImports, emit }: LossContext,
-  { teacher, name, student }: { readonly teacher: Model; readonly name: string; readonly student: Model },
+  { teacher, name, fed }: { readonly teacher: Model; readonly name: string; readonly fed: readonly string[] },
 ): Value {
   const wanted = teacher.graph.value(name);
   if (wanted === undefined) throw errors.optionsInvalid('teacher', [`It has no value called "${name}".`]);
   for (const [domain, version] of teacher.opsetImports) if (domain !== '') opsetImports.set(domain, version);
-  const [own, theirs] = [fedInputs(student), fedInputs(teacher)];
+  const [only, another] = fedInputs(teacher).length === 1 ? fed : [];
   const input = (wished: string): Value => {
-    const alone = own.length === 1 && theirs.length === 1;
-    const found = graph.value(alone ? (own[0] as string) : wished);
+    const found = graph.value(another === undefined ? (only ?? wished) : wished);
     if (found !== undefined) return found;
     throw errors.optionsInvalid('teacher', [`Its input "${wished}" is none of the student's.`]);
   };
