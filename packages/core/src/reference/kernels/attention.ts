@@ -59,11 +59,26 @@ export function appendSteps(past: Heads | undefined, next: Heads): Heads {
   return { values: out, shape: [batch, heads, before + steps, width] };
 }
 
+/** Sizes of four axes, whose number has been checked. */
+export const fourSizes = ([
+  batch = 0,
+  heads = 0,
+  steps = 0,
+  width = 0,
+]: readonly number[]): Heads['shape'] => [batch, heads, steps, width];
+
+/** The same of three. */
+export const threeSizes = ([first = 0, second = 0, third = 0]: readonly number[]): readonly [
+  number,
+  number,
+  number,
+] => [first, second, third];
+
 /** A tensor `[batch, heads, steps, width]` as heads. */
 export function headsOf(context: KernelContext, tensor: Tensor): Heads {
   if (tensor.shape.length !== 4)
     context.fail(`[${tensor.shape.join(', ')}] is not [batch, heads, steps, width]`);
-  return { values: tensor.toFloat64Array(), shape: tensor.shape as unknown as Heads['shape'] };
+  return { values: tensor.toFloat64Array(), shape: fourSizes(tensor.shape) };
 }
 
 /** A bias of scores broadcast to `[batch, heads, steps, keys]`. */

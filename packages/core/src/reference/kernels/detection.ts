@@ -8,12 +8,8 @@ import { planWindow, windowAttributes } from './window.ts';
 type Box = readonly [top: number, left: number, bottom: number, right: number];
 
 function boxAt(boxes: Float64Array, index: number, centred: boolean): Box {
-  const [a, b, c, d] = boxes.subarray(index * 4, index * 4 + 4) as unknown as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const at = 4 * index;
+  const [a, b, c, d] = [boxes[at]!, boxes[at + 1]!, boxes[at + 2]!, boxes[at + 3]!];
   if (centred) return [b - d / 2, a - c / 2, b + d / 2, a + c / 2];
   return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
 }

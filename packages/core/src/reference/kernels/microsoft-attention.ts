@@ -2,7 +2,17 @@ import { attr } from '../../op/attributes.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { fromNumbers } from '../elements.ts';
 import type { KernelContext, KernelTable, ReferenceKernel } from '../kernel.ts';
-import { appendSteps, attend, type Heads, headsOf, rotate, scoreBias, splitHeads } from './attention.ts';
+import {
+  appendSteps,
+  attend,
+  fourSizes,
+  type Heads,
+  headsOf,
+  rotate,
+  scoreBias,
+  splitHeads,
+  threeSizes,
+} from './attention.ts';
 import { matMulNumbers, planMatMul } from './matmul.ts';
 import { integerProduct, scalar } from './quantization.ts';
 
@@ -94,7 +104,7 @@ function pastOf(context: KernelContext, past: Tensor | undefined): readonly [Hea
   if (past === undefined) return undefined;
   if (past.shape.length !== 5 || past.shape[0] !== 2)
     context.fail(`a past [${past.shape.join(', ')}] is not [2, batch, heads, steps, width]`);
-  const shape = past.shape.slice(1) as unknown as Heads['shape'];
+  const shape = fourSizes(past.shape.slice(1));
   const values = past.toFloat64Array();
   const half = values.length / 2;
   return [
@@ -128,7 +138,7 @@ const attention: ReferenceKernel = (context) => {
       mask: context.optional(3),
       past: context.optional(4),
       bias: context.optional(5),
-      sizes: sizes === undefined ? [third, third, third] : (sizes as unknown as [number, number, number]),
+      sizes: sizes === undefined ? [third, third, third] : threeSizes(sizes),
     },
   );
 };
@@ -179,11 +189,11 @@ const multiHeadAttention: ReferenceKernel = (context) => {
       tensor.shape[2] ?? context.fail(`[${tensor.shape.join(', ')}] is not [batch, steps, columns]`);
     if (heads < 1 || row < heads || row % heads !== 0)
       context.fail(`${row} columns do not split into ${heads} heads`);
-    return splitHeads(
-      withBias(tensor.toFloat64Array(), bias, from, row),
-      tensor.shape as unknown as [number, number, number],
-      { heads, width: row / heads, from: 0 },
-    );
+    return splitHeads(withBias(tensor.toFloat64Array(), bias, from, row), threeSizes(tensor.shape), {
+      heads,
+      width: row / heads,
+      from: 0,
+    });
   };
   const past = (index: number): Heads | undefined => {
     const tensor = context.optional(index);
@@ -231,7 +241,7 @@ const rotaryEmbedding: ReferenceKernel = (context) => {
   )
     context.fail(`${columns} columns do not split into ${count} heads`);
   const heads = flat
-    ? splitHeads(input.toFloat64Array(), input.shape as unknown as [number, number, number], {
+    ? splitHeads(input.toFloat64Array(), threeSizes(input.shape), {
         heads: count,
         width: columns / count,
         from: 0,
@@ -285,7 +295,7 @@ const groupQueryAttention: ReferenceKernel = (context) => {
     context.fail(`queries [${query.shape.join(', ')}] do not split into heads`);
   const part = (index: number, count: number, from: number): Heads => {
     const tensor = packed ? query : context.tensor(index);
-    return splitHeads(tensor.toFloat64Array(), tensor.shape as unknown as [number, number, number], {
+    return splitHeads(tensor.toFloat64Array(), threeSizes(tensor.shape), {
       heads: count,
       width,
       from: packed ? from * width : 0,
