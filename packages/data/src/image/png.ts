@@ -111,13 +111,7 @@ function readHeader(body: Uint8Array, name: string, maxPixels: number): PngHeade
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   const width = view.getUint32(0, false);
   const height = view.getUint32(4, false);
-  const [depth, colour, , , interlace] = body.subarray(8) as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [depth = 0, colour = 0, , , interlace = 0] = body.subarray(8);
   if (width === 0 || height === 0) throw invalid('the PNG image has no pixels.');
   if (width * height > maxPixels)
     throw errors.limitExceeded('maxPixels', maxPixels, width * height, `Image "${name}"`);

@@ -86,8 +86,8 @@ export function checkFactors(what: string, factors: Readonly<Record<string, numb
  */
 export function featureShape(value: Value, what: string): readonly [unknown, ...number[]] {
   const { shape } = value;
-  if (shape !== undefined && shape.length > 1 && shape.slice(1).every((dim) => typeof dim === 'number'))
-    return shape as unknown as readonly [unknown, ...number[]];
+  const sizes = shape?.slice(1) ?? [];
+  if (sizes.length > 0 && sizes.every((dim) => typeof dim === 'number')) return [shape?.[0], ...sizes];
   throw errors.optionsInvalid(
     what,
     [
