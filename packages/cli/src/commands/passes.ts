@@ -1,5 +1,5 @@
 import type { AnyPass, PassNeed } from '@lithe/core';
-import { type Command, Option } from 'commander';
+import { type Command, Help, Option } from 'commander';
 import { exitCodes, UsageError } from '../exit-codes.ts';
 import { jsonOption } from '../options.ts';
 import { type JsonSchema, jsonSchemaOf, unknownText } from '../recipe/issues.ts';
@@ -90,27 +90,17 @@ function describePass({ spec }: AnyPass, plugin: string): PassDescription {
   return { name, version, plugin, summary, needs, options: jsonSchemaOf(options) ?? null };
 }
 
+const INDENT = '    ';
+
 /** Two lines a pass, or three: names and sentences side by side do not fit a terminal. */
 function listText(passes: readonly PassDescription[]): string {
+  const layout = new Help();
   const entries = passes.map(({ name, version, needs, summary }) => {
     const asked = needs.length === 0 ? '' : `  (needs ${needs.join(', ')})`;
-    return [`${name}@${version}${asked}`, ...wrapped(summary, LINE - 4).map((line) => `    ${line}`)].join(
-      '\n',
-    );
+    const sentence = layout.boxWrap(summary, LINE - INDENT.length).split('\n');
+    return [`${name}@${version}${asked}`, ...sentence.map((line) => `${INDENT}${line}`)].join('\n');
   });
   return `${entries.join('\n')}\n`;
-}
-
-/** A sentence in lines of at most `width` letters, broken between words. */
-function wrapped(text: string, width: number): readonly string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width)
-      lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }
 
 function passText({ name, version, plugin, summary, needs, options }: PassDescription): string {

@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 
-/** Bytes for people, rounded to at most two decimals: `4.75 MB`, `94.3 kB`. */
+/** Bytes for people, rounded to at most two decimals: `4.75 MB`, `94.3 kB`. (`pretty-bytes` cuts decimals off instead.) */
 export function formatBytes(bytes: number): string {
   for (const [size, unit] of [
     [1e12, 'TB'],
