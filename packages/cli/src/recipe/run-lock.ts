@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { createHash, randomUUID } from 'node:crypto';
+import { readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { errors } from '@lithe/core';
 import { hasCode, isAlive, makeFolder } from './run-folder.ts';
 
@@ -10,7 +10,7 @@ export const LOCK_FILE = 'run.lock';
 /** Locks of this process: one that bears its id and is not among them is of an earlier process of that id. */
 const held = new Set<string>();
 
-/** Locks that are left behind and removed before somebody else is taken to be faster each time. */
+/** Locks that somebody else takes and gives back meanwhile, before the folder is taken to be in use. */
 const ATTEMPTS = 5;
 
 /**
@@ -21,25 +21,45 @@ const ATTEMPTS = 5;
  */
 export async function lockFolder(folder: string): Promise<AsyncDisposable> {
   await makeFolder(folder);
-  const path = resolve(folder, LOCK_FILE);
+  const path = join(await realpath(folder), LOCK_FILE);
+  if (held.has(path)) throw errors.folderLocked(folder, LOCK_FILE, process.pid);
+  // From here to the end of this process's run, before anything is awaited: a lock with its id is not left behind.
+  held.add(path);
   const text = `${process.pid} ${randomUUID()}\n`;
+  try {
+    await acquire(path, text, folder);
+  } catch (failure) {
+    held.delete(path);
+    throw failure;
+  }
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await rm(path, { force: true });
+      held.delete(path);
+    },
+  };
+}
+
+/**
+ * Makes a lock, or takes over one that was left behind. Before that, one needs a lock on its very text first: whoever has it
+ * and still finds the text is alone with it, and its own lock then becomes the lock in one rename. A claim that was left
+ * behind is taken over in the same way.
+ */
+async function acquire(path: string, text: string, folder: string): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (await created(path, text)) {
-      held.add(path);
-      return {
-        [Symbol.asyncDispose]: async () => {
-          await rm(path, { force: true });
-          held.delete(path);
-        },
-      };
-    }
+    if (await created(path, text)) return;
     const there = await contentsOf(path);
     if (there === undefined) continue;
     const holder = Number.parseInt(there, 10);
     // One without an id was made this very moment, or is not ours: it is left alone.
-    if (!(holder > 0) || (holder === process.pid ? held.has(path) : isAlive(holder)))
+    if (!(holder > 0) || (holder !== process.pid && isAlive(holder)))
       throw errors.folderLocked(folder, LOCK_FILE, holder > 0 ? holder : undefined);
-    await discard(path, there);
+    const name = createHash('sha256').update(there).digest('hex').slice(0, 16);
+    const claim = join(path, '..', `.${LOCK_FILE}.${name}.tmp`);
+    if (claim === path) throw errors.folderLocked(folder, LOCK_FILE);
+    await acquire(claim, text, folder);
+    if ((await contentsOf(path)) === there) return renamed(claim, path);
+    await rm(claim, { force: true });
   }
   throw errors.folderLocked(folder, LOCK_FILE);
 }
@@ -51,9 +71,20 @@ async function created(path: string, text: string): Promise<boolean> {
     return true;
   } catch (cause) {
     if (hasCode(cause, 'EEXIST')) return false;
-    throw errors.fileNotWritten(path, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
+    throw notWritten(path, cause);
   }
 }
+
+async function renamed(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (cause) {
+    throw notWritten(to, cause);
+  }
+}
+
+const notWritten = (path: string, cause: unknown): Error =>
+  errors.fileNotWritten(path, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
 
 async function contentsOf(path: string): Promise<string | undefined> {
   try {
@@ -62,18 +93,4 @@ async function contentsOf(path: string): Promise<string | undefined> {
     if (hasCode(cause, 'ENOENT')) return undefined;
     throw errors.fileNotFound(path, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
   }
-}
-
-/** Removes a lock that was left behind, unless another process was faster and this is its own: that is put back. */
-async function discard(path: string, stale: string): Promise<void> {
-  const aside = join(path, '..', `.${LOCK_FILE}.${process.pid}-${randomUUID()}.tmp`);
-  try {
-    await rename(path, aside);
-  } catch (cause) {
-    if (hasCode(cause, 'ENOENT')) return;
-    throw errors.fileNotWritten(path, cause instanceof Error ? `${cause.message}.` : String(cause), cause);
-  }
-  const moved = await contentsOf(aside);
-  if (moved !== undefined && moved !== stale) await created(path, moved);
-  await rm(aside, { force: true });
 }
