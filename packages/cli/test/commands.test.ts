@@ -71,6 +71,7 @@ describe('lithe', () => {
       ['quantize', models.classifier],
       ['quantize', models.classifier, '--scheme', 'int3'],
       ['quantize', models.classifier, '--scheme', 'static-int8'],
+      ['quantize', models.classifier, '--scheme', 'dynamic-int8', '--reduce-range', 'auto'],
       ['simplify', models.classifier, '-o', models.classifier],
       ['simplify', models.classifier, '-o', folder],
       ['compress', models.voice, ...voiceInputs, '--value', 'sr=fast'],

@@ -139,6 +139,7 @@ export type {
 } from './passes/weight-only/options.ts';
 export { weightOnly } from './passes/weight-only.ts';
 export { plugin } from './plugin.ts';
+export { saturatesProducts } from './portability/saturates.ts';
 export {
   type BytesProduct,
   multiplySaturating,

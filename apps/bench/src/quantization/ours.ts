@@ -57,6 +57,7 @@ const convolutionalVariants: readonly Omit<Variant, 'kinds'>[] = [
 
 const transformerVariants: readonly Omit<Variant, 'kinds'>[] = [
   { name: 'dynamic', steps: () => [dynamicInt8()] },
+  { name: 'dynamic, 7-bit weights', steps: () => [dynamicInt8({ reducedRange: true })] },
   { name: 'static, SmoothQuant', steps: () => [smoothQuant(), staticInt8()] },
   ...(['rtn', 'hqq', 'gptq', 'awq'] as const).map((algorithm) => ({
     name: `int4 b32 ${algorithm}`,
@@ -66,6 +67,12 @@ const transformerVariants: readonly Omit<Variant, 'kinds'>[] = [
 
 const variants: readonly Variant[] = [
   { name: 'static, defaults', kinds: both, steps: () => [staticInt8()] },
+  { name: 'static, 7-bit weights', kinds: both, steps: () => [staticInt8({ reducedRange: true })] },
+  {
+    name: 'static, 7-bit weights where sums overflow',
+    kinds: both,
+    steps: () => [staticInt8({ reducedRange: 'auto' })],
+  },
   {
     name: 'static, layers that suffer in float',
     kinds: both,

@@ -27,6 +27,7 @@ interface CompressCommandOptions extends MeasureArguments {
   readonly minSqnr?: number;
   readonly calibrate?: string;
   readonly evaluate?: string;
+  readonly portable?: boolean;
   readonly samples: number;
   readonly report?: string;
 }
@@ -69,6 +70,10 @@ export function addCompress(program: Command, context: CommandContext): void {
     )
     .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
     .option('--evaluate <data>', 'labelled inputs, for the accuracy')
+    .option(
+      '--portable',
+      'hold on x86 processors without VNNI too: 7-bit weights where sums of integers would saturate there',
+    )
     .addOption(samplesOption())
     .option('--report <file>', 'write the evidence as an HTML page that needs no other file');
   addMeasureOptions(command)
@@ -101,6 +106,7 @@ async function compress(
       data: inputs.data,
       random: inputs.random,
       evaluate,
+      portable: options.portable,
       driftSamples: options.samples,
       rounds: options.rounds,
       output,

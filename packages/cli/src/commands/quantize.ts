@@ -1,6 +1,7 @@
 import { createRunContext, type StepList } from '@lithe/core';
 import { simplify } from '@lithe/simplify';
 import { type Command, Option } from 'commander';
+import { onNativeCpu, saturationWarning } from '../compress/processors.ts';
 import { exitCodes, UsageError } from '../exit-codes.ts';
 import { openInputs } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
@@ -136,7 +137,17 @@ async function quantizeScheme(
   const inputs = await openInputs(model, options.calibrate, options);
   const backend = await target.open(createRunContext(run));
   try {
-    return await transformFile(path, output, steps, { ...run, target, backend, data: inputs.data });
+    const result = await transformFile(path, output, steps, { ...run, target, backend, data: inputs.data });
+    if (scheme.mayOverflow === true && options.reduceRange === undefined && onNativeCpu(target)) {
+      progress.phase('trying what processors without VNNI make of it');
+      const written = await openModel(output, io.signal);
+      const warning = await saturationWarning(written.model, inputs.data, createRunContext(run));
+      if (warning !== undefined)
+        progress.warn(
+          `${warning} --reduce-range gives weights 7 bits; --no-reduce-range leaves them as they are.`,
+        );
+    }
+    return result;
   } finally {
     await backend.dispose();
   }
@@ -148,6 +159,11 @@ function checkScheme(name: string, scheme: Scheme, options: QuantizeOptions): vo
   for (const preset of presetArgumentNames) {
     if (options[preset] !== undefined)
       throw new UsageError(`${flagOf(preset)} is an option of --preset transformers-js, not of a scheme.`);
+  }
+  if (name === 'dynamic-int8' && options.reduceRange === 'auto') {
+    throw new UsageError(
+      'Scheme "dynamic-int8" knows no activations beforehand to see which sums overflow: --reduce-range gives all weights 7 bits.',
+    );
   }
   if (options.calibrate === undefined && needsInputs(scheme, options)) {
     throw new UsageError(

@@ -16,6 +16,8 @@ export interface Candidate {
   readonly summary: string;
   /** Passes on top of the simplified model. */
   readonly steps: StepList;
+  /** Whether it multiplies signed weights of 8 bits, whose sums some processors saturate. */
+  readonly mayOverflow: boolean;
 }
 
 /** A format that was not tried, and why. */
@@ -43,6 +45,16 @@ interface Recipe {
   /** Operators without which the format changes nothing. */
   readonly operators: ReadonlySet<string> | 'any';
   readonly steps: () => StepList;
+  /** The same with signed weights of 7 bits, whose products fit 16 bits by twos. */
+  readonly sevenBits?: { readonly summary: string; readonly steps: () => StepList };
+}
+
+/** What is known of the processors that a model is for. */
+export interface Processors {
+  /** Whether the result must hold on x86 processors without VNNI too, which add products in 16 bits. */
+  readonly portable: boolean;
+  /** Whether the one at hand adds so. */
+  readonly saturates: boolean;
 }
 
 const matrices = new Set(['MatMul', 'Gemm']);
@@ -114,6 +126,10 @@ const recipes: Readonly<Record<Exclude<WeightFormat, 'float32'>, readonly Recipe
       summary: 'int8 matrix products, activations quantized as they come',
       operators: products,
       steps: () => [dynamicInt8(), foldableWeights({ bits: 8 })],
+      sevenBits: {
+        summary: 'the same with 7 bits a weight, whose sums fit 16 bits on any processor',
+        steps: () => [dynamicInt8({ reducedRange: true }), foldableWeights({ bits: 8 })],
+      },
     },
   ],
   'static-int8': [
@@ -122,6 +138,10 @@ const recipes: Readonly<Record<Exclude<WeightFormat, 'float32'>, readonly Recipe
       needsData: true,
       operators: new Set(['Conv', 'ConvTranspose', 'MatMul', 'Gemm']),
       steps: () => [staticInt8(), foldableWeights({ bits: 8 })],
+      sevenBits: {
+        summary: 'the same with 7 bits a weight in layers whose sums would leave 16 bits',
+        steps: () => [staticInt8({ reducedRange: 'auto' }), foldableWeights({ bits: 8 })],
+      },
     },
   ],
 };
@@ -142,16 +162,38 @@ function refusal(recipe: Recipe, operators: ReadonlySet<string>, hasRealData: bo
   return undefined;
 }
 
+/** A format in the forms that suit the processors. */
+function formsOf(
+  name: string,
+  { summary, steps, sevenBits }: Recipe,
+  { portable, saturates }: Processors,
+): CandidatePlan {
+  if (sevenBits === undefined)
+    return { candidates: [{ name, summary, steps: steps(), mayOverflow: false }], notTried: [] };
+  const narrow = { ...sevenBits, name: `${name}-7-bit`, steps: sevenBits.steps(), mayOverflow: false };
+  if (portable) {
+    const reason = 'x86 processors without VNNI add its products in 16 bits';
+    return { candidates: [narrow], notTried: [{ name, reason }] };
+  }
+  const plain = { name, summary, steps: steps(), mayOverflow: true };
+  return { candidates: saturates ? [plain, narrow] : [plain], notTried: [] };
+}
+
 /**
  * Lists the formats that make sense for a model and a target: those the target's profile does not rule out and
  * the model has operators for. Which of them pays is measured, not assumed.
  *
  * @param hasRealData whether calibration data was given
  */
-export function planCandidates(model: Model, target: Target, hasRealData: boolean): CandidatePlan {
+export function planCandidates(
+  model: Model,
+  target: Target,
+  hasRealData: boolean,
+  processors: Processors,
+): CandidatePlan {
   const operators = operatorsOf(model);
   const candidates: Candidate[] = [
-    { name: 'simplified', summary: 'simplified graph, float weights', steps: [] },
+    { name: 'simplified', summary: 'simplified graph, float weights', steps: [], mayOverflow: false },
   ];
   const notTried: NotTried[] = [];
   for (const { format, verdict, reason } of target.profile.formats) {
@@ -160,8 +202,12 @@ export function planCandidates(model: Model, target: Target, hasRealData: boolea
       const name = recipe.name ?? format;
       const ruledOut = verdict === 'unsupported' || verdict === 'slow';
       const why = ruledOut ? reason : refusal(recipe, operators, hasRealData);
-      if (why === undefined) candidates.push({ name, summary: recipe.summary, steps: recipe.steps() });
-      else notTried.push({ name, reason: why });
+      const forms =
+        why === undefined
+          ? formsOf(name, recipe, processors)
+          : { candidates: [], notTried: [{ name, reason: why }] };
+      candidates.push(...forms.candidates);
+      notTried.push(...forms.notTried);
     }
   }
   return { candidates, notTried };

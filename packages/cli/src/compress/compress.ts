@@ -10,13 +10,14 @@ import {
   type Target,
 } from '@lithe/core';
 import { simplify } from '@lithe/simplify';
-import type { ModelFile } from '../model-file.ts';
+import { type ModelFile, openModel } from '../model-file.ts';
 import type { Objective } from '../options.ts';
 import { type Bench, openBench } from './bench.ts';
 import { type BuiltCandidate, buildCandidate, temporaryFolder } from './build.ts';
 import { type Candidate, planCandidates } from './candidates.ts';
 import { writeResult } from './output.ts';
 import { outputTraits } from './output-traits.ts';
+import { onNativeCpu, saturates, saturationWarning } from './processors.ts';
 import type { CandidateResult, CompressReport, Limits, PassSummary } from './report.ts';
 import { mayBeSlower, rankCandidates, refusalOf } from './select.ts';
 
@@ -38,6 +39,11 @@ export interface CompressOptions extends RunOptions {
   readonly evaluate?: Dataset | undefined;
   /** Rounds of the measurement that confirms the choice; 31 by default. A first look takes a third of them. */
   readonly rounds?: number | undefined;
+  /**
+   * Whether the result must hold on x86 processors without VNNI too; off by default. Integer formats then have weights
+   * of 7 bits where sums of 8 would leave 16 bits there.
+   */
+  readonly portable?: boolean | undefined;
   /** Samples that drift is taken on; 32 by default. */
   readonly driftSamples?: number | undefined;
   /** Path to write the result to. */
@@ -98,7 +104,9 @@ async function search(work: Work): Promise<CompressReport> {
   const { file, options } = work;
   options.onPhase?.('simplifying');
   const simplified = await optimize(file.model, [simplify()], { ...options, check: 'off' });
-  const plan = planCandidates(simplified.model, options.target, !options.random);
+  const { target, portable = false } = options;
+  const processors = { portable, saturates: await saturates(work.backend, target.profile, work.context) };
+  const plan = planCandidates(simplified.model, target, !options.random, processors);
   const built = new Map<string, BuiltCandidate>();
   const results: CandidateResult[] = [];
   for (const [index, candidate] of plan.candidates.entries()) {
@@ -111,7 +119,16 @@ async function search(work: Work): Promise<CompressReport> {
   const chosen = await confirm(work, results, built);
   const files = chosen === undefined ? file.files : (built.get(chosen.name) as BuiltCandidate).files;
   await writeResult(files, options.output);
-  return report(work, results, chosen, plan.notTried, built);
+  const warnings = warningsOf(work, chosen, built.size);
+  const made = plan.candidates.find(({ name }) => name === chosen?.name);
+  // Where sums saturate at hand, that was measured; and noise would say little.
+  if (made?.mayOverflow === true && onNativeCpu(target) && !processors.saturates && !options.random) {
+    options.onPhase?.('trying what processors without VNNI make of it');
+    const { model } = await openModel(files[0] as string, work.context.signal);
+    const warning = await saturationWarning(model, options.data, work.context);
+    if (warning !== undefined) warnings.push(`${warning} --portable gives those layers weights of 7 bits.`);
+  }
+  return report(work, results, chosen, { notTried: plan.notTried, warnings });
 }
 
 async function tryCandidate(
@@ -192,8 +209,7 @@ function report(
   work: Work,
   results: readonly CandidateResult[],
   chosen: CandidateResult | undefined,
-  notTried: CompressReport['notTried'],
-  built: ReadonlyMap<string, BuiltCandidate>,
+  rest: Pick<CompressReport, 'notTried' | 'warnings'>,
 ): CompressReport {
   const { file, options, backend, bench } = work;
   const { objective, limits, random, data, target, threads = 1 } = options;
@@ -222,8 +238,7 @@ function report(
     drift,
     ...(accuracy === undefined ? {} : { accuracy }),
     candidates: results.map((result) => explain(result, chosen, objective, limits)),
-    notTried,
-    warnings: warningsOf(work, chosen, built.size),
+    ...rest,
   };
 }
 

@@ -111,6 +111,18 @@ describe('ranking of candidates', () => {
     expect(names(ranked)).toEqual(['small', 'fast']);
   });
 
+  it('takes the one that drifts less of equally fast ones that are equally small', () => {
+    const ranked = rankCandidates(
+      [
+        candidate('rough', { ratio: 3.551, speedup: 1.52, sqnrDb: 25 }),
+        candidate('close', { ratio: 3.55, speedup: 1.51, sqnrDb: 36 }),
+      ],
+      'latency',
+      limits,
+    );
+    expect(names(ranked)).toEqual(['close', 'rough']);
+  });
+
   it('takes the one that drifts less of equally good ones', () => {
     const ranked = rankCandidates(
       [candidate('rough', { ratio: 4.05, sqnrDb: 21 }), candidate('close', { ratio: 4, sqnrDb: 40 })],

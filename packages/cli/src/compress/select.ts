@@ -85,9 +85,12 @@ function scoreOf(result: CandidateResult, objective: Objective): number {
   }
 }
 
+/** Powers of what noise may be in a size ratio: within one, what drifts less comes first. */
+const sizeClass = (ratio: number): number => Math.round(Math.log(ratio) / Math.log1p(TIE));
+
 /**
  * The candidates that may be chosen, best first. Gains within noise of the best count as equal: among them the
- * smaller file comes first under `latency`, else the one that drifts less.
+ * smaller file comes first under `latency`, and then, and else, the one that drifts less.
  */
 export function rankCandidates(
   results: readonly CandidateResult[],
@@ -100,8 +103,9 @@ export function rankCandidates(
   if (best === undefined) return sorted;
   const least = scoreOf(best, objective) * (1 - TIE);
   const ties = sorted.filter((result) => scoreOf(result, objective) >= least);
-  const second = (result: CandidateResult): number =>
-    (objective === 'latency' ? result.size?.ratio : result.drift?.sqnrDb) ?? 0;
-  ties.sort((left, right) => second(right) - second(left));
+  const size = ({ size: found }: CandidateResult): number =>
+    objective === 'latency' ? sizeClass(found?.ratio ?? 1) : 0;
+  const kept = ({ drift }: CandidateResult): number => drift?.sqnrDb ?? 0;
+  ties.sort((left, right) => size(right) - size(left) || kept(right) - kept(left));
   return [...ties, ...sorted.slice(ties.length)];
 }

@@ -81,6 +81,8 @@ export interface Scheme {
   readonly summary: string;
   /** Whether it cannot do without real inputs. */
   readonly calibrated?: boolean;
+  /** Whether it multiplies signed weights of 8 bits, whose sums some processors saturate. */
+  readonly mayOverflow?: boolean;
   /** The options that mean something to it. */
   readonly takes: readonly (keyof SchemeOptions)[];
   /** Its passes. */
@@ -191,6 +193,7 @@ export const schemes: Readonly<Record<string, Scheme>> = {
   },
   'dynamic-int8': {
     summary: 'int8 matrix products, activations quantized as they come: transformers on a CPU or WASM',
+    mayOverflow: true,
     takes: ['reduceRange', 'embeddings', 'convolutions', 'smooth', 'samples'],
     steps: (options) => [
       before(options),
@@ -204,6 +207,7 @@ export const schemes: Readonly<Record<string, Scheme>> = {
   'static-int8': {
     summary: 'int8 arithmetic with calibrated activations: convolutional networks on a CPU or WASM',
     calibrated: true,
+    mayOverflow: true,
     takes: [
       ...(['calibrator', 'format', 'activations', 'reduceRange', 'samples', 'exclude'] as const),
       ...beforeNames,

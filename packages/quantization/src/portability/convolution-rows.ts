@@ -21,29 +21,28 @@ function ints(node: Node, name: string): readonly number[] | undefined {
   return found?.kind === 'ints' ? found.value.map(Number) : undefined;
 }
 
-/** Reads the window of a convolution whose result has the spatial dims `output`. */
-export function windowOf(
-  node: Node,
-  dims: {
-    readonly input: readonly number[];
-    readonly output: readonly number[];
-    readonly kernel: readonly number[];
-  },
-): WindowGeometry {
-  const { input, output, kernel } = dims;
+/** Reads the window of a convolution and finds the spatial dims of its result. */
+export function windowOf(node: Node, input: readonly number[], kernel: readonly number[]): WindowGeometry {
   const ones = input.map(() => 1);
   const strides = ints(node, 'strides') ?? ones;
   const dilations = ints(node, 'dilations') ?? ones;
   const auto = node.attributes.get('auto_pad');
   const mode = auto?.kind === 'string' ? auto.value : 'NOTSET';
-  const pads = ints(node, 'pads');
-  const before = input.map((dim, axis) => {
-    if (mode === 'VALID') return 0;
-    if (mode === 'NOTSET') return pads?.[axis] ?? 0;
+  const pads = mode === 'NOTSET' ? ints(node, 'pads') : undefined;
+  const same = mode === 'SAME_UPPER' || mode === 'SAME_LOWER';
+  const axes = input.map((dim, axis) => {
+    const stride = strides[axis]!;
     const extent = (kernel[axis]! - 1) * dilations[axis]! + 1;
-    const total = Math.max(0, (output[axis]! - 1) * strides[axis]! + extent - dim);
-    return mode === 'SAME_UPPER' ? Math.floor(total / 2) : Math.ceil(total / 2);
+    if (same) {
+      const places = Math.ceil(dim / stride);
+      const total = Math.max(0, (places - 1) * stride + extent - dim);
+      return { places, before: mode === 'SAME_UPPER' ? Math.floor(total / 2) : Math.ceil(total / 2) };
+    }
+    const before = pads?.[axis] ?? 0;
+    const padded = dim + before + (pads?.[axis + input.length] ?? 0);
+    return { places: Math.floor((padded - extent) / stride) + 1, before };
   });
+  const [output, before] = [axes.map(({ places }) => places), axes.map((axis) => axis.before)];
   return { input, output, kernel, strides, dilations, before };
 }
 

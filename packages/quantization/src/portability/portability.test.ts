@@ -1,6 +1,18 @@
-import { attribute, createRng, Graph, Model, Tensor, tensorType } from '@lithe/core';
-import { evaluateModel } from '@lithe/core/reference';
+import {
+  attribute,
+  type Backend,
+  createRng,
+  type Feeds,
+  Graph,
+  GraphBuilder,
+  LitheError,
+  Model,
+  Tensor,
+  tensorType,
+} from '@lithe/core';
+import { evaluateModel, referenceBackend } from '@lithe/core/reference';
 import { describe, expect, it } from 'vitest';
+import { saturatesProducts } from './saturates.ts';
 import { type NodeSaturation, saturatingKernels } from './saturating-kernels.ts';
 import { multiplySaturating } from './saturating-product.ts';
 
@@ -123,5 +135,76 @@ describe('a convolution', () => {
     expect(found[0]?.noise).toBeGreaterThan(0);
     const [exact] = Object.values(await evaluateModel(model, feeds));
     expect([...((exact as Tensor).data as Uint8Array)]).not.toEqual(levels);
+  });
+});
+
+describe('without saturation', () => {
+  const ints = (...list: number[]) => attribute.ints(list);
+  it.each([
+    ['pads on both sides', { pads: ints(1, 0, 2, 1), strides: ints(2, 1) }],
+    ['dilations', { pads: ints(2, 2, 2, 2), dilations: ints(2, 3) }],
+    ['SAME_UPPER', { auto_pad: attribute.string('SAME_UPPER'), strides: ints(2, 2) }],
+    ['SAME_LOWER', { auto_pad: attribute.string('SAME_LOWER'), strides: ints(2, 3) }],
+    ['VALID', { auto_pad: attribute.string('VALID') }],
+    ['groups', { group: attribute.int(2) }],
+  ] as const)('a convolution is what it is in the reference interpreter: %s', async (_, given) => {
+    const rng = createRng(11);
+    const graph = new Graph('test');
+    const constant = (tensor: Tensor) => graph.addInitializer(graph.uniqueName('c'), tensor);
+    const float = (...values: number[]) =>
+      constant(Tensor.from('float32', values.length === 1 ? [] : [values.length], Float32Array.from(values)));
+    const byte = (value: number) => constant(Tensor.from('uint8', [], Uint8Array.of(value)));
+    const perGroup = 'group' in given ? 2 : 4;
+    const weights = Int8Array.from({ length: 4 * perGroup * 6 }, () => rng.integer(255) - 127);
+    const bias = Int32Array.from({ length: 4 }, () => rng.integer(4000) - 2000);
+    const inputs = [
+      graph.addInput('x', tensorType('uint8', [2, 4, 7, 8])),
+      float(0.02),
+      byte(121),
+      constant(Tensor.from('int8', [4, perGroup, 3, 2], weights)),
+      float(0.01, 0.02, 0.03, 0.007),
+      constant(Tensor.from('int8', [4], new Int8Array(4))),
+      float(0.13),
+      byte(130),
+      constant(Tensor.from('int32', [4], bias)),
+    ];
+    graph.setOutputs([graph.addNode({ opType: 'QLinearConv', inputs, attributes: given }).output()]);
+    const model = new Model({ graph });
+    const x = Uint8Array.from({ length: 2 * 4 * 7 * 8 }, () => rng.integer(256));
+    const feeds = { x: Tensor.from('uint8', [2, 4, 7, 8], x) };
+    const seen: NodeSaturation[] = [];
+    const kernels = saturatingKernels((one) => seen.push(one), false);
+    expect(await evaluateModel(model, feeds, { kernels })).toEqual(await evaluateModel(model, feeds));
+    expect(seen).toHaveLength(1);
+  });
+
+  it('refuses shapes that do not fit as the reference interpreter does', async () => {
+    const b = new GraphBuilder('test');
+    const x = b.input('x', 'uint8', ['N', 'K']);
+    const w = Tensor.from('int8', [3, 2], new Int8Array(6));
+    b.output('y', b.op.MatMulInteger([x, w]));
+    const model = await b.build();
+    const feeds = { x: Tensor.from('uint8', [1, 4], new Uint8Array(4)) };
+    const kernels = saturatingKernels(() => undefined, true);
+    const refusal = await evaluateModel(model, feeds).catch((error: unknown) => error);
+    await expect(evaluateModel(model, feeds, { kernels })).rejects.toEqual(refusal);
+    expect(refusal).toBeInstanceOf(LitheError);
+  });
+});
+
+describe('saturatesProducts', () => {
+  it('finds out what a runtime does', async () => {
+    expect(await saturatesProducts(referenceBackend())).toBe(false);
+    const reference = referenceBackend();
+    const saturating: Backend = {
+      ...reference,
+      compile: async (model, options) => {
+        const executable = await reference.compile(model, options);
+        const run = async (feeds: Feeds): Promise<Feeds> =>
+          evaluateModel(model as Model, feeds, { kernels: saturatingKernels(() => undefined, true) });
+        return { ...executable, run, dispose: () => executable.dispose() };
+      },
+    };
+    expect(await saturatesProducts(saturating)).toBe(true);
   });
 });

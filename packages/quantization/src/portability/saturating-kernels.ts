@@ -73,8 +73,11 @@ function centre(
   }
 }
 
-/** A convolution in both ways; `undefined` where onnxruntime multiplies otherwise: unsigned weights, depthwise. */
-function convolve(context: KernelContext, output: readonly number[]): Accumulated | undefined {
+/**
+ * A convolution in both ways; `undefined` where onnxruntime multiplies otherwise, unsigned weights and depthwise, and
+ * where shapes do not fit.
+ */
+function convolve(context: KernelContext): Accumulated | undefined {
   const [x, w] = [context.tensor(0), context.tensor(3)];
   const input = unsignedLevels(x);
   const zeros = numbersOf(context.tensor(5));
@@ -85,8 +88,12 @@ function convolve(context: KernelContext, output: readonly number[]): Accumulate
   const [maps = 1, perGroup = 1, ...kernel] = w.shape;
   const mapsPerGroup = maps / groups;
   if (groups > 1 && perGroup === 1 && mapsPerGroup === 1) return undefined;
-  const table = tapTable(windowOf(context.node, { input: dims, output: output.slice(2), kernel }));
-  const places = output.slice(2).reduce((all, dim) => all * dim, 1);
+  if (x.shape.length !== w.shape.length || channels !== perGroup * groups || maps % groups !== 0)
+    return undefined;
+  const window = windowOf(context.node, dims, kernel);
+  if (!window.output.every((dim) => dim > 0)) return undefined;
+  const table = tapTable(window);
+  const places = window.output.reduce((all, dim) => all * dim, 1);
   const area = dims.reduce((all, dim) => all * dim, 1);
   const k = (w.data.length / (maps * perGroup)) * perGroup;
   const zero = numbersOf(context.tensor(2))[0]! + input.shift;
@@ -115,25 +122,23 @@ function convolve(context: KernelContext, output: readonly number[]): Accumulate
   }
   const pairs = exact.length * Math.floor(k / 2);
   const channelOf = (index: number): number => Math.floor(index / places) % maps;
-  return { shape: output, exact, saturated, pairs, hits, affected, channelOf };
+  return { shape: [batch, maps, ...window.output], exact, saturated, pairs, hits, affected, channelOf };
 }
 
 /** A product with a constant matrix in both ways; `undefined` where onnxruntime multiplies otherwise. */
-function multiply(
-  operands: {
-    readonly a: Tensor;
-    readonly b: Tensor;
-    readonly zeroA: Tensor | undefined;
-    readonly zeroB: Tensor | undefined;
-  },
-  output: readonly number[],
-): Accumulated | undefined {
+function multiply(operands: {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly zeroA: Tensor | undefined;
+  readonly zeroB: Tensor | undefined;
+}): Accumulated | undefined {
   const { a, b, zeroA, zeroB } = operands;
   const input = unsignedLevels(a);
   if (input === undefined || b.dtype !== 'int8' || b.shape.length !== 2) return undefined;
   const zeros = numbersOf(zeroA);
   if (zeros.length !== 1 || numbersOf(zeroB).some((zero) => zero !== 0)) return undefined;
   const [k = 1, columns = 1] = b.shape;
+  if (k === 0 || a.shape.at(-1) !== k) return undefined;
   const rows = input.levels.length / k;
   const right = new Int8Array(k * columns);
   const data = b.data as Int8Array;
@@ -143,7 +148,7 @@ function multiply(
   const sums = multiplySaturating({ left: input.levels, right, rows, columns, k });
   centre(sums, right, { zero: zeros[0]! + input.shift, k, columns });
   return {
-    shape: output,
+    shape: [...a.shape.slice(0, -1), columns],
     exact: Float64Array.from(sums.exact),
     saturated: Float64Array.from(sums.saturated),
     pairs: sums.exact.length * Math.floor(k / 2),
@@ -186,6 +191,7 @@ function observe(
 /** Rounds sums to the integers of the result, in float32 steps as runtimes do. */
 function requantize(
   found: Accumulated,
+  sums: Float64Array,
   target: {
     readonly scale: (channel: number) => number;
     readonly output: number;
@@ -198,10 +204,10 @@ function requantize(
   const [low, high] = (dtypes[dtype].range ?? [0n, 0n]).map(Number) as [number, number];
   const shift = numbersOf(zero)[0]!;
   const biases = bias === undefined ? undefined : bias.toFloat64Array();
-  const levels = dtype === 'int8' ? new Int8Array(found.exact.length) : new Uint8Array(found.exact.length);
+  const levels = dtype === 'int8' ? new Int8Array(sums.length) : new Uint8Array(sums.length);
   for (let index = 0; index < levels.length; index++) {
     const channel = found.channelOf(index);
-    const sum = found.saturated[index]! + (biases?.[channel] ?? 0);
+    const sum = sums[index]! + (biases?.[channel] ?? 0);
     const factor = Math.fround(target.scale(channel) / target.output);
     const level = roundHalfEven(Math.fround(sum * factor)) + shift;
     levels[index] = Math.min(high, Math.max(low, level));
@@ -215,43 +221,39 @@ function requantize(
  * @param handsOn whether the nodes behind see saturated results; else exact ones
  */
 export function saturatingKernels(observer: SaturationObserver, handsOn: boolean): KernelTable {
-  const exactly = (name: string, context: KernelContext): Tensor =>
-    (referenceKernels[name] as ReferenceKernel)(context)[0] as Tensor;
+  const exactly = (name: string, context: KernelContext): readonly Tensor[] =>
+    (referenceKernels[name] as ReferenceKernel)(context) as readonly Tensor[];
   const quantized =
-    (name: string): ReferenceKernel =>
+    (name: 'QLinearConv' | 'QLinearMatMul'): ReferenceKernel =>
     (context) => {
-      const exact = exactly(name, context);
-      const found =
-        name === 'QLinearConv'
-          ? convolve(context, exact.shape)
-          : multiply(
-              {
-                a: context.tensor(0),
-                b: context.tensor(3),
-                zeroA: context.tensor(2),
-                zeroB: context.tensor(5),
-              },
-              exact.shape,
-            );
-      if (found === undefined) return [exact];
+      const isConv = name === 'QLinearConv';
+      const found = isConv
+        ? convolve(context)
+        : multiply({
+            a: context.tensor(0),
+            b: context.tensor(3),
+            zeroA: context.tensor(2),
+            zeroB: context.tensor(5),
+          });
+      if (found === undefined) return exactly(name, context);
       const scale = scalesOf(context.tensor(1), context.tensor(4));
       observe(context.node, found, { scale, observer });
-      if (!handsOn || found.hits === 0) return [exact];
-      const bias = name === 'QLinearConv' ? context.optional(8) : undefined;
+      const bias = isConv ? context.optional(8) : undefined;
       const output = numbersOf(context.tensor(6))[0]!;
-      return [requantize(found, { scale, output, zero: context.tensor(7), bias })];
+      const sums = handsOn ? found.saturated : found.exact;
+      return [requantize(found, sums, { scale, output, zero: context.tensor(7), bias })];
     };
   return {
     QLinearConv: quantized('QLinearConv'),
     QLinearMatMul: quantized('QLinearMatMul'),
     MatMulInteger: (context) => {
-      const exact = exactly('MatMulInteger', context);
       const [a, b] = [context.tensor(0), context.tensor(1)];
-      const found = multiply({ a, b, zeroA: context.optional(2), zeroB: context.optional(3) }, exact.shape);
-      if (found === undefined) return [exact];
+      const found = multiply({ a, b, zeroA: context.optional(2), zeroB: context.optional(3) });
+      if (found === undefined) return exactly('MatMulInteger', context);
       // Scales follow behind: within a row of one input scale they only weigh columns, all alike here.
       observe(context.node, found, { scale: () => 1, observer });
-      return [handsOn ? Tensor.from('int32', exact.shape, Int32Array.from(found.saturated)) : exact];
+      const sums = handsOn ? found.saturated : found.exact;
+      return [Tensor.from('int32', found.shape, Int32Array.from(sums))];
     },
   };
 }

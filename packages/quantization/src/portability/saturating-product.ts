@@ -46,19 +46,22 @@ export interface SaturatedSums {
 export function multiplySaturating({ left, right, rows, columns, k }: BytesProduct): SaturatedSums {
   const exact = new Int32Array(rows * columns);
   const saturated = new Int32Array(rows * columns);
+  const even = k - (k % 2);
+  const risky = new Int32Array(even / 2);
   let pairs = 0;
   let sums = 0;
-  const even = k - (k % 2);
-  for (let row = 0; row < rows; row++) {
-    const a = row * k;
-    for (let column = 0; column < columns; column++) {
-      const b = column * k;
+  for (let column = 0; column < columns; column++) {
+    const b = column * k;
+    const found = riskyPairs(right, b, even, risky);
+    for (let row = 0; row < rows; row++) {
+      const a = row * k;
       let sum = 0;
+      for (let index = 0; index < k; index++) sum = (sum + left[a + index]! * right[b + index]!) | 0;
       let excess = 0;
       let hits = 0;
-      for (let index = 0; index < even; index += 2) {
+      for (let at = 0; at < found; at++) {
+        const index = risky[at]!;
         const pair = left[a + index]! * right[b + index]! + left[a + index + 1]! * right[b + index + 1]!;
-        sum += pair;
         if (pair > 32767) {
           excess += pair - 32767;
           hits++;
@@ -67,7 +70,6 @@ export function multiplySaturating({ left, right, rows, columns, k }: BytesProdu
           hits++;
         }
       }
-      if (even < k) sum += left[a + even]! * right[b + even]!;
       exact[row * columns + column] = sum;
       saturated[row * columns + column] = sum - excess;
       pairs += hits;
@@ -75,4 +77,16 @@ export function multiplySaturating({ left, right, rows, columns, k }: BytesProdu
     }
   }
   return { exact, saturated, pairs, sums };
+}
+
+/** Where pairs of weights begin whose sum of products can leave 16 bits at all, of the largest levels; their number. */
+function riskyPairs(right: Int8Array, from: number, even: number, into: Int32Array): number {
+  let found = 0;
+  for (let index = 0; index < even; index += 2) {
+    const [first, second] = [right[from + index]!, right[from + index + 1]!];
+    const above = Math.max(first, 0) + Math.max(second, 0);
+    const below = Math.min(first, 0) + Math.min(second, 0);
+    if (255 * above > 32767 || 255 * below < -32768) into[found++] = index;
+  }
+  return found;
 }
