@@ -43,6 +43,7 @@ const attentionCases: Record<string, Make> = {
     attributes: { num_heads: a.int(2) },
     outputs: ['float32'],
     constant: [1, 4, 7],
+    weights: [1],
     tolerance: { absolute: 1e-4, relative: 1e-4 },
   }),
   MultiHeadAttention: (rng) => ({

@@ -104,6 +104,7 @@ const microsoftCases: Record<string, Make> = {
     domain: microsoft,
     inputs: [f32(rng, 3, 8), i8(rng, 8, 5), scales(rng, 5), i8(rng, 5), f32(rng, 5)],
     outputs: ['float32'],
+    weights: [1],
     tolerance: { absolute: 1e-4, relative: 1e-4 },
   }),
   MatMulIntegerToFloat: (rng) => ({
@@ -119,6 +120,7 @@ const microsoftCases: Record<string, Make> = {
       f32(rng, 5),
     ],
     outputs: ['float32'],
+    weights: [1],
     tolerance: { absolute: 1e-3, relative: 1e-5 },
   }),
   QGemm: (rng) => ({
@@ -137,6 +139,7 @@ const microsoftCases: Record<string, Make> = {
     ],
     attributes: { transB: a.int(1) },
     outputs: ['uint8'],
+    weights: [3],
     steps: 1,
   }),
   DynamicQuantizeLSTM: (rng) => ({
@@ -159,6 +162,7 @@ const microsoftCases: Record<string, Make> = {
     attributes: { hidden_size: a.int(3) },
     outputs: ['float32', 'float32', 'float32'],
     constant: [1, 2, 3, 8, 9, 10, 11],
+    weights: [1, 2],
     tolerance: { absolute: 1e-3, relative: 1e-3 },
   }),
   QLinearAdd: quantizedTwo('QLinearAdd'),
@@ -222,6 +226,7 @@ const microsoftCases: Record<string, Make> = {
     attributes: { channels_last: a.int(1), pads: a.ints([1, 1, 1, 1]) },
     outputs: ['uint8'],
     constant: [3, 4, 5],
+    weights: [3],
     steps: 1,
   }),
   QLinearWhere: (rng) => ({

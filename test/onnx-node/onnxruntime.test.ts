@@ -193,6 +193,7 @@ const quantized: Record<string, Make> = {
     op: 'MatMulInteger',
     inputs: [u8(rng, 2, 3, 8), i8(rng, 8, 5), zero('uint8', 100), i8(rng, 5)],
     outputs: ['int32'],
+    weights: [1],
   }),
   QLinearMatMul: (rng) => ({
     op: 'QLinearMatMul',
@@ -207,6 +208,7 @@ const quantized: Record<string, Make> = {
       zero('uint8', 128),
     ],
     outputs: ['uint8'],
+    weights: [3],
     steps: 1,
   }),
   DynamicQuantizeLinear: (rng) => ({

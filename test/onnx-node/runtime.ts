@@ -11,6 +11,7 @@ import {
 import { evaluateModel } from '@lithe/core/reference';
 import { writeOnnx } from '@lithe/onnx';
 import * as ort from 'onnxruntime-node';
+import { processorKernels, processorSaturates } from '../../packages/quantization/test/processor.ts';
 import { differenceOf, type Tolerance } from './compare.ts';
 
 /** One node, what it reads, and how close the two must be. */
@@ -27,6 +28,11 @@ export interface RuntimeCase {
   readonly outputs: readonly DType[];
   /** Inputs that the model holds as initializers. */
   readonly constant?: readonly number[];
+  /**
+   * Inputs that are signed weights and keep to 7 bits where the processor saturates: for operators that the interpreter
+   * has no saturating kernel for.
+   */
+  readonly weights?: readonly number[];
   /** How far floats may be apart; `{ absolute: 1e-5, relative: 1e-5 }` by default. */
   readonly tolerance?: Tolerance;
   /** By how much integers may differ: runtimes round halves of float32 products in their own order. 0 by default. */
@@ -37,8 +43,9 @@ export interface RuntimeCase {
 export async function differencesFromRuntime(item: RuntimeCase): Promise<string[]> {
   const graph = new Graph();
   const feeds: Record<string, Tensor> = {};
-  const values = item.inputs.map((tensor, index) => {
-    if (tensor === null) return null;
+  const values = item.inputs.map((given, index) => {
+    if (given === null) return null;
+    const tensor = item.weights?.includes(index) === true ? weightOf(given) : given;
     if (item.constant?.includes(index) === true) return graph.addInitializer(`in${index}`, tensor);
     feeds[`in${index}`] = tensor;
     return graph.addInput(`in${index}`, tensorType(tensor.dtype, tensor.shape));
@@ -60,7 +67,7 @@ export async function differencesFromRuntime(item: RuntimeCase): Promise<string[
     const theirs = await session.run(
       Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toRuntime(tensor)])),
     );
-    const ours = await evaluateModel(model, feeds);
+    const ours = await evaluateModel(model, feeds, { kernels: processorKernels });
     return item.outputs.flatMap((_, index) => {
       const name = `out${index}`;
       const expected = fromRuntime(theirs[name] as ort.Tensor);
@@ -71,6 +78,16 @@ export async function differencesFromRuntime(item: RuntimeCase): Promise<string[
   } finally {
     await session.release();
   }
+}
+
+/** A signed weight within what the processor adds exactly. */
+function weightOf(tensor: Tensor): Tensor {
+  if (!processorSaturates) return tensor;
+  return Tensor.from(
+    'int8',
+    tensor.shape,
+    Int8Array.from(tensor.data as Int8Array, (level) => level >> 1),
+  );
 }
 
 function toRuntime(tensor: Tensor): ort.Tensor {
