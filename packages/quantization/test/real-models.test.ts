@@ -13,6 +13,7 @@ import {
   weightOnly,
 } from '@lithe/quantization';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { processorSaturates } from './processor.ts';
 import { apply, contextOf, type Engine, fixedData, load, normal, runSession, sqnr } from './support.ts';
 import { textImage } from './text-image.ts';
 
@@ -80,7 +81,7 @@ const passes: readonly (readonly [string, PassStep, number])[] = [
   ['weight-only int4', weightOnly({ minimumElements: 64 }), 12],
   ['weight-only int8, standard operators', weightOnly({ bits: 8, format: 'dequantize-linear' }), 30],
   ['dynamic int8', dynamicInt8(), 28],
-  ['static int8', staticInt8(), 14],
+  ['static int8', staticInt8({ reducedRange: processorSaturates }), 14],
 ];
 
 let backend: Backend;

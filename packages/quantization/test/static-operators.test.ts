@@ -3,6 +3,7 @@ import { attribute, type Backend, Tensor, type Value } from '@lithe/core';
 import { staticInt8 } from '@lithe/quantization';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Net, net, operators } from './net.ts';
+import { processorSaturates } from './processor.ts';
 import { apply, contextOf, fixedData, normal, optimizedModel, runModel, sqnr } from './support.ts';
 
 let backend: Backend;
@@ -56,7 +57,7 @@ it.each(Object.entries(between))(
     const feeds = { x: normal([1, 32, 8, 8], 1) };
     const { model: small, report } = await apply(
       model,
-      staticInt8({ conversionCost: 0 }),
+      staticInt8({ conversionCost: 0, reducedRange: processorSaturates }),
       contextOf({ backend, data: fixedData([feeds]) }),
     );
     expect(report.skipped).toEqual([]);
