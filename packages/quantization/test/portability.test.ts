@@ -20,6 +20,17 @@ function bright(seed: number): Feeds {
 }
 const images = [1, 2, 3].map(bright);
 
+/** Types of the weights of convolutions, and their largest levels in order. */
+async function levelsIn(quantized: Model): Promise<readonly (readonly [string, number])[]> {
+  const found: [string, number][] = [];
+  for (const value of quantized.graph.initializers) {
+    if (value.shape?.length !== 4) continue;
+    const levels = (await value.initializer?.load())?.toFloat64Array() ?? new Float64Array();
+    found.push([value.dtype ?? '', Math.max(...levels.map(Math.abs))]);
+  }
+  return found.sort(([, left], [, right]) => left - right);
+}
+
 /** A convolution whose weights are all near their largest, a rectifier, and one whose weights are small but for one. */
 function model(): Model {
   const n = net();
@@ -59,12 +70,10 @@ it('gives 7 bits to the layers that need them, and to no other', async () => {
     context,
   );
   expect(report.metrics['saturatingLayers']?.value).toBe(1);
-  const largest: number[] = [];
-  for (const value of safe.graph.initializers) {
-    if (value.dtype !== 'int8' || (value.shape?.length ?? 0) !== 4) continue;
-    largest.push(Math.max(...((await value.initializer?.load())?.toFloat64Array() ?? []).map(Math.abs)));
-  }
-  expect(largest.sort((a, b) => a - b)).toEqual([64, 127]);
+  expect(await levelsIn(safe)).toEqual([
+    ['int8', 64],
+    ['int8', 127],
+  ]);
   const simulated = await simulateSaturation(safe, fixedData(images));
   expect(simulated.layers[0]?.sqnrDb).toBe(Number.POSITIVE_INFINITY);
   const feeds = bright(9);
@@ -77,6 +86,39 @@ it('finds nothing where weights have 7 bits', async () => {
   const report = await simulateSaturation(safe, fixedData(images));
   expect(report.layers.every(({ saturatedShare }) => saturatedShare === 0)).toBe(true);
   expect([report.outputSqnrDb, report.agreement]).toEqual([Number.POSITIVE_INFINITY, 1]);
+});
+
+it.each([
+  // onnxruntime makes signed activations of pairs unsigned, and leaves those of integer operators as they are.
+  ['qdq', 1, 64],
+  ['qoperator', 0, 127],
+] as const)('knows what becomes of signed activations: %s', async (format, layers, level) => {
+  const context = contextOf({ backend, data: fixedData(images) });
+  const options = { ...everything, activations: 'int8', reducedRange: 'auto', format } as const;
+  const { model: safe, report } = await apply(model(), staticInt8(options), context);
+  expect(report.metrics['saturatingLayers']?.value).toBe(layers);
+  expect(await levelsIn(safe)).toEqual([
+    ['int8', level],
+    ['int8', 127],
+  ]);
+  const feeds = bright(9);
+  expect(sqnr(await runModel(model(), feeds), await runModel(safe, feeds))).toBeGreaterThan(25);
+  // What the file says is what is simulated.
+  const again = await simulateSaturation(safe, fixedData(images));
+  expect(again.layers.every(({ sqnrDb }) => sqnrDb > 40)).toBe(true);
+});
+
+it.each([
+  [{ weightBits: 4 }, 'int4', 7],
+  [{ activations: 'uint16' }, 'int8', 127],
+] as const)('leaves weights their bits that are multiplied as floats: %o', async (options, dtype, level) => {
+  const context = contextOf({ backend, data: fixedData(images) });
+  const pass = staticInt8({ ...everything, ...options, reducedRange: true });
+  const { model: quantized } = await apply(model(), pass, context);
+  expect(await levelsIn(quantized)).toEqual([
+    [dtype, level],
+    [dtype, level],
+  ]);
 });
 
 it('needs data to try the model on', async () => {

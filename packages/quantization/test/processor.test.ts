@@ -154,7 +154,22 @@ describe('onnxruntime on this processor', () => {
     await expectAsHere(modelOf(n, 'int32', 'MatMulInteger', inputs), feeds);
   });
 
-  it('multiplies into bytes as they say', async () => {
+  it.each([
+    ['one zero point', Tensor.from('int8', [], Int8Array.of(-9))],
+    ['a zero point per column', Tensor.from('int8', [5], Int8Array.of(3, -128, 0, 100, -1))],
+  ] as const)('multiplies weights with %s as they say: raw', async (_, point) => {
+    const n = net();
+    const inputs = [
+      n.input('x', [6, 21], 'uint8'),
+      n.constant(levels('int8', [21, 5], 2)),
+      zero(n, 'uint8', 100),
+      n.constant(point),
+    ];
+    const feeds = { x: levels('uint8', [6, 21], 1) };
+    await expectAsHere(modelOf(n, 'int32', 'MatMulInteger', inputs), feeds);
+  });
+
+  it.each([0, -37])('multiplies into bytes as they say; zero point of the weights: %d', async (point) => {
     const n = net();
     const inputs = [
       n.input('x', [2, 3, 33], 'uint8'),
@@ -162,7 +177,7 @@ describe('onnxruntime on this processor', () => {
       zero(n, 'uint8', 9),
       n.constant(levels('int8', [33, 20], 4)),
       float(n, 2 ** -6),
-      zero(n, 'int8', 0),
+      zero(n, 'int8', point),
       float(n, 8),
       zero(n, 'uint8', 90),
     ];

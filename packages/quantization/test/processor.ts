@@ -1,5 +1,5 @@
 import { Graph, Model, Tensor, tensorType } from '@lithe/core';
-import { type KernelTable, type ReferenceKernel, referenceKernels } from '@lithe/core/reference';
+import type { KernelTable } from '@lithe/core/reference';
 import { writeOnnx } from '@lithe/onnx';
 import * as ort from 'onnxruntime-node';
 import { saturatingKernels } from '../src/portability/saturating-kernels.ts';
@@ -30,14 +30,10 @@ export const processorSaturates: boolean = found === 32767;
  * Kernels with which the reference interpreter adds as onnxruntime does here: saturating ones where the processor
  * saturates. Products of signed bytes with signed ones have exact kernels everywhere.
  */
-export const processorKernels: KernelTable = processorSaturates ? ofUnsigned() : {};
-
-function ofUnsigned(): KernelTable {
-  const saturating = Object.entries(saturatingKernels(() => undefined, true));
-  return Object.fromEntries(
-    saturating.map(([name, saturate]): [string, ReferenceKernel] => {
-      const exact = referenceKernels[name] as ReferenceKernel;
-      return [name, (context) => (context.tensor(0).dtype === 'uint8' ? saturate : exact)(context)];
-    }),
-  );
-}
+export const processorKernels: KernelTable = processorSaturates
+  ? saturatingKernels(
+      () => undefined,
+      true,
+      () => true,
+    )
+  : {};

@@ -70,11 +70,12 @@ function reportRest(draft: Model, settings: StaticInt8Settings, report: ReportBu
 /** Layers that processors without VNNI would saturate, found on the context's data. */
 async function saturatingLayers(
   quantized: Model,
+  format: StaticInt8Settings['format'],
   context: PassContext,
   report: ReportBuilder,
 ): Promise<readonly string[]> {
   if (context.data === undefined) throw errors.passNeeds(name, ['data']);
-  const found = await simulateSaturation(quantized, context.data, { context });
+  const found = await simulateSaturation(quantized, context.data, { format, context });
   const layers = layersToReduce(found);
   report.metric('saturatingLayers', layers.length, 'layers');
   // Infinity, where nothing saturates, has no form in JSON.
@@ -144,7 +145,7 @@ export const staticInt8: Pass<StaticInt8Options, StaticInt8Settings> = definePas
     if (settings.reducedRange === 'auto') {
       const copy = draft.clone();
       await quantize(copy, [], new ReportBuilder());
-      for (const layer of await saturatingLayers(copy, context, report)) reduced.add(layer);
+      for (const layer of await saturatingLayers(copy, settings.format, context, report)) reduced.add(layer);
     }
     if (recovery === undefined) await quantize(draft, [], report);
     else await quantizeRecovered(draft, { pass: name, settings: recovery, context, report, quantize });

@@ -7,7 +7,7 @@ import {
 } from '@lithe/core/reference';
 import { roundHalfEven } from '../parameters/rounding.ts';
 import { channelsLastWeights, tapTable, windowOf, windowRows } from './convolution-rows.ts';
-import { multiplySaturating, type SaturatedSums } from './saturating-product.ts';
+import { type BytesProduct, multiplySaturating, type SaturatedSums } from './saturating-product.ts';
 
 /** What saturation did to one node in one run. */
 export interface NodeSaturation {
@@ -30,16 +30,22 @@ export interface NodeSaturation {
 /** Receives what happened in a node. */
 export type SaturationObserver = (found: NodeSaturation) => void;
 
-/** Levels as the kernels multiply them: signed activations are shifted to unsigned ones. */
-function unsignedLevels(tensor: Tensor): { readonly levels: Uint8Array; readonly shift: number } | undefined {
+/** Levels as the kernels multiply them: signed activations are shifted to unsigned ones, or stay, and then nothing saturates. */
+function unsignedLevels(
+  tensor: Tensor,
+  keepsSigned: boolean,
+): { readonly levels: Uint8Array; readonly shift: number } | undefined {
   if (tensor.dtype === 'uint8') return { levels: tensor.data as Uint8Array, shift: 0 };
-  if (tensor.dtype !== 'int8') return undefined;
+  if (tensor.dtype !== 'int8' || keepsSigned) return undefined;
   return { levels: Uint8Array.from(tensor.data as Int8Array, (level) => level + 128), shift: 128 };
 }
 
 function numbersOf(tensor: Tensor | undefined): Float64Array {
   return tensor === undefined ? Float64Array.of(0) : tensor.toFloat64Array();
 }
+
+/** A zero point of one for all, or of one each. */
+const zeroOf = (zeros: Float64Array, at: number): number => zeros[zeros.length === 1 ? 0 : at]!;
 
 /** What the two ways of adding give, less zero points, with what it takes to scale them. */
 interface Accumulated {
@@ -53,23 +59,29 @@ interface Accumulated {
   channelOf(index: number): number;
 }
 
-/** Takes the share of the activation's zero point off: it is exact in either way of adding. */
+/**
+ * Takes the shares of the zero points off, which are exact in either way of adding: the raw levels are multiplied, and
+ * `sum (a - p)(b - q) = sum a b - p sum b - q sum a + k p q`.
+ */
 function centre(
   sums: SaturatedSums,
-  right: Int8Array,
-  part: { zero: number; k: number; columns: number },
+  { left, right, k, columns }: BytesProduct,
+  zeros: { readonly left: number; right(column: number): number },
 ): void {
-  const { zero, k, columns } = part;
   const shares = new Float64Array(columns);
   for (let column = 0; column < columns; column++) {
     let sum = 0;
     for (let index = 0; index < k; index++) sum += right[column * k + index]!;
-    shares[column] = sum * zero;
+    shares[column] = zeros.left * (sum - k * zeros.right(column));
   }
-  for (let index = 0; index < sums.exact.length; index++) {
-    const share = shares[index % columns]!;
-    sums.exact[index]! -= share;
-    sums.saturated[index]! -= share;
+  for (let row = 0, at = 0; at < sums.exact.length; row++) {
+    let sum = 0;
+    for (let index = 0; index < k; index++) sum += left[row * k + index]!;
+    for (let column = 0; column < columns; column++, at++) {
+      const share = shares[column]! + zeros.right(column) * sum;
+      sums.exact[at]! -= share;
+      sums.saturated[at]! -= share;
+    }
   }
 }
 
@@ -77,11 +89,11 @@ function centre(
  * A convolution in both ways; `undefined` where onnxruntime multiplies otherwise, unsigned weights and depthwise, and
  * where shapes do not fit.
  */
-function convolve(context: KernelContext): Accumulated | undefined {
+function convolve(context: KernelContext, keepsSigned: boolean): Accumulated | undefined {
   const [x, w] = [context.tensor(0), context.tensor(3)];
-  const input = unsignedLevels(x);
+  const input = unsignedLevels(x, keepsSigned);
   const zeros = numbersOf(context.tensor(5));
-  if (input === undefined || w.dtype !== 'int8' || zeros.some((zero) => zero !== 0)) return undefined;
+  if (input === undefined || w.dtype !== 'int8') return undefined;
   const group = context.node.attributes.get('group');
   const groups = group?.kind === 'int' ? Number(group.value) : 1;
   const [batch = 1, channels = 1, ...dims] = x.shape;
@@ -107,8 +119,9 @@ function convolve(context: KernelContext): Accumulated | undefined {
       const from = (n * channels + g * perGroup) * area;
       const left = windowRows({ levels: input.levels, from, channels: perGroup, area, zero }, table);
       const right = weights.subarray(g * mapsPerGroup * k, (g + 1) * mapsPerGroup * k);
-      const sums = multiplySaturating({ left, right, rows: places, columns: mapsPerGroup, k });
-      centre(sums, right, { zero, k, columns: mapsPerGroup });
+      const product = { left, right, rows: places, columns: mapsPerGroup, k };
+      const sums = multiplySaturating(product);
+      centre(sums, product, { left: zero, right: (column) => zeroOf(zeros, g * mapsPerGroup + column) });
       hits += sums.pairs;
       affected += sums.sums;
       for (let place = 0; place < places; place++) {
@@ -131,12 +144,14 @@ function multiply(operands: {
   readonly b: Tensor;
   readonly zeroA: Tensor | undefined;
   readonly zeroB: Tensor | undefined;
+  readonly keepsSigned: boolean;
 }): Accumulated | undefined {
-  const { a, b, zeroA, zeroB } = operands;
-  const input = unsignedLevels(a);
+  const { a, b, zeroA, zeroB, keepsSigned } = operands;
+  const input = unsignedLevels(a, keepsSigned);
   if (input === undefined || b.dtype !== 'int8' || b.shape.length !== 2) return undefined;
   const zeros = numbersOf(zeroA);
-  if (zeros.length !== 1 || numbersOf(zeroB).some((zero) => zero !== 0)) return undefined;
+  const zerosB = numbersOf(zeroB);
+  if (zeros.length !== 1) return undefined;
   const [k = 1, columns = 1] = b.shape;
   if (k === 0 || a.shape.at(-1) !== k) return undefined;
   const rows = input.levels.length / k;
@@ -145,8 +160,9 @@ function multiply(operands: {
   for (let index = 0; index < k; index++)
     for (let column = 0; column < columns; column++)
       right[column * k + index] = data[index * columns + column]!;
-  const sums = multiplySaturating({ left: input.levels, right, rows, columns, k });
-  centre(sums, right, { zero: zeros[0]! + input.shift, k, columns });
+  const product = { left: input.levels, right, rows, columns, k };
+  const sums = multiplySaturating(product);
+  centre(sums, product, { left: zeros[0]! + input.shift, right: (column) => zeroOf(zerosB, column) });
   return {
     shape: [...a.shape.slice(0, -1), columns],
     exact: Float64Array.from(sums.exact),
@@ -219,8 +235,14 @@ function requantize(
  * Kernels of the integer operators that count what saturates, by operator, for the reference interpreter.
  *
  * @param handsOn whether the nodes behind see saturated results; else exact ones
+ * @param keepsSigned whether a node multiplies signed activations as they are, which saturates nothing: onnxruntime does
+ *   so in integer operators that it finds in a file, and shifts them to unsigned ones in those that it makes of pairs
  */
-export function saturatingKernels(observer: SaturationObserver, handsOn: boolean): KernelTable {
+export function saturatingKernels(
+  observer: SaturationObserver,
+  handsOn: boolean,
+  keepsSigned: (node: Node) => boolean = () => false,
+): KernelTable {
   const exactly = (name: string, context: KernelContext): readonly Tensor[] =>
     (referenceKernels[name] as ReferenceKernel)(context) as readonly Tensor[];
   const quantized =
@@ -228,12 +250,13 @@ export function saturatingKernels(observer: SaturationObserver, handsOn: boolean
     (context) => {
       const isConv = name === 'QLinearConv';
       const found = isConv
-        ? convolve(context)
+        ? convolve(context, keepsSigned(context.node))
         : multiply({
             a: context.tensor(0),
             b: context.tensor(3),
             zeroA: context.tensor(2),
             zeroB: context.tensor(5),
+            keepsSigned: keepsSigned(context.node),
           });
       if (found === undefined) return exactly(name, context);
       const scale = scalesOf(context.tensor(1), context.tensor(4));
@@ -248,7 +271,8 @@ export function saturatingKernels(observer: SaturationObserver, handsOn: boolean
     QLinearMatMul: quantized('QLinearMatMul'),
     MatMulInteger: (context) => {
       const [a, b] = [context.tensor(0), context.tensor(1)];
-      const found = multiply({ a, b, zeroA: context.optional(2), zeroB: context.optional(3) });
+      const [zeroA, zeroB] = [context.optional(2), context.optional(3)];
+      const found = multiply({ a, b, zeroA, zeroB, keepsSigned: keepsSigned(context.node) });
       if (found === undefined) return exactly('MatMulInteger', context);
       // Scales follow behind: within a row of one input scale they only weigh columns, all alike here.
       observe(context.node, found, { scale: () => 1, observer });

@@ -3,6 +3,7 @@ import {
   type Dataset,
   errors,
   type Model,
+  type Node,
   ReportBuilder,
   type RunContext,
   type Tensor,
@@ -39,6 +40,12 @@ export interface SaturationReport {
 export interface SaturationOptions {
   /** At most this many samples; 8 by default: every layer is multiplied in plain code. */
   readonly samples?: number | undefined;
+  /**
+   * What becomes of Quantize/Dequantize pairs: onnxruntime fuses them (`qdq`, the default) and then shifts signed
+   * activations to unsigned ones, or they will be written as integer operators (`qoperator`), which keep them and then
+   * saturate nothing.
+   */
+  readonly format?: 'qdq' | 'qoperator' | undefined;
   /** Samples per batch; 1 by default. */
   readonly batchSize?: number | undefined;
   /** Randomness, progress, cancellation. */
@@ -116,13 +123,14 @@ export async function simulateSaturation(
   data: Dataset,
   options: SaturationOptions = {},
 ): Promise<SaturationReport> {
-  const { samples: limit = 8, batchSize = 1 } = options;
+  const { samples: limit = 8, batchSize = 1, format = 'qdq' } = options;
   const context = options.context ?? createRunContext();
   const { signal } = context;
   const integers = model.clone();
   await convertToIntegerOperators(integers, { microsoft: false, report: new ReportBuilder(), signal });
   const totals = new Map<string, LayerTotals>();
   const original = new Set([...model.graph.nodesDeep()].map((node) => node.name));
+  const keepsSigned = (node: Node): boolean => format === 'qoperator' || original.has(node.name);
   const count = (found: NodeSaturation): void => {
     const name = original.has(found.node) ? found.node : found.node.replace(/_quant$/, '');
     const known = totals.get(name) ?? new LayerTotals();
@@ -135,8 +143,11 @@ export async function simulateSaturation(
   for await (const batch of data.batches({ batchSize, limit, signal })) {
     signal.throwIfAborted();
     const feeds = Object.fromEntries(Object.entries(batch.inputs).filter(([name]) => names.has(name)));
-    const exact = await evaluateModel(integers, feeds, { kernels: saturatingKernels(count, false), signal });
-    const kernels = saturatingKernels(() => undefined, true);
+    const exact = await evaluateModel(integers, feeds, {
+      kernels: saturatingKernels(count, false, keepsSigned),
+      signal,
+    });
+    const kernels = saturatingKernels(() => undefined, true, keepsSigned);
     comparison.add(exact, await evaluateModel(integers, feeds, { kernels, signal }));
     samples += batch.size;
     context.progress({ task: 'saturation', done: samples, total: Math.min(limit, data.size ?? limit) });

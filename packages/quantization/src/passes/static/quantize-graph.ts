@@ -65,7 +65,9 @@ export async function quantizeGraph(
     plan,
     ranges,
     activations,
-    weights: (node) => (settings.reducedRange === true || reduced.has(node.name) ? short : narrow),
+    weights: (node) =>
+      // What is computed in floats has no sums of integers.
+      !foreign && (settings.reducedRange === true || reduced.has(node.name)) ? short : narrow,
     granularity: settings.weightScales,
     guarded: profile === undefined ? usuallyGuarded : (profile.integers?.quantizesWeights ?? []),
     shared: new SharedWeights(),

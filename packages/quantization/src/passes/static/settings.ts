@@ -63,7 +63,8 @@ export interface StaticInt8Options {
   readonly transposed?: 'float' | 'weights' | undefined;
   /**
    * Weights in [-64, 64], so that processors without VNNI cannot overflow. `auto`: those of layers that would overflow on
-   * the context's data. Off by default.
+   * the context's data. Off by default. 4-bit weights, and those beside 16-bit activations, are multiplied as floats and
+   * stay as they are.
    */
   readonly reducedRange?: boolean | 'auto' | undefined;
   /** Matrices with fewer elements stay float; 256 by default. */
