@@ -13,7 +13,7 @@ import {
 import type { InputSpec } from '@lithe/data';
 import { openDataset } from '@lithe/data/node';
 import { UsageError } from './exit-codes.ts';
-import type { InputArguments, Shapes } from './options.ts';
+import type { EvaluateArguments, InputArguments, Shapes } from './options.ts';
 import { tokenInputs } from './token-inputs.ts';
 
 /** Random samples that drift is taken on. */
@@ -125,28 +125,53 @@ export async function openInputs(
   }
 }
 
+/** What an accuracy is taken on, and what it compares. */
+export interface Evaluation {
+  /** Labelled samples. */
+  readonly data: Dataset;
+  /** The output with the scores, and the target with the classes. */
+  readonly names: { readonly output?: string | undefined; readonly label?: string | undefined };
+}
+
 /**
- * The labelled samples at `path`.
+ * What `--evaluate`, `--metric-output` and `--metric-label` ask for.
  *
- * @throws {LitheError} DATA_INVALID when they have no labels
+ * @throws {UsageError} when the model has no such output, or the options are given without data
+ * @throws {LitheError} DATA_INVALID when the samples have no labels
  */
-export async function openLabelled(
+export async function openEvaluation(
   model: Model,
-  path: string,
-  options: Pick<InputOptions, 'shape' | 'preprocess'>,
-): Promise<Dataset> {
-  const { shape: shapes, preprocess } = options;
-  const data = await openDataset(path, inputSpecs(model, shapes), { preprocessingFile: preprocess });
-  for await (const batch of data.batches({ limit: 1 })) {
-    if (batch.targets?.['label'] === undefined) {
-      throw errors.dataInvalid(
-        path,
-        'it has no labels.',
-        'Use a .npz with an array "label", IDX images with labels, or image folders named by class.',
+  options: EvaluateArguments & Pick<InputOptions, 'shape' | 'preprocess'>,
+): Promise<Evaluation | undefined> {
+  const { evaluate: path, metricOutput: output, metricLabel, shape: shapes, preprocess } = options;
+  const label = metricLabel ?? 'label';
+  if (path === undefined) {
+    if (output !== undefined || metricLabel !== undefined)
+      throw new UsageError(
+        '--metric-output and --metric-label say what --evaluate compares: give labelled inputs with it.',
       );
-    }
+    return undefined;
   }
-  return data;
+  const outputs = model.graph.outputs.map(({ name }) => name);
+  if (output !== undefined && !outputs.includes(output)) {
+    const known = outputs.map((name) => `"${name}"`).join(', ');
+    throw new UsageError(
+      `--metric-output names "${output}", which is no output of the model. It has ${known}.`,
+    );
+  }
+  const data = await openDataset(path, inputSpecs(model, shapes), { preprocessingFile: preprocess });
+  for await (const { targets = {} } of data.batches({ limit: 1 })) {
+    if (targets[label] !== undefined) continue;
+    const others = Object.keys(targets).map((name) => `"${name}"`);
+    throw errors.dataInvalid(
+      path,
+      metricLabel === undefined ? 'it has no labels.' : `it has no array "${label}".`,
+      others.length > 0
+        ? `It has ${others.join(', ')}; --metric-label says which holds the classes.`
+        : 'Use a .npz with an array "label", IDX images with labels, or image folders named by class.',
+    );
+  }
+  return { data, names: { output, label } };
 }
 
 /** Sets the declared shapes of inputs, in memory: for cost and inspection. */

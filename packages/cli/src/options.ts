@@ -76,6 +76,27 @@ export const samplesOption = (): Option =>
     .argParser(parseInteger(1, 100_000))
     .default(32);
 
+/** What commands that judge by accuracy are given. */
+export interface EvaluateArguments {
+  /** Path of labelled inputs. */
+  readonly evaluate?: string;
+  /** Output of the model with the scores of the classes. */
+  readonly metricOutput?: string;
+  /** Array of the data with the numbers of the right classes. */
+  readonly metricLabel?: string;
+}
+
+/** Adds the options of {@link EvaluateArguments}. */
+export function addEvaluateOptions(command: Command, when = ''): Command {
+  return command
+    .option('--evaluate <data>', `labelled inputs, for the accuracy${when}`)
+    .option(
+      '--metric-output <name>',
+      'with --evaluate: output with the scores of classes (default: the first)',
+    )
+    .option('--metric-label <name>', 'array of --evaluate with the right classes (default: label)');
+}
+
 /** What commands that run models on inputs are given. */
 export interface InputArguments {
   /** Runtime. */

@@ -2,10 +2,12 @@ import { type Command, Option } from 'commander';
 import { compressFile } from '../compress/compress.ts';
 import { printCompression } from '../compress/print.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { openInputs, openLabelled } from '../inputs.ts';
+import { openEvaluation, openInputs } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
 import {
+  addEvaluateOptions,
   addMeasureOptions,
+  type EvaluateArguments,
   type MeasureArguments,
   type Objective,
   objectives,
@@ -20,13 +22,12 @@ import { createTarget } from '../targets.ts';
 import { createProgress } from '../terminal/io.ts';
 import type { CommandContext } from './context.ts';
 
-interface CompressCommandOptions extends MeasureArguments {
+interface CompressCommandOptions extends MeasureArguments, EvaluateArguments {
   readonly output?: string;
   readonly objective: Objective;
   readonly maxDrop: number;
   readonly minSqnr?: number;
   readonly calibrate?: string;
-  readonly evaluate?: string;
   readonly portable?: boolean;
   readonly samples: number;
   readonly report?: string;
@@ -68,8 +69,8 @@ export function addCompress(program: Command, context: CommandContext): void {
         .argParser(parseNumber(-100, 1000))
         .default(undefined, '19 on real inputs, 10 on random ones'),
     )
-    .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
-    .option('--evaluate <data>', 'labelled inputs, for the accuracy')
+    .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them');
+  addEvaluateOptions(command)
     .option(
       '--portable',
       'hold on x86 processors without VNNI too: 7-bit weights where sums of integers would saturate there',
@@ -96,8 +97,7 @@ async function compress(
   try {
     const file = await openModel(path, signal);
     const inputs = await openInputs(file.model, options.calibrate, options);
-    const evaluate =
-      options.evaluate === undefined ? undefined : await openLabelled(file.model, options.evaluate, options);
+    const evaluation = await openEvaluation(file.model, options);
     const report = await compressFile(file, {
       target: await createTarget(options.target),
       threads: options.threads,
@@ -105,7 +105,8 @@ async function compress(
       limits: { maxDrop: options.maxDrop, minSqnrDb: options.minSqnr ?? (inputs.random ? 10 : 19) },
       data: inputs.data,
       random: inputs.random,
-      evaluate,
+      evaluate: evaluation?.data,
+      metric: evaluation?.names,
       portable: options.portable,
       driftSamples: options.samples,
       rounds: options.rounds,

@@ -4,9 +4,16 @@ import { driftFigures, evaluateTop1, latencyChange } from '../compress/bench.ts'
 import { outputTraits } from '../compress/output-traits.ts';
 import type { AccuracyChange, DriftFigures, LatencyChange, SizeChange } from '../compress/report.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { openInputs, openLabelled } from '../inputs.ts';
+import { openEvaluation, openInputs } from '../inputs.ts';
 import { openModel } from '../model-file.ts';
-import { addMeasureOptions, type MeasureArguments, parseNumber, samplesOption } from '../options.ts';
+import {
+  addEvaluateOptions,
+  addMeasureOptions,
+  type EvaluateArguments,
+  type MeasureArguments,
+  parseNumber,
+  samplesOption,
+} from '../options.ts';
 import { printJson, runCommand } from '../run-command.ts';
 import { createTarget } from '../targets.ts';
 import {
@@ -19,9 +26,8 @@ import {
 import { createProgress } from '../terminal/io.ts';
 import type { CommandContext } from './context.ts';
 
-interface VerifyOptions extends MeasureArguments {
+interface VerifyOptions extends MeasureArguments, EvaluateArguments {
   readonly data?: string;
-  readonly evaluate?: string;
   readonly minSqnr: number;
   readonly maxDrop: number;
   readonly samples: number;
@@ -65,8 +71,8 @@ export function addVerify(program: Command, context: CommandContext): void {
     )
     .argument('<before>', 'ONNX file')
     .argument('<after>', 'ONNX file')
-    .option('--data <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them')
-    .option('--evaluate <data>', 'labelled inputs, for the accuracy')
+    .option('--data <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them');
+  addEvaluateOptions(command)
     .addOption(
       new Option('--min-sqnr <dB>', 'smallest signal to noise ratio of the outputs')
         .argParser(parseNumber(-100, 1000))
@@ -106,8 +112,7 @@ async function verifyFiles(
   });
   const [first, second] = [await openModel(beforePath, io.signal), await openModel(afterPath, io.signal)];
   const inputs = await openInputs(first.model, options.data, options);
-  const labelled =
-    options.evaluate === undefined ? undefined : await openLabelled(first.model, options.evaluate, options);
+  const labelled = await openEvaluation(first.model, options);
   const target = await createTarget(options.target);
   const backend = await target.open(context, { threads: options.threads });
   try {
@@ -133,8 +138,8 @@ async function verifyFiles(
         ? undefined
         : {
             metric: 'top-1 accuracy',
-            before: await evaluateTop1(before, labelled, context),
-            after: await evaluateTop1(after, labelled, context),
+            before: await evaluateTop1(before, labelled.data, context, labelled.names),
+            after: await evaluateTop1(after, labelled.data, context, labelled.names),
           };
     progress.stop();
     if (inputs.random)

@@ -22,8 +22,8 @@ export const EQUAL_SQNR_DB = 200;
 export interface BenchOptions {
   /** Inputs that drift and latency are taken on. */
   readonly data: Dataset;
-  /** Labelled inputs, for the accuracy. */
-  readonly evaluate: Dataset | undefined;
+  /** Labelled inputs, for the accuracy, and what it compares. */
+  readonly evaluate: { readonly data: Dataset; readonly names: Top1Names } | undefined;
   /** What is known about the outputs. */
   readonly outputs: DriftOptions;
   /** Samples of `data` that drift is taken on. */
@@ -64,8 +64,10 @@ export async function openBench(
   const expected: Feeds[] = [];
   for (const feeds of inputs) expected.push(await executable.run(feeds, { signal }));
   const first = inputs[0] as Feeds;
-  const before =
-    options.evaluate === undefined ? undefined : await evaluateTop1(executable, options.evaluate, context);
+  const { evaluate } = options;
+  const top1 = async (one: Executable): Promise<number | undefined> =>
+    evaluate === undefined ? undefined : evaluateTop1(one, evaluate.data, context, evaluate.names);
+  const before = await top1(executable);
   return {
     samples,
     compile: (model) => backend.compile(model, { signal }),
@@ -78,12 +80,9 @@ export async function openBench(
       return driftFigures(drift.result());
     },
     accuracy: async (candidate) => {
-      if (options.evaluate === undefined || before === undefined) return undefined;
-      return {
-        metric: 'top-1 accuracy',
-        before,
-        after: await evaluateTop1(candidate, options.evaluate, context),
-      };
+      const after = await top1(candidate);
+      if (before === undefined || after === undefined) return undefined;
+      return { metric: 'top-1 accuracy', before, after };
     },
     latency: async (candidate, rounds) => {
       // A session gets faster over its first thousands of runs: the original that has been in use all along would

@@ -12,7 +12,7 @@ import {
 import { simplify } from '@lithe/simplify';
 import { type ModelFile, openModel } from '../model-file.ts';
 import type { Objective } from '../options.ts';
-import { type Bench, openBench } from './bench.ts';
+import { type Bench, openBench, type Top1Names } from './bench.ts';
 import { type BuiltCandidate, buildCandidate, temporaryFolder } from './build.ts';
 import { type Candidate, planCandidates } from './candidates.ts';
 import { writeResult } from './output.ts';
@@ -37,6 +37,8 @@ export interface CompressOptions extends RunOptions {
   readonly random: boolean;
   /** Labelled inputs for the accuracy. */
   readonly evaluate?: Dataset | undefined;
+  /** What the accuracy compares; the first output and the target `label` by default. */
+  readonly metric?: Top1Names | undefined;
   /** Rounds of the measurement that confirms the choice; 31 by default. A first look takes a third of them. */
   readonly rounds?: number | undefined;
   /**
@@ -82,7 +84,8 @@ export async function compressFile(file: ModelFile, options: CompressOptions): P
   const backend = await options.target.open(context, { threads: options.threads ?? 1 });
   try {
     options.onPhase?.(`measuring the original in ${backend.name} ${backend.version}`);
-    const { data, evaluate, driftSamples = 32 } = options;
+    const { data, driftSamples = 32, metric = {} } = options;
+    const evaluate = options.evaluate === undefined ? undefined : { data: options.evaluate, names: metric };
     const bench = await openBench(
       backend,
       file.encoded,

@@ -1,6 +1,6 @@
 import type { CriterionName, NamedCriterionOptions, Scope, SparsityPattern } from '@lithe/pruning';
 import { InvalidArgumentError } from 'commander';
-import type { MeasureArguments } from '../options.ts';
+import type { EvaluateArguments, MeasureArguments } from '../options.ts';
 
 /** How ranks are given: by the energy that each layer keeps, by a share of the full rank, or by what is left. */
 export type RankArgument =
@@ -9,7 +9,7 @@ export type RankArgument =
   | { readonly budget: { readonly macs?: number; readonly parameters?: number } };
 
 /** What `lithe prune` is given. */
-export interface PruneArguments extends MeasureArguments {
+export interface PruneArguments extends MeasureArguments, EvaluateArguments {
   readonly output?: string;
   readonly ratio?: number;
   readonly targetLatency?: number;
@@ -34,7 +34,6 @@ export interface PruneArguments extends MeasureArguments {
   readonly reestimateBatchNorm?: boolean;
   readonly recoverySamples?: number;
   readonly calibrate?: string;
-  readonly evaluate?: string;
   readonly samples: number;
   readonly batchSize?: number;
   readonly journal?: string;

@@ -10,7 +10,7 @@ import { temporaryFolder } from '../compress/build.ts';
 import { writeResult } from '../compress/output.ts';
 import { outputTraits } from '../compress/output-traits.ts';
 import type { LatencyChange } from '../compress/report.ts';
-import { openInputs, openLabelled } from '../inputs.ts';
+import { type Evaluation, openEvaluation, openInputs } from '../inputs.ts';
 import { type ModelFile, openModel } from '../model-file.ts';
 import { createTarget } from '../targets.ts';
 import type { CommandIO, Progress } from '../terminal/io.ts';
@@ -65,8 +65,7 @@ export async function pruneFile(
     output === null && needsNoInputs(method, options)
       ? undefined
       : await openInputs(file.model, options.calibrate, options);
-  const evaluate =
-    options.evaluate === undefined ? undefined : await openLabelled(file.model, options.evaluate, options);
+  const evaluate = await openEvaluation(file.model, options);
   const target = await createTarget(options.target);
   const backend = await target.open(context, { threads: options.threads });
   try {
@@ -132,7 +131,7 @@ interface Results {
   /** The original, simplified as the result is; `undefined` where nothing was simplified. */
   readonly plain: Model | undefined;
   /** What it is measured on. */
-  readonly samples: { readonly data: Dataset; readonly evaluate: Dataset | undefined };
+  readonly samples: { readonly data: Dataset; readonly evaluate: Evaluation | undefined };
   /** Whether it has zeros, which files lose where they are compressed. */
   readonly zeros: boolean;
 }

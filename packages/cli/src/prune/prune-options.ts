@@ -1,6 +1,12 @@
 import { criterionNames, normalizers, reductions } from '@lithe/pruning';
 import { type Command, Option } from 'commander';
-import { addMeasureOptions, parseInteger, parseNumber, samplesOption } from '../options.ts';
+import {
+  addEvaluateOptions,
+  addMeasureOptions,
+  parseInteger,
+  parseNumber,
+  samplesOption,
+} from '../options.ts';
 import {
   collect,
   parseAmount,
@@ -154,8 +160,8 @@ export function addPruneOptions(command: Command): Command {
     .option(
       '--calibrate <data>',
       'real inputs: .npy, .npz, IDX, an image, or a folder of them; with labels for taylor and fisher',
-    )
-    .option('--evaluate <data>', 'labelled inputs, for the accuracy before and after')
+    );
+  addEvaluateOptions(command, ' before and after')
     .addOption(samplesOption())
     .optionsGroup('Target and measurement:');
   addMeasureOptions(command);
