@@ -64,10 +64,8 @@ export function addCompress(program: Command, context: CommandContext): void {
     .addOption(
       new Option(
         '--min-sqnr <dB>',
-        'smallest signal to noise ratio of the outputs, where there are no labels',
-      )
-        .argParser(parseNumber(-100, 1000))
-        .default(undefined, '19 on real inputs, 10 on random ones'),
+        'smallest signal to noise ratio of the outputs, where there are no labels (default: 19 on real inputs, 10 on random ones)',
+      ).argParser(parseNumber(-100, 1000)),
     )
     .option('--calibrate <data>', 'inputs: .npy, .npz, IDX, an image, or a folder of them');
   addEvaluateOptions(command)

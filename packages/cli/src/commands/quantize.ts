@@ -144,7 +144,9 @@ async function quantizeScheme(
       const warning = await saturationWarning(written.model, inputs.data, createRunContext(run));
       if (warning !== undefined)
         progress.warn(
-          `${warning} --reduce-range gives weights 7 bits; --no-reduce-range leaves them as they are.`,
+          options.scheme === 'static-int8'
+            ? `${warning} --reduce-range auto gives those layers weights of 7 bits.`
+            : `${warning} --reduce-range gives all weights 7 bits.`,
         );
     }
     return result;
