@@ -10,7 +10,7 @@ export async function main([checkpoint = '', result = '']: readonly string[]): P
   await using backend = await onnxruntimeNode({ threads: 1 });
   const { model } = await fit(await tinyModel(), tinyData(160), {
     ...tinyOptions(),
-    epochs: 30,
+    epochs: 60,
     backend,
     checkpoint: fileCheckpoints(checkpoint),
     checkpointEvery: 3,
