@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export type { Top1Names } from './compress/bench.ts';
 export type { NotTried } from './compress/candidates.ts';
 export { type CompressOptions, compressFile } from './compress/compress.ts';
 export { printCompression } from './compress/print.ts';
