@@ -141,13 +141,12 @@ async function quantizeScheme(
     if (scheme.mayOverflow === true && options.reduceRange === undefined && onNativeCpu(target)) {
       progress.phase('trying what processors without VNNI make of it');
       const written = await openModel(output, io.signal);
-      const warning = await saturationWarning(written.model, inputs.data, createRunContext(run));
-      if (warning !== undefined)
-        progress.warn(
-          options.scheme === 'static-int8'
-            ? `${warning} --reduce-range auto gives those layers weights of 7 bits.`
-            : `${warning} --reduce-range gives all weights 7 bits.`,
-        );
+      const advice =
+        options.scheme === 'static-int8'
+          ? '--reduce-range auto gives layers whose sums do weights of 7 bits.'
+          : '--reduce-range gives all weights 7 bits.';
+      const warning = await saturationWarning(written.model, inputs.data, createRunContext(run), advice);
+      if (warning !== undefined) progress.warn(warning);
     }
     return result;
   } finally {

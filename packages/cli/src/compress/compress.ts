@@ -128,8 +128,9 @@ async function search(work: Work): Promise<CompressReport> {
   if (made?.mayOverflow === true && onNativeCpu(target) && !processors.saturates && !options.random) {
     options.onPhase?.('trying what processors without VNNI make of it');
     const { model } = await openModel(files[0] as string, work.context.signal);
-    const warning = await saturationWarning(model, options.data, work.context);
-    if (warning !== undefined) warnings.push(`${warning} --portable gives those layers weights of 7 bits.`);
+    const advice = '--portable gives layers whose sums do weights of 7 bits.';
+    const warning = await saturationWarning(model, options.data, work.context, advice);
+    if (warning !== undefined) warnings.push(warning);
   }
   return report(work, results, chosen, { notTried: plan.notTried, warnings });
 }
