@@ -127,7 +127,7 @@ const recipes: Readonly<Record<Exclude<WeightFormat, 'float32'>, readonly Recipe
       operators: products,
       steps: () => [dynamicInt8(), foldableWeights({ bits: 8 })],
       sevenBits: {
-        summary: 'the same with 7 bits a weight, whose sums fit 16 bits on any processor',
+        summary: 'int8 matrix products with 7 bits a weight, whose sums fit 16 bits on any processor',
         steps: () => [dynamicInt8({ reducedRange: true }), foldableWeights({ bits: 8 })],
       },
     },
@@ -139,7 +139,7 @@ const recipes: Readonly<Record<Exclude<WeightFormat, 'float32'>, readonly Recipe
       operators: new Set(['Conv', 'ConvTranspose', 'MatMul', 'Gemm']),
       steps: () => [staticInt8(), foldableWeights({ bits: 8 })],
       sevenBits: {
-        summary: 'the same with 7 bits a weight in layers whose sums would leave 16 bits',
+        summary: 'int8 arithmetic with 7 bits a weight in layers whose sums would leave 16 bits',
         steps: () => [staticInt8({ reducedRange: 'auto' }), foldableWeights({ bits: 8 })],
       },
     },
